@@ -1,0 +1,42 @@
+# Two commands matter: `make demo` and `make test`. Both make the environment first where it is missing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: env demo test check bench simulate lock clean
+
+env: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: env
+	$(BIN)/muster demo
+
+check: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+bench: env
+	$(BIN)/python -m tests.benchmarks
+
+SEEDS ?= 10000
+simulate: env
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+# Exact versions with hashes, without registry addresses. Needs `uv` (pip install uv).
+lock:
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
+		--no-annotate --no-header --generate-hashes --quiet -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

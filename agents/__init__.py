@@ -1,0 +1,1 @@
+"""The member-cluster agent: observes, streams, and carries out orders. Knows the wire, never manifests."""

@@ -1,0 +1,48 @@
+"""One enum of reasons, shared by logs, metrics, API and console."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why not. A refusal is never without one of these."""
+
+    # A cluster that cannot take a workload
+    CLUSTER_NOT_SELECTED = "ClusterNotSelected"
+    CLUSTER_EXCLUDED = "ClusterExcluded"
+    CLUSTER_TAINTED = "ClusterTainted"
+    CLUSTER_NOT_READY = "ClusterNotReady"
+    CLUSTER_UNKNOWN = "ClusterUnknown"
+    STATE_INCOMPLETE = "StateIncomplete"
+    AGENT_AHEAD = "AgentAhead"
+    AGENT_HOLDING = "AgentHolding"
+    CAPABILITY_MISSING = "CapabilityMissing"
+    API_NOT_SERVED = "ApiNotServed"
+    TENANT_MAY_NOT = "TenantMayNot"
+    NAMESPACE_CLAIMED = "NamespaceClaimed"
+    NO_NODE_FITS = "NoNodeFits"
+    INSUFFICIENT_CAPACITY = "InsufficientCapacity"
+    # A cluster that could, and was not chosen
+    NOT_CHOSEN = "NotChosen"
+    # A workload that cannot be placed
+    NO_CLUSTER_FITS = "NoClusterFits"
+    TOO_FEW_CLUSTERS = "TooFewClusters"
+    ORDER_TOO_LARGE = "OrderTooLarge"
+    # An order that an agent does not carry out
+    SIGNATURE_INVALID = "SignatureInvalid"
+    ORDER_OLDER = "OrderOlder"
+    ORDER_DIFFERS = "OrderDiffers"
+    ORDER_MALFORMED = "OrderMalformed"
+    OWNED_BY_OTHER = "OwnedByOther"
+    TOO_MANY_REMOVALS = "TooManyRemovals"
+    KIND_NOT_SERVED = "KindNotServed"
+    REJECTED_BY_CLUSTER = "RejectedByCluster"
+    CLUSTER_UNREACHABLE = "ClusterUnreachable"
+    AGENT_MAY_NOT = "AgentMayNot"
+    # Input that is not taken
+    INVALID = "Invalid"
+    NOT_FOUND = "NotFound"
+    CONFLICT = "Conflict"
+    UNAUTHORISED = "Unauthorised"
+    BODY_TOO_LARGE = "BodyTooLarge"
+    OVER_BOUND = "OverBound"
+    MALFORMED = "Malformed"

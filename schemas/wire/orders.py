@@ -1,0 +1,84 @@
+"""What the centre orders. Signed over cluster, workload, verb, version and body; values of Secrets sealed."""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Version(msgspec.Struct, frozen=True, order=True, array_like=True):
+    """(epoch of the leader, generation from one database sequence): later is larger, on every restore."""
+
+    epoch: int
+    generation: int
+
+
+class Verb(StrEnum):
+    APPLY = "apply"
+    WITHDRAW = "withdraw"
+    RELEASE = "release"
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """`order.<cluster>.<workload>`. `body` is the JSON of an `OrderBody`, the very bytes that were signed."""
+
+    workload: str
+    verb: Verb
+    version: Version
+    body: bytes
+    signature: bytes
+
+
+class ObjectRef(msgspec.Struct, frozen=True, order=True):
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        where = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{self.kind} {where}"
+
+
+class SealedValues(msgspec.Struct, frozen=True):
+    """The `data` of the Secret at `index` of the objects, sealed to the agent's X25519 key."""
+
+    index: int
+    box: bytes
+
+
+class OrderBody(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands in a signed order.
+
+    name: the workload's name, for people. template: hash of the pod template, as the pods carry it.
+    objects: manifests in the order of application, namespaces made by the agent.
+    dropped: objects of an earlier revision that this one no longer has; nothing else is pruned.
+    """
+
+    name: str
+    revision: int = 0
+    template: str = ""
+    objects: list[dict[str, Any]] = []
+    dropped: list[ObjectRef] = []
+    sealed: list[SealedValues] = []
+
+
+def signing_payload(cluster: str, workload: str, verb: Verb, version: Version, body: bytes) -> bytes:
+    """The bytes that are signed. Lengths stand before the parts, so that no part can run into the next."""
+    parts = (
+        b"muster-order-v1",
+        cluster.encode(),
+        workload.encode(),
+        verb.value.encode(),
+        b"%d" % version.epoch,
+        b"%d" % version.generation,
+        body,
+    )
+    return b"".join(b"%d:%s" % (len(part), part) for part in parts)
+
+
+WORKLOAD_LABEL = "muster.dev/workload"
+"""On every object and pod of Muster's: the workload's uid."""
+TEMPLATE_LABEL = "muster.dev/template"
+"""On pods only: hash of the pod template as ordered, so that scaling does not roll and old pods are told apart."""
+FIELD_MANAGER = "muster"

@@ -1,0 +1,200 @@
+"""What an agent says of its cluster. Every report carries (incarnation, sequence): that is its order.
+
+Columns are packed 64-bit integers (`codec.pack_column`); cpu is in millicores, everything else in units.
+"""
+
+import hashlib
+from enum import StrEnum
+
+import msgspec
+
+from schemas.reasons import Reason
+from schemas.wire.codec import column_length
+from schemas.wire.orders import Version
+
+Stamp = tuple[int, int]
+"""(incarnation, sequence)"""
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    incarnation: int
+    sequence: int
+
+    @property
+    def stamp(self) -> Stamp:
+        return self.incarnation, self.sequence
+
+
+class Facts(Report, frozen=True, kw_only=True):
+    """`state.<cluster>.facts`: the cluster as a whole.
+
+    layout: how many inventory shards there are; it counts once all of them are here.
+    served: `group/version/Kind`, core kinds as `v1/Kind`.
+    """
+
+    layout: int
+    kubernetes_version: str
+    provider: str = ""
+    region: str = ""
+    zones: list[str] = []
+    labels: dict[str, str] = {}
+    served: list[str] = []
+    capabilities: list[str] = []
+    metrics_served: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.layout <= 4096:
+            raise ValueError(f"layout {self.layout}: 1 to 4096 shards")
+
+
+class Profile(Report, frozen=True, kw_only=True):
+    """`state.<cluster>.profile.<hash>`: what a set of nodes has in common, sent once."""
+
+    labels: dict[str, str]
+
+    @property
+    def hash(self) -> str:
+        return profile_hash(self.labels)
+
+
+def profile_hash(labels: dict[str, str]) -> str:
+    """16 hex digits over the sorted labels; equal on every agent."""
+    text = msgspec.json.encode(labels, order="deterministic")
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+class Taint(msgspec.Struct, frozen=True):
+    key: str
+    effect: str
+    value: str = ""
+
+
+class Inventory(Report, frozen=True, kw_only=True):
+    """`state.<cluster>.inventory.<shard>`: about 100 nodes as columns; membership is the message.
+
+    epoch: changes with `names`, so that usage knows which node its rows mean.
+    profiles, taints, conditions: per node an index into profile_hashes, taint_sets, condition_sets.
+    allocatable: one column per entry of `resources`.
+    condition_sets: the names of conditions that are true (`Ready`, `MemoryPressure`, ...).
+    """
+
+    epoch: int
+    names: list[str]
+    profile_hashes: list[str]
+    profiles: bytes
+    resources: list[str]
+    allocatable: list[bytes]
+    taint_sets: list[list[Taint]]
+    taints: bytes
+    condition_sets: list[list[str]]
+    conditions: bytes
+
+    def __post_init__(self) -> None:
+        _check_columns("allocatable", self.resources, self.allocatable, len(self.names))
+        for field, column in (
+            ("profiles", self.profiles),
+            ("taints", self.taints),
+            ("conditions", self.conditions),
+        ):
+            _check_length(field, column, len(self.names))
+
+
+class Bound(msgspec.Struct, frozen=True, array_like=True):
+    """`replicas` pods of one workload on one node, of one pod template, asking for the same.
+
+    node: index into the inventory's names. requests: index into the report's `requests`.
+    """
+
+    workload: str
+    template: str
+    node: int
+    replicas: int
+    requests: int
+
+
+class Usage(Report, frozen=True, kw_only=True):
+    """`usage.<cluster>.<shard>`: all of it from one snapshot of the agent's cache.
+
+    epoch: the inventory epoch whose rows these are.
+    foreign: requested by pods that Muster did not place, one column per entry of `resources`.
+    used: really used, one column per entry of `used_resources`; none where no metrics are served.
+    bound: pods of Muster's that stand on nodes; `requests` are the distinct amounts that they ask for.
+    """
+
+    epoch: int
+    nodes: int
+    resources: list[str]
+    foreign: list[bytes]
+    used_resources: list[str] = []
+    used: list[bytes] = []
+    requests: list[dict[str, int]] = []
+    bound: list[Bound] = []
+
+    def __post_init__(self) -> None:
+        _check_columns("foreign", self.resources, self.foreign, self.nodes)
+        _check_columns("used", self.used_resources, self.used, self.nodes)
+        for bound in self.bound:
+            if not (0 <= bound.node < self.nodes and 0 <= bound.requests < len(self.requests)):
+                raise ValueError(f"bound: {bound.workload} names a node or requests that are not here")
+
+
+class WorkState(StrEnum):
+    """What became of the order for one workload in one cluster."""
+
+    RECORDED = "Recorded"
+    APPLIED = "Applied"
+    REFUSED = "Refused"
+    FAILED = "Failed"
+    HELD = "Held"
+    WITHDRAWING = "Withdrawing"
+    WITHDRAWN = "Withdrawn"
+
+
+class ObjectStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One object as the cluster says it is. Counts are 0 where the kind has none."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    healthy: bool
+    desired: int = 0
+    ready: int = 0
+    updated: int = 0
+    message: str = ""
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why something was not done: `reason` for machines, `message` for people."""
+
+    reason: Reason
+    message: str
+    object: str = ""
+
+
+class Work(Report, frozen=True, kw_only=True):
+    """`state.<cluster>.work.<workload>`: what the cluster says of one workload.
+
+    version: the order that the agent has recorded; carried_out: the last one it carried out whole.
+    pods: pods of this workload that still exist, whatever their phase; a charge ends when it is 0.
+    """
+
+    version: Version
+    carried_out: Version | None = None
+    state: WorkState
+    refusals: list[Refusal] = []
+    objects: list[ObjectStatus] = []
+    pods: int = 0
+    ready: int = 0
+
+
+def _check_length(field: str, column: bytes, rows: int) -> None:
+    if column_length(column) != rows:
+        raise ValueError(f"{field}: {column_length(column)} rows for {rows} nodes")
+
+
+def _check_columns(field: str, names: list[str], columns: list[bytes], rows: int) -> None:
+    if len(names) != len(columns):
+        raise ValueError(f"{field}: {len(columns)} columns for {len(names)} resources")
+    for column in columns:
+        _check_length(field, column, rows)
