@@ -80,5 +80,5 @@ def signing_payload(cluster: str, workload: str, verb: Verb, version: Version, b
 WORKLOAD_LABEL = "muster.dev/workload"
 """On every object and pod of Muster's: the workload's uid."""
 TEMPLATE_LABEL = "muster.dev/template"
-"""On pods only: hash of the pod template as ordered, so that scaling does not roll and old pods are told apart."""
+"""On pods only: hash of the pod template as ordered, so that scaling rolls nothing."""
 FIELD_MANAGER = "muster"
