@@ -1,4 +1,4 @@
-"""What the agent needs of its cluster and of the bus. Real and simulated clusters stand behind `Kube` alike."""
+"""What the agent needs of its cluster and of the bus; real and simulated clusters stand behind it alike."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass

@@ -1,0 +1,164 @@
+"""Records as Postgres holds them. Frozen: a change is a new record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from schemas.wire.orders import Verb, Version
+from schemas.wire.reports import Stamp, Taint
+
+
+class Standing(StrEnum):
+    """How the centre stands to a cluster. Whether it is heard from is not stored, but known from its beats."""
+
+    JOINED = "Joined"
+    CUT_OFF = "CutOff"
+    REMOVED = "Removed"
+
+
+@dataclass(frozen=True)
+class ClusterRecord:
+    """id: public key of its NATS account. labels: the operator's, over what the agent reports."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str]
+    taints: tuple[Taint, ...]
+    cluster_uid: str
+    agent_key: str
+    sealing_key: bytes
+    standing: Standing
+    standing_reason: str
+    incarnation: int
+    resource_version: int
+    joined_at: float
+
+
+@dataclass(frozen=True)
+class TenantRecord:
+    """spec: the `spec` of the Tenant manifest as it was written."""
+
+    name: str
+    spec: Mapping[str, Any]
+    resource_version: int
+
+
+@dataclass(frozen=True)
+class WorkloadRecord:
+    """The newest revision of a workload. spec: the manifest's `spec`; values of Secrets in it are sealed.
+
+    resource_version: changes with every write, also of a rollback, a delete or a request to decide again.
+    """
+
+    uid: str
+    name: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    tenant: str
+    revision: int
+    resource_version: int
+    spec: Mapping[str, Any]
+    deleted: bool
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True)
+class RevisionRecord:
+    workload: str
+    revision: int
+    spec: Mapping[str, Any]
+    created_at: float
+    created_by: str
+    cause: str
+
+
+@dataclass(frozen=True)
+class PlacementRecord:
+    """`replicas` of one revision of a workload, promised to one cluster by the order of `version`.
+
+    template and requests are what the promise is charged with until the pods are bound.
+    """
+
+    workload: str
+    cluster: str
+    replicas: int
+    revision: int
+    version: Version
+    template: str
+
+
+@dataclass(frozen=True)
+class OutboxRecord:
+    """The newest order for (cluster, workload): what ORDERS is the shadow of."""
+
+    cluster: str
+    workload: str
+    verb: Verb
+    version: Version
+    body: bytes
+    signature: bytes
+    published_sequence: int | None = None
+    acknowledged: Version | None = None
+
+
+@dataclass(frozen=True)
+class DecisionRecord:
+    """What was decided of a workload, and why. `explanation` is the JSON that `explain` shows."""
+
+    workload: str
+    resource_version: int
+    revision: int
+    placed: bool
+    reason: str
+    message: str
+    explanation: Mapping[str, Any]
+    decided_at: float
+
+
+@dataclass(frozen=True)
+class Change:
+    """One row of the `change` table, in the order of commits. kind: Workload, Tenant, Cluster, Placement, ..."""
+
+    id: int
+    at: float
+    kind: str
+    name: str
+    uid: str
+    what: str
+    by: str
+    detail: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Leadership of `role`. Every deciding transaction compares holder and epoch with the row, under lock."""
+
+    role: str
+    holder: str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """first_generation: every generation issued in this epoch is above it, every one before at or below it."""
+
+    epoch: int
+    first_generation: int
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Everything that a leader decides on, read in one snapshot."""
+
+    clusters: tuple[ClusterRecord, ...]
+    tenants: tuple[TenantRecord, ...]
+    workloads: tuple[WorkloadRecord, ...]
+    placements: tuple[PlacementRecord, ...]
+    decisions: tuple[DecisionRecord, ...]
+    outbox: tuple[OutboxRecord, ...]
+    epochs: tuple[EpochRecord, ...]
+    last_generation: int
+    alert_watermarks: Mapping[str, Stamp]
+    change_cursor: int

@@ -1,0 +1,232 @@
+"""What the loops need of Postgres, of NATS and of time."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from controlplane.known.records import (
+    Change,
+    ClusterRecord,
+    Lease,
+    Loaded,
+    OutboxRecord,
+    Standing,
+    TenantRecord,
+    WorkloadRecord,
+)
+from schemas.wire.alerts import AlertBatch
+from schemas.wire.orders import Verb, Version
+from schemas.wire.reports import Stamp
+
+
+class LeaseLost(Exception):
+    """The row says that another leads, or that our time is up: nothing was committed."""
+
+
+class StoreUnavailable(Exception):
+    """Postgres did not answer within its bounds: nothing is known to be committed."""
+
+
+class BusUnavailable(Exception):
+    """NATS did not answer within its bounds."""
+
+
+class NewerStored(Exception):
+    """The subject moved on since it was read: `sequence` is the last one there."""
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(f"the subject is at sequence {sequence}")
+        self.sequence = sequence
+
+
+@dataclass(frozen=True)
+class NewOrder:
+    cluster: str
+    verb: Verb
+    version: Version
+    body: bytes
+    signature: bytes
+    replicas: int
+    template: str
+
+
+@dataclass(frozen=True)
+class NewDecision:
+    """One decision and all that follows from it. Committed whole, or skipped whole.
+
+    resource_version: of the workload that was decided on; when the row moved on, the decision is skipped.
+    orders: applies replace the placement of their cluster, withdrawals remove it. Clusters not named stay.
+    """
+
+    workload: str
+    resource_version: int
+    revision: int
+    placed: bool
+    reason: str
+    message: str
+    explanation: Mapping[str, Any]
+    orders: tuple[NewOrder, ...] = ()
+
+
+@dataclass(frozen=True)
+class OrderMark:
+    """(cluster, workload) at `version`: what a mark is about. `sequence`: of ORDERS, where published."""
+
+    cluster: str
+    workload: str
+    version: Version
+    sequence: int = 0
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    cluster: str
+    subject: str
+    reason: str
+    body: bytes
+
+
+class Store(Protocol):
+    """Postgres as the deciding process needs it. Writes that name a lease raise LeaseLost, all or nothing."""
+
+    async def take_lease(self, role: str, holder: str, ttl_seconds: float) -> Lease | None:
+        """Take or renew; None while another holds it. A new holder gets a new epoch.
+
+        The epoch is max(last + 1, Unix seconds of the store's clock), so that a restored database never
+        issues an epoch again; (epoch, last generation) is recorded.
+        """
+        ...
+
+    async def release_lease(self, lease: Lease) -> None: ...
+
+    async def load(self) -> Loaded: ...
+
+    async def changes(self, after: int, limit: int) -> Sequence[Change]:
+        """Changes with an id above `after`, in commit order: none can appear later below one that was read."""
+        ...
+
+    async def wait_for_change(self, timeout_seconds: float) -> None:
+        """Until somebody commits a change (NOTIFY), or the timeout."""
+        ...
+
+    async def read_workloads(self, uids: Collection[str]) -> Sequence[WorkloadRecord]: ...
+
+    async def read_clusters(self, ids: Collection[str]) -> Sequence[ClusterRecord]: ...
+
+    async def read_tenants(self, names: Collection[str]) -> Sequence[TenantRecord]: ...
+
+    async def reserve_generations(self, lease: Lease, count: int) -> range:
+        """`count` generations of the one sequence, never issued before or again."""
+        ...
+
+    async def commit_decisions(self, lease: Lease, decisions: Sequence[NewDecision]) -> Collection[str]:
+        """Placements, outbox, decision and changes in one transaction. Returns the uids that were skipped."""
+        ...
+
+    async def unpublished(self, limit: int) -> Sequence[OutboxRecord]: ...
+
+    async def mark_published(self, lease: Lease, marks: Sequence[OrderMark]) -> None:
+        """Only rows still at that version."""
+        ...
+
+    async def mark_acknowledged(self, lease: Lease, marks: Sequence[OrderMark]) -> None: ...
+
+    async def remove_withdrawn(self, lease: Lease, marks: Sequence[OrderMark]) -> None:
+        """The removal is reported: the outbox row goes, if it is still that withdrawal."""
+        ...
+
+    async def commit_alerts(self, lease: Lease, cluster: str, batches: Sequence[AlertBatch]) -> Stamp:
+        """Alerts and the cluster's cursor in one transaction; what is at or below the cursor is left out.
+
+        Batches are consecutive from the cursor. Returns the watermark.
+        """
+        ...
+
+    async def record_changes(self, lease: Lease, changes: Sequence[Change]) -> None:
+        """Changes seen in clusters (ids and times are given by the store)."""
+        ...
+
+    async def record_incarnation(self, lease: Lease, cluster: str, incarnation: int) -> None: ...
+
+    async def record_standing(self, lease: Lease, cluster: str, standing: Standing, reason: str) -> None: ...
+
+    async def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Into the dead-letter table, which is bounded: the oldest of the same cluster give way."""
+        ...
+
+    async def raise_floor(self, lease: Lease, version: Version) -> None:
+        """After a restore: generations above `version.generation`, and its epoch known as issued (`recover`)."""
+        ...
+
+
+@dataclass(frozen=True)
+class StreamMessage:
+    subject: str
+    body: bytes
+    sequence: int
+
+
+@dataclass(frozen=True)
+class StreamBatch:
+    """caught_up: everything that lay in the stream when following began has been delivered.
+
+    stream_created: Unix seconds; when it changes, the stream was made anew and sequences start again.
+    """
+
+    messages: Sequence[StreamMessage]
+    caught_up: bool
+    stream_created: float
+
+
+@dataclass(frozen=True)
+class StoredOrder:
+    sequence: int
+    body: bytes
+
+
+class Bus(Protocol):
+    """NATS as the centre needs it."""
+
+    def follow_reports(self, *, usage: bool) -> AsyncIterator[StreamBatch]:
+        """STATE, or USAGE: from the first message, forever, without acknowledging. Survives reconnects."""
+        ...
+
+    def follow_alerts(self) -> AsyncIterator[StreamBatch]:
+        """ALERTS from the first message that is not purged."""
+        ...
+
+    async def purge_alerts(self, cluster: str, up_to_sequence: int) -> None: ...
+
+    async def purge_report(self, subject: str) -> None:
+        """A profile or shard that nothing refers to any more."""
+        ...
+
+    async def last_order(self, cluster: str, workload: str) -> StoredOrder | None: ...
+
+    async def publish_order(self, cluster: str, workload: str, body: bytes, *, expected_sequence: int) -> int:
+        """Sequence of the stored message. NewerStored when the subject is not at `expected_sequence` (0: none)."""
+        ...
+
+    async def purge_order(self, cluster: str, workload: str, up_to_sequence: int) -> None: ...
+
+    async def renew_consumer(self, cluster: str) -> None:
+        """Delete and make the cluster's order consumer, so that it is given every last order again."""
+        ...
+
+    async def drop_consumer(self, cluster: str) -> None: ...
+
+    async def serve_beats(self, answer: Callable[[str, bytes], Awaitable[bytes]]) -> None:
+        """Call `answer(cluster, body)` for each beat and reply; returns when subscribed."""
+        ...
+
+    async def cut_off(self, cluster: str) -> None:
+        """Take the cluster's imports away and end its connections."""
+        ...
+
+
+class Clock(Protocol):
+    def now(self) -> float:
+        """Unix seconds."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
