@@ -1,0 +1,1 @@
+"""Who is who: keys, NATS accounts and users, one-time tokens, sealing and signatures."""
