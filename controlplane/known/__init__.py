@@ -1,1 +1,1 @@
-"""What the centre knows at this moment: the records of Postgres and the fleet of the streams, joined. Pure."""
+"""What the centre knows at this moment: records of Postgres and the fleet of the streams, joined. Pure."""

@@ -10,7 +10,7 @@ from schemas.wire.reports import Stamp, Taint
 
 
 class Standing(StrEnum):
-    """How the centre stands to a cluster. Whether it is heard from is not stored, but known from its beats."""
+    """How the centre stands to a cluster. Whether it is heard from is known from its beats."""
 
     JOINED = "Joined"
     CUT_OFF = "CutOff"
@@ -119,7 +119,7 @@ class DecisionRecord:
 
 @dataclass(frozen=True)
 class Change:
-    """One row of the `change` table, in the order of commits. kind: Workload, Tenant, Cluster, Placement, ..."""
+    """One row of the `change` table, in the order of commits. kind: Workload, Tenant, Cluster, ..."""
 
     id: int
     at: float
@@ -142,7 +142,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """first_generation: every generation issued in this epoch is above it, every one before at or below it."""
+    """first_generation: generations issued in this epoch are above it, all earlier ones are not."""
 
     epoch: int
     first_generation: int
