@@ -1,0 +1,124 @@
+"""Builds the binaries of a real Kubernetes API from pinned Go modules: `python -m tests.kube.build`.
+
+Once a machine and version: about five minutes on two cores, into the cache folder that
+controlplane.embedded.kube_assets looks in. Needs Go and its module proxy, nothing else.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from controlplane.embedded.kube_assets import KUBERNETES_VERSION, cache_folder
+
+MODULE = Path(__file__).parent / "binaries"
+PACKAGES = {
+    "etcd": "go.etcd.io/etcd/server/v3",
+    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+    "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+    "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
+    "kwok": "sigs.k8s.io/kwok/cmd/kwok",
+}
+BUILD_TIMEOUT_SECONDS = 45 * 60
+LAST_LINES = 5
+
+
+class CannotBuild(Exception):
+    """Why the binaries cannot be built here, in one line (what Go said last may follow it)."""
+
+
+def build(say: Callable[[str], None], folder: Path | None = None) -> Path:
+    """Build what is missing and return the folder; of several processes one builds, the others wait.
+
+    A binary appears under its name only when it is whole. Raises CannotBuild.
+    """
+    folder = folder or cache_folder()
+    if not _missing(folder):
+        return folder
+    go = shutil.which("go")
+    if go is None:
+        raise CannotBuild("no Go toolchain on PATH to build a Kubernetes API server with")
+    _check_version()
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder.parent / f"{folder.name}.lock", say):
+        missing = _missing(folder)
+        for position, name in enumerate(missing, start=1):
+            step = f"[{position}/{len(missing)}] {name} {KUBERNETES_VERSION}"
+            say(f"{step}: building, minutes the first time ...")
+            started = time.monotonic()
+            _build_one(go, name, folder)
+            say(f"{step}: built in {time.monotonic() - started:.0f} s")
+    return folder
+
+
+def _missing(folder: Path) -> list[str]:
+    return [name for name in PACKAGES if not (folder / name).is_file()]
+
+
+def _build_one(go: str, name: str, folder: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as temporary:
+        output = Path(temporary) / name
+        command = [go, "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", _link_flags()]
+        environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+        try:
+            done = subprocess.run(
+                [*command, "-o", str(output), PACKAGES[name]],
+                cwd=MODULE,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=BUILD_TIMEOUT_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            raise CannotBuild(f"go build of {name} took more than {BUILD_TIMEOUT_SECONDS} s") from None
+        if done.returncode != 0:
+            said = "\n".join(done.stderr.splitlines()[-LAST_LINES:])
+            raise CannotBuild(f"go build of {name} failed\n{said}")
+        output.rename(folder / name)
+
+
+def _link_flags() -> str:
+    """The version is the linker's to set; without it the API server calls itself v0.0.0."""
+    major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
+    version = "k8s.io/component-base/version"
+    values = {"gitVersion": KUBERNETES_VERSION, "gitMajor": major, "gitMinor": minor}
+    return " ".join(["-s", "-w", *(f"-X {version}.{name}={value}" for name, value in values.items())])
+
+
+def _check_version() -> None:
+    pinned = re.search(r"^\tk8s\.io/kubernetes (v\S+)", (MODULE / "go.mod").read_text(), re.MULTILINE)
+    if pinned is None or pinned[1] != KUBERNETES_VERSION:
+        found = pinned[1] if pinned else "nothing"
+        raise CannotBuild(f"go.mod pins {found}, kube_assets.KUBERNETES_VERSION says {KUBERNETES_VERSION}")
+
+
+@contextmanager
+def _locked(path: Path, say: Callable[[str], None]) -> Generator[None]:
+    """Held by the process alone; the kernel frees it when the process ends, however it ends."""
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another process builds the Kubernetes binaries: waiting for it ...")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def main() -> None:
+    """With --if-possible a machine that cannot build is told why, and that is no failure."""
+    try:
+        print(build(lambda line: print(line, file=sys.stderr, flush=True)))
+    except CannotBuild as reason:
+        print(f"Kubernetes binaries not built: {reason}", file=sys.stderr)
+        sys.exit(0 if "--if-possible" in sys.argv[1:] else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Real API servers for tests, one pair a session: `kube_api`, `kube_one`, `kube_pair`, `kube_namespace`.
+
+Tests share the servers and keep apart by namespaces of their own. Every test that uses them is marked `kube`
+and, under pytest-xdist with --dist loadgroup, they run in one worker, so that there is one pair of servers.
+"""
+
+import os
+import sys
+import uuid
+from collections.abc import AsyncGenerator
+from typing import NoReturn, cast
+
+import pytest
+import pytest_asyncio
+from _pytest.capture import CaptureManager
+
+from controlplane.embedded.kube import KubeControlPlane
+from controlplane.embedded.kube_assets import KubeAssets, KubeMissing, find_kube_assets
+from controlplane.embedded.kube_nodes import pretended_nodes
+from tests.kube.build import CannotBuild, build
+
+REQUIRE = "MUSTER_REQUIRE_KUBE"
+BASE_NODES = 3
+
+_cannot_build = pytest.StashKey[str]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in filter(_wants_kube, items):
+        item.add_marker(pytest.mark.kube)
+        if config.pluginmanager.hasplugin("xdist"):
+            item.add_marker(pytest.mark.xdist_group("kube"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build here, where no test's timeout runs, and only when a selected test needs it."""
+    wanted = any(item.get_closest_marker("kube") for item in session.items)
+    if not wanted or session.config.option.collectonly or isinstance(find_kube_assets(), KubeAssets):
+        return
+    if "KUBEBUILDER_ASSETS" in os.environ:
+        return
+    capture = cast("CaptureManager", session.config.pluginmanager.getplugin("capturemanager"))
+    try:
+        with capture.global_and_fixture_disabled():
+            build(lambda line: print(line, file=sys.stderr, flush=True))
+    except CannotBuild as reason:
+        session.config.stash[_cannot_build] = str(reason)
+
+
+def _wants_kube(item: pytest.Item) -> bool:
+    fixtures = getattr(item, "fixturenames", ())
+    return "kube_assets" in fixtures or item.get_closest_marker("kube") is not None
+
+
+@pytest.fixture(scope="session")
+def kube_assets(pytestconfig: pytest.Config) -> KubeAssets:
+    found = find_kube_assets()
+    if isinstance(found, KubeMissing):
+        why_not_built = pytestconfig.stash.get(_cannot_build, "")
+        _unavailable(f"{found}{f'; {why_not_built}' if why_not_built else ''}")
+    return found
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def kube_api(
+    kube_assets: KubeAssets, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[KubeControlPlane]:
+    """A real API server, with whatever controllers there are binaries for."""
+    async with KubeControlPlane(tmp_path_factory.mktemp("kube-one"), kube_assets) as plane:
+        if kube_assets.runs_workloads:
+            await plane.add_nodes(pretended_nodes(BASE_NODES))
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def kube_one(kube_assets: KubeAssets, kube_api: KubeControlPlane) -> KubeControlPlane:
+    """The same server, where Deployments become pods that run: three nodes of 32 cores, 128 GiB."""
+    if not kube_assets.runs_workloads:
+        _unavailable(f"no {', '.join(kube_assets.absent)}: no Deployment becomes a running pod")
+    return kube_api
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def kube_pair(
+    kube_one: KubeControlPlane, kube_assets: KubeAssets, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[tuple[KubeControlPlane, KubeControlPlane]]:
+    """Two clusters that know nothing of each other; the first is `kube_one`."""
+    async with KubeControlPlane(tmp_path_factory.mktemp("kube-two"), kube_assets) as second:
+        await second.add_nodes(pretended_nodes(BASE_NODES))
+        yield kube_one, second
+
+
+@pytest_asyncio.fixture
+async def kube_namespace(kube_api: KubeControlPlane) -> AsyncGenerator[str]:
+    """A namespace of the test's own in `kube_api`; its removal is asked for when the test ends."""
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    async with kube_api.client() as client:
+        answer = await client.post("/api/v1/namespaces", json={"metadata": {"name": name}})
+        answer.raise_for_status()
+        yield name
+        await client.delete(f"/api/v1/namespaces/{name}")
+
+
+def _unavailable(reason: str) -> NoReturn:
+    if os.environ.get(REQUIRE):
+        pytest.fail(f"{REQUIRE} is set and there is no Kubernetes to test on: {reason}", pytrace=False)
+    pytest.skip(reason)
