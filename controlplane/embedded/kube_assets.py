@@ -61,7 +61,7 @@ def find_kube_assets(environment: Mapping[str, str] = os.environ) -> KubeAssets 
     if missing:
         return KubeMissing(
             f"no {' and '.join(missing)}: set KUBEBUILDER_ASSETS to a folder that has them, "
-            f"or build them once with `python -m tests.kube.build` (needs Go)"
+            "or, where there is Go, run `python -m tests.kube.build` once"
         )
     optional = {name: folder / name if _executable(folder / name) else None for name in OPTIONAL}
     return KubeAssets(

@@ -44,14 +44,14 @@ def build(say: Callable[[str], None], folder: Path | None = None) -> Path:
         return folder
     go = shutil.which("go")
     if go is None:
-        raise CannotBuild("no Go toolchain on PATH to build a Kubernetes API server with")
+        raise CannotBuild("no Go toolchain on PATH")
     _check_version()
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder.parent / f"{folder.name}.lock", say):
         missing = _missing(folder)
         for position, name in enumerate(missing, start=1):
-            step = f"[{position}/{len(missing)}] {name} {KUBERNETES_VERSION}"
-            say(f"{step}: building, minutes the first time ...")
+            step = f"[{position}/{len(missing)}] {name}"
+            say(f"{step}: building (Kubernetes {KUBERNETES_VERSION}; minutes, once a machine) ...")
             started = time.monotonic()
             _build_one(go, name, folder)
             say(f"{step}: built in {time.monotonic() - started:.0f} s")

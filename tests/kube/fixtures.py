@@ -22,7 +22,7 @@ from tests.kube.build import CannotBuild, build
 REQUIRE = "MUSTER_REQUIRE_KUBE"
 BASE_NODES = 3
 
-_cannot_build = pytest.StashKey[str]()
+_why_missing = pytest.StashKey[str]()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -34,18 +34,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build here, where no test's timeout runs, and only when a selected test needs it."""
-    wanted = any(item.get_closest_marker("kube") for item in session.items)
-    if not wanted or session.config.option.collectonly or isinstance(find_kube_assets(), KubeAssets):
+    """Build here, where no test's timeout runs, and only when a selected test needs it.
+
+    Marked here and not skipped one by one in a fixture, pytest says the reason once a file.
+    """
+    wanting = [item for item in session.items if item.get_closest_marker("kube")]
+    if not wanting or session.config.option.collectonly:
         return
-    if "KUBEBUILDER_ASSETS" in os.environ:
-        return
-    capture = cast("CaptureManager", session.config.pluginmanager.getplugin("capturemanager"))
+    reason = _make_available(session.config)
+    session.config.stash[_why_missing] = reason
+    if reason and not os.environ.get(REQUIRE):
+        for item in wanting:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _make_available(config: pytest.Config) -> str:
+    """Why there are no binaries, in one line; empty where there are some."""
+    found = find_kube_assets()
+    if isinstance(found, KubeAssets) or "KUBEBUILDER_ASSETS" in os.environ:
+        return "" if isinstance(found, KubeAssets) else found.reason
+    capture = cast("CaptureManager", config.pluginmanager.getplugin("capturemanager"))
     try:
         with capture.global_and_fixture_disabled():
             build(lambda line: print(line, file=sys.stderr, flush=True))
     except CannotBuild as reason:
-        session.config.stash[_cannot_build] = str(reason)
+        return f"{found}; not built here: {reason}"
+    return ""
 
 
 def _wants_kube(item: pytest.Item) -> bool:
@@ -57,8 +71,7 @@ def _wants_kube(item: pytest.Item) -> bool:
 def kube_assets(pytestconfig: pytest.Config) -> KubeAssets:
     found = find_kube_assets()
     if isinstance(found, KubeMissing):
-        why_not_built = pytestconfig.stash.get(_cannot_build, "")
-        _unavailable(f"{found}{f'; {why_not_built}' if why_not_built else ''}")
+        _unavailable(pytestconfig.stash.get(_why_missing, "") or found.reason)
     return found
 
 
