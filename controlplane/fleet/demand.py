@@ -1,0 +1,175 @@
+"""What one replica asks of a node: the signature under which capacity is counted and remembered."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+from schemas.wire.reports import Taint
+
+HOSTNAME = "kubernetes.io/hostname"
+"""Differs on every node, so no profile carries it: what asks for it is matched by the node's name."""
+NODE_NAME_FIELD = "metadata.name"
+
+
+class Operator(StrEnum):
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+    GT = "Gt"
+    LT = "Lt"
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One expression of a selector, with Kubernetes' meaning: NotIn holds where the key is absent."""
+
+    key: str
+    operator: Operator
+    values: tuple[str, ...] = ()
+
+    def holds(self, labels: Mapping[str, str]) -> bool:
+        value = labels.get(self.key)
+        match self.operator:
+            case Operator.IN:
+                return value is not None and value in self.values
+            case Operator.NOT_IN:
+                return value is None or value not in self.values
+            case Operator.EXISTS:
+                return value is not None
+            case Operator.DOES_NOT_EXIST:
+                return value is None
+            case Operator.GT | Operator.LT:
+                return value is not None and self._compares(value)
+
+    def _compares(self, value: str) -> bool:
+        try:
+            left, right = int(value), int(self.values[0])
+        except (ValueError, IndexError):
+            return False
+        return left > right if self.operator is Operator.GT else left < right
+
+
+@dataclass(frozen=True)
+class Term:
+    """All of `requirements` hold. One without any matches nothing, as in Kubernetes."""
+
+    requirements: tuple[Requirement, ...]
+
+    def holds(self, labels: Mapping[str, str]) -> bool:
+        return bool(self.requirements) and all(each.holds(labels) for each in self.requirements)
+
+
+@dataclass(frozen=True)
+class Toleration:
+    """An empty key with Exists tolerates everything; an empty effect matches every effect."""
+
+    key: str = ""
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""
+
+    def tolerates(self, taint: Taint) -> bool:
+        if self.effect and self.effect != taint.effect:
+            return False
+        if self.key and self.key != taint.key:
+            return False
+        if self.operator == "Exists":
+            return True
+        return bool(self.key) and self.value == taint.value
+
+
+REPELLING = frozenset({"NoSchedule", "NoExecute"})
+
+
+def untolerated(taints: Collection[Taint], tolerations: Collection[Toleration]) -> Taint | None:
+    """The first NoSchedule or NoExecute taint that nothing tolerates; None when all are."""
+    for taint in taints:
+        if taint.effect in REPELLING and not any(each.tolerates(taint) for each in tolerations):
+            return taint
+    return None
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Hashable. requests: (resource, amount) of one replica, sorted; cpu in millicores; `pods` is 1.
+
+    affinity: terms of which one must hold; none at all means every node.
+    """
+
+    requests: tuple[tuple[str, int], ...]
+    node_selector: tuple[tuple[str, str], ...] = ()
+    affinity: tuple[Term, ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
+    _hash: int = field(init=False, repr=False, compare=False, default=0)
+
+    def __post_init__(self) -> None:
+        # Asked for at every placement as a key: hashing the whole tree each time would be the warm path.
+        key = (self.requests, self.node_selector, self.affinity, self.tolerations)
+        object.__setattr__(self, "_hash", hash(key))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @staticmethod
+    def of(
+        requests: Mapping[str, int],
+        node_selector: Mapping[str, str] | None = None,
+        affinity: Collection[Term] = (),
+        tolerations: Collection[Toleration] = (),
+    ) -> "Demand":
+        """One replica that asks for `requests`; it takes one of `pods`, and zero amounts fall away."""
+        amounts = {name: amount for name, amount in requests.items() if amount > 0} | {"pods": 1}
+        return Demand(
+            tuple(sorted(amounts.items())),
+            tuple(sorted((node_selector or {}).items())),
+            tuple(affinity),
+            tuple(tolerations),
+        )
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Node names that the selector speaks of, sorted."""
+        named = {value for key, value in self.node_selector if key in (HOSTNAME, NODE_NAME_FIELD)}
+        for term in self.affinity:
+            for each in term.requirements:
+                if each.key in (HOSTNAME, NODE_NAME_FIELD):
+                    named.update(each.values)
+        return tuple(sorted(named))
+
+    @cached_property
+    def asks_for_name(self) -> bool:
+        keys = {key for key, _ in self.node_selector}
+        keys |= {each.key for term in self.affinity for each in term.requirements}
+        return not keys.isdisjoint((HOSTNAME, NODE_NAME_FIELD))
+
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        """Whether node selector and required affinity hold for a node of these labels."""
+        for key, value in self.node_selector:
+            if labels.get(key) != value:
+                return False
+        return not self.affinity or any(term.holds(labels) for term in self.affinity)
+
+    def unmet(self, labels: Mapping[str, str]) -> str | None:
+        """What of the selector does not hold, for people; None when all holds."""
+        for key, value in self.node_selector:
+            if labels.get(key) != value:
+                return f"label {key}={value}"
+        if self.selects(labels):
+            return None
+        failed = [each for term in self.affinity for each in term.requirements if not each.holds(labels)]
+        return (
+            "affinity " + " or ".join(dict.fromkeys(_shown(each) for each in failed))
+            if failed
+            else "affinity"
+        )
+
+    @property
+    def predicate(self) -> Callable[[Mapping[str, str]], bool]:
+        return self.selects
+
+
+def _shown(requirement: Requirement) -> str:
+    values = f" ({', '.join(requirement.values)})" if requirement.values else ""
+    return f"{requirement.key} {requirement.operator.value}{values}"

@@ -1,0 +1,57 @@
+"""What people write: versioned kinds in YAML or JSON. Every error names the field and what would be right."""
+
+from schemas.manifests.base import API_VERSION, Metadata
+from schemas.manifests.fleet import Fleet, FleetCluster, FleetNodes, FleetSpec, FleetTaint
+from schemas.manifests.load import (
+    KINDS,
+    Manifest,
+    ManifestError,
+    Problem,
+    load_manifests,
+    parse_manifest,
+)
+from schemas.manifests.placement import (
+    ClusterAffinity,
+    ClusterToleration,
+    FieldRequirement,
+    FieldSelector,
+    LabelRequirement,
+    LabelSelector,
+    Placement,
+    ReplicaScheduling,
+    StaticClusterWeight,
+    WeightPreference,
+)
+from schemas.manifests.tenant import Owner, Tenant, TenantSpec
+from schemas.manifests.workload import Workload, WorkloadSpec
+
+__all__ = [
+    "API_VERSION",
+    "KINDS",
+    "ClusterAffinity",
+    "ClusterToleration",
+    "FieldRequirement",
+    "FieldSelector",
+    "Fleet",
+    "FleetCluster",
+    "FleetNodes",
+    "FleetSpec",
+    "FleetTaint",
+    "LabelRequirement",
+    "LabelSelector",
+    "Manifest",
+    "ManifestError",
+    "Metadata",
+    "Owner",
+    "Placement",
+    "Problem",
+    "ReplicaScheduling",
+    "StaticClusterWeight",
+    "Tenant",
+    "TenantSpec",
+    "WeightPreference",
+    "Workload",
+    "WorkloadSpec",
+    "load_manifests",
+    "parse_manifest",
+]

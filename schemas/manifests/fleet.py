@@ -1,0 +1,76 @@
+"""A fleet on paper, for `muster plan`: what would go where, without any server."""
+
+from collections import Counter
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from schemas.manifests.base import API_VERSION, LabelKey, Labels, LabelValue, Name, Strict
+
+Quantity = str | int | float
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class FleetTaint(Strict):
+    key: LabelKey
+    value: LabelValue = ""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+
+
+class FleetNodes(Strict):
+    """`count` nodes of one make. requested: what already runs on each of them asks for; left out: nothing."""
+
+    count: Annotated[int, Field(ge=1, le=100_000)] = 1
+    labels: dict[LabelKey, str] = {}
+    allocatable: dict[str, Quantity]
+    requested: dict[str, Quantity] = {}
+    taints: list[FleetTaint] = []
+    ready: bool = True
+
+
+class FleetCluster(Strict):
+    """Either `nodes`, or a plain `available`: how many more replicas fit. served: left out, everything."""
+
+    name: Name
+    labels: Labels = {}
+    provider: str = ""
+    region: str = ""
+    zones: list[str] = []
+    environment: LabelValue | None = None
+    taints: list[FleetTaint] = []
+    served: list[str] | None = None
+    nodes: list[FleetNodes] | None = None
+    available: Count | None = None
+
+    @model_validator(mode="after")
+    def _one_capacity(self) -> Self:
+        if (self.nodes is None) == (self.available is None):
+            raise ValueError("state either nodes or available, and not both")
+        return self
+
+
+class FleetSpec(Strict):
+    """placed: replicas by cluster name as they run now. uid: of the workload, decides ties."""
+
+    clusters: Annotated[list[FleetCluster], Field(max_length=10_000)]
+    placed: dict[Name, Count] = {}
+    uid: str = ""
+
+    @model_validator(mode="after")
+    def _names_once(self) -> Self:
+        twice = [name for name, count in Counter(each.name for each in self.clusters).items() if count > 1]
+        if twice:
+            raise ValueError(f"cluster {twice[0]} stands there more than once")
+        return self
+
+
+class FleetMetadata(Strict):
+    name: Name = "fleet"
+    labels: Labels = {}
+
+
+class Fleet(Strict):
+    api_version: Literal["muster.dev/v1"] = API_VERSION
+    kind: Literal["Fleet"] = "Fleet"
+    metadata: FleetMetadata = FleetMetadata()
+    spec: FleetSpec

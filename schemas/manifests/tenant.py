@@ -1,0 +1,41 @@
+"""Who owns what: a tenant, its namespaces, the clusters and environments it may use."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from schemas.manifests.base import API_VERSION, LabelValue, Metadata, Strict
+from schemas.manifests.placement import ClusterAffinity
+
+_PATTERN = re.compile(r"[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?")
+
+
+def namespace_pattern(pattern: str) -> str:
+    """A namespace in which `*` stands for any number of characters, and nothing else is special."""
+    if len(pattern) > 63 or not _PATTERN.fullmatch(pattern):
+        raise ValueError(f"{pattern!r} is no namespace pattern: up to 63 of a-z 0-9 - and *")
+    return pattern
+
+
+class Owner(Strict):
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=320)] | None = None
+
+
+class TenantSpec(Strict):
+    """namespaces: patterns. clusters, environments: where its workloads may run; left out: everywhere."""
+
+    namespaces: Annotated[
+        list[Annotated[str, AfterValidator(namespace_pattern)]], Field(min_length=1, max_length=100)
+    ]
+    clusters: ClusterAffinity | None = None
+    environments: list[Annotated[LabelValue, Field(min_length=1)]] = []
+    owners: list[Owner] = []
+
+
+class Tenant(Strict):
+    api_version: Literal["muster.dev/v1"] = API_VERSION
+    kind: Literal["Tenant"] = "Tenant"
+    metadata: Metadata
+    spec: TenantSpec

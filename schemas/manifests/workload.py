@@ -1,0 +1,28 @@
+"""What is to run: Kubernetes objects and where they may go."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from schemas.manifests.base import API_VERSION, Metadata, Name, Strict
+from schemas.manifests.objects import checked_objects
+from schemas.manifests.placement import Placement
+
+Objects = Annotated[
+    list[dict[str, Any]], Field(min_length=1, max_length=500), AfterValidator(checked_objects)
+]
+
+
+class WorkloadSpec(Strict):
+    """tenant: whose it is, none at all for the operator's own. manifests: in any order."""
+
+    tenant: Name | None = None
+    manifests: Objects
+    placement: Placement = Placement()
+
+
+class Workload(Strict):
+    api_version: Literal["muster.dev/v1"] = API_VERSION
+    kind: Literal["Workload"] = "Workload"
+    metadata: Metadata
+    spec: WorkloadSpec
