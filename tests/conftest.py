@@ -1,3 +1,81 @@
-"""Fixtures that tests of several folders share."""
+"""Real servers for tests: one NATS and one Postgres a process; in them an account and a database a test."""
+
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Generator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from controlplane.bus import NatsBus, StreamBounds
+from controlplane.embedded import EmbeddedNats, EmbeddedPostgres
+from controlplane.identity import keys
+from controlplane.identity.server_configuration import Trust
+from schemas.wire.subjects import Subjects
+from tests.installation import NatsInstallation, NatsServer
 
 pytest_plugins = ["tests.kube.fixtures"]
+
+MIB = 1024 * 1024
+SMALL_BOUNDS = StreamBounds(
+    state_bytes=64 * MIB,
+    usage_bytes=64 * MIB,
+    alert_bytes=16 * MIB,
+    meter_bytes=16 * MIB,
+    order_bytes=64 * MIB,
+)
+
+
+@pytest.fixture(scope="session")
+def open_folder() -> Generator[Path, None, None]:
+    """A folder that `nobody` may enter, unlike pytest's own: Postgres does not run as root."""
+    folder = Path(tempfile.mkdtemp(prefix="muster-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def postgres_server(open_folder: Path) -> AsyncGenerator[EmbeddedPostgres, None]:
+    server = EmbeddedPostgres(open_folder / "postgres", durable=False)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest_asyncio.fixture
+async def database(postgres_server: EmbeddedPostgres) -> AsyncGenerator[str, None]:
+    """The DSN of an empty database, dropped after the test."""
+    name = f"test_{secrets.token_hex(6)}"
+    yield await postgres_server.create_database(name)
+    await postgres_server.drop_database(name)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def nats_server(open_folder: Path) -> AsyncGenerator[NatsServer, None]:
+    own = keys.generate()
+    trust = Trust.of(own, (Subjects(),), int(time.time()))
+    async with EmbeddedNats(open_folder / "nats", trust) as server:
+        yield NatsServer(server=server, keys=own)
+
+
+@pytest_asyncio.fixture
+async def nats_installation(nats_server: NatsServer) -> AsyncGenerator[NatsInstallation, None]:
+    """A centre account under the session's operator: what other tests left behind is not seen from it."""
+    fresh = keys.generate()
+    own = replace(
+        fresh,
+        operator=nats_server.keys.operator,
+        system_account=nats_server.keys.system_account,
+        system_user=nats_server.keys.system_user,
+    )
+    subjects = Subjects(f"t{secrets.token_hex(4)}")
+    bus = NatsBus([nats_server.server.url], own, subjects, time.time, SMALL_BOUNDS)
+    await bus.open()
+    yield NatsInstallation(url=nats_server.server.url, keys=own, subjects=subjects, bus=bus)
+    await bus.delete_streams()
+    await bus.close()

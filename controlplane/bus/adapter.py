@@ -1,0 +1,203 @@
+"""`loops.ports.Bus` on NATS."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.errors import APIError, NotFoundError
+
+from controlplane.bus.following import follow
+from controlplane.bus.session import Credentials, Session
+from controlplane.bus.streams import StreamBounds, ensure_streams, order_consumer, stream_names
+from controlplane.identity import accounts
+from controlplane.identity.keys import Keys
+from controlplane.identity.nkey import NKey
+from controlplane.loops.ports import BusUnavailable, NewerStored, StoredOrder, StreamBatch
+from schemas.wire.subjects import Subjects
+
+REQUEST_TIMEOUT_SECONDS = 2.0
+BEATS_AT_ONCE = 64
+WRONG_LAST_SEQUENCE = (10071, 10164)
+
+_log = structlog.get_logger()
+
+Answer = Callable[[str, bytes], Awaitable[bytes]]
+
+
+class NatsBus:
+    """The centre's connection, and the system account's, by which accounts of clusters are pushed.
+
+    now: Unix seconds; JWTs are issued at that time.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[str],
+        keys: Keys,
+        subjects: Subjects,
+        now: Callable[[], float],
+        bounds: StreamBounds | None = None,
+    ) -> None:
+        self._keys, self._subjects, self._now = keys, subjects, now
+        self._bounds = bounds or StreamBounds()
+        self._centre = Session(
+            servers, self._credentials(keys.centre_account, keys.centre_user, "centre"), "centre"
+        )
+        self._system = Session(
+            servers, self._credentials(keys.system_account, keys.system_user, "pusher"), "pusher"
+        )
+        self._centre.on_connect.append(self._subscribe_beats)
+        self._answer: Answer | None = None
+        self._beats: Subscription | None = None
+        self._answering: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Push the centre's account, connect, make the streams. Raises BusUnavailable; may be tried again."""
+        await self.push_account(accounts.centre_account_jwt(self._keys, (self._subjects,), self._issued_at()))
+        async with self._jetstream() as jetstream:
+            await ensure_streams(jetstream, self._subjects, self._bounds)
+
+    async def delete_streams(self) -> None:
+        """The end of an installation: everything in its streams is gone."""
+        async with self._jetstream() as jetstream:
+            for stream in stream_names(self._subjects):
+                await jetstream.delete_stream(stream)
+
+    async def close(self) -> None:
+        for task in self._answering:
+            task.cancel()
+        await self._centre.close()
+        await self._system.close()
+
+    def follow_reports(self, *, usage: bool) -> AsyncIterator[StreamBatch]:
+        return follow(self._centre, self._subjects.usage_stream if usage else self._subjects.state_stream)
+
+    def follow_alerts(self) -> AsyncIterator[StreamBatch]:
+        return follow(self._centre, self._subjects.alerts_stream)
+
+    async def purge_alerts(self, cluster: str, up_to_sequence: int) -> None:
+        await self._purge(self._subjects.alerts_stream, self._subjects.alert(cluster), up_to_sequence)
+
+    async def purge_report(self, subject: str) -> None:
+        """Raises ValueError for a subject that is no report's."""
+        for kind, stream in (("state", self._subjects.state_stream), ("usage", self._subjects.usage_stream)):
+            if subject.startswith(f"{self._subjects.prefix}.{kind}.") and not set(subject) & {"*", ">"}:
+                return await self._purge(stream, subject, None)
+        raise ValueError(f"{subject!r} is no report's subject")
+
+    async def last_order(self, cluster: str, workload: str) -> StoredOrder | None:
+        subject = self._subjects.order(cluster, workload)
+        async with self._jetstream() as jetstream:
+            try:
+                stored = await jetstream.get_last_msg(self._subjects.orders_stream, subject)
+            except NotFoundError:
+                return None
+        return StoredOrder(sequence=stored.seq or 0, body=stored.data or b"")
+
+    async def publish_order(self, cluster: str, workload: str, body: bytes, *, expected_sequence: int) -> int:
+        subject = self._subjects.order(cluster, workload)
+        expected = {"Nats-Expected-Last-Subject-Sequence": str(expected_sequence)}
+        async with self._jetstream() as jetstream:
+            try:
+                return (await jetstream.publish(subject, body, headers=expected)).seq
+            except APIError as error:
+                if error.err_code not in WRONG_LAST_SEQUENCE:
+                    raise
+        stored = await self.last_order(cluster, workload)
+        raise NewerStored(stored.sequence if stored else 0)
+
+    async def purge_order(self, cluster: str, workload: str, up_to_sequence: int) -> None:
+        subject = self._subjects.order(cluster, workload)
+        await self._purge(self._subjects.orders_stream, subject, up_to_sequence)
+
+    async def renew_consumer(self, cluster: str) -> None:
+        await self.drop_consumer(cluster)
+        async with self._jetstream() as jetstream:
+            await jetstream.add_consumer(
+                self._subjects.orders_stream, order_consumer(self._subjects, cluster)
+            )
+
+    async def drop_consumer(self, cluster: str) -> None:
+        async with self._jetstream() as jetstream:
+            try:
+                await jetstream.delete_consumer(self._subjects.orders_stream, cluster)
+            except NotFoundError:
+                pass
+
+    async def serve_beats(self, answer: Answer) -> None:
+        """A second call replaces the first. At most BEATS_AT_ONCE are answered at a time, the others wait."""
+        self._answer = answer
+        client = await self._client()
+        if self._beats is None:
+            await self._subscribe_beats(client)
+
+    async def admit(self, account: accounts.ClusterAccount) -> None:
+        """Let a cluster speak: push its account with its imports. Again after `cut_off`, too."""
+        await self.push_account(
+            accounts.cluster_account_jwt(self._keys, account, self._subjects, self._issued_at())
+        )
+
+    async def cut_off(self, cluster: str) -> None:
+        await self.push_account(accounts.cut_off_account_jwt(self._keys, cluster, self._issued_at()))
+
+    async def push_account(self, account_jwt: str) -> None:
+        """Give an account to every server that answers. Raises BusUnavailable when none takes it."""
+        try:
+            client = await self._system.client()
+            reply = await client.request(
+                "$SYS.REQ.CLAIMS.UPDATE", account_jwt.encode(), timeout=REQUEST_TIMEOUT_SECONDS
+            )
+        except (NatsError, OSError, TimeoutError) as error:
+            raise BusUnavailable(f"the account was not pushed: {error}") from error
+        if b'"error"' in reply.data:
+            raise BusUnavailable(f"the account was refused: {reply.data.decode(errors='replace')[:300]}")
+
+    async def _purge(self, stream: str, subject: str, up_to_sequence: int | None) -> None:
+        async with self._jetstream() as jetstream:
+            keep_from = None if up_to_sequence is None else up_to_sequence + 1
+            await jetstream.purge_stream(stream, seq=keep_from, subject=subject)
+
+    @asynccontextmanager
+    async def _jetstream(self) -> AsyncGenerator[JetStreamContext]:
+        try:
+            client = await self._client()
+            yield client.jetstream(timeout=REQUEST_TIMEOUT_SECONDS)
+        except (NatsError, OSError, TimeoutError) as error:
+            raise BusUnavailable(str(error) or type(error).__name__) from error
+
+    async def _client(self) -> Client:
+        return await self._centre.client()
+
+    async def _subscribe_beats(self, client: Client) -> None:
+        if self._answer is not None:
+            self._beats = await client.subscribe(f"{self._subjects.prefix}.beat.*", cb=self._on_beat)
+
+    async def _on_beat(self, message: Msg) -> None:
+        # Waiting here holds back the subscription, whose queue the client bounds.
+        if len(self._answering) >= BEATS_AT_ONCE:
+            await asyncio.wait(self._answering, return_when=asyncio.FIRST_COMPLETED)
+        task = asyncio.create_task(self._answer_beat(message))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _answer_beat(self, message: Msg) -> None:
+        cluster, _ = self._subjects.of_cluster(message.subject)
+        if self._answer is None or not message.reply:
+            return
+        try:
+            await message.respond(await self._answer(cluster, message.data))
+        except Exception as error:
+            # The agent's request times out and it beats again: one bad beat ends nothing.
+            _log.warning("beat_not_answered", cluster=cluster, error=str(error) or type(error).__name__)
+
+    def _credentials(self, account: NKey, user: NKey, name: str) -> Credentials:
+        return Credentials(accounts.service_user_jwt(account, user, name, self._issued_at()), user)
+
+    def _issued_at(self) -> int:
+        return int(self._now())

@@ -1,0 +1,118 @@
+"""A connection that comes back: through restarts of the server, and after it was ended for good.
+
+nats-py closes a client for every error but a permission's, and a client that is closed stays so.
+"""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from controlplane.identity.nkey import NKey
+from controlplane.loops.ports import BusUnavailable
+
+CONNECT_TIMEOUT_SECONDS = 5.0
+RECONNECT_WAIT_SECONDS = 1
+PING_INTERVAL_SECONDS = 10
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Who connects: a user JWT and the key that it was issued for."""
+
+    user_jwt: str
+    user: NKey
+
+
+class TolerantClient(Client):
+    """A client that outlives any header.
+
+    A sender may put any bytes into the header block; nats-py decodes the first of them outside of its guard,
+    and the error ends its read loop in silence. One such message in STATE would take the centre down at
+    every replay.
+    """
+
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (ValueError, IndexError, LookupError):
+            return None
+
+
+class Session:
+    """One connection of one user. `client()` is the live one; `on_connect` runs for each that is made."""
+
+    def __init__(self, servers: Sequence[str], credentials: Credentials, name: str) -> None:
+        self._servers = list(servers)
+        self._credentials = credentials
+        self._name = name
+        self._client: Client | None = None
+        self._connecting = asyncio.Lock()
+        self._restoring: asyncio.Task[None] | None = None
+        self._stopped = False
+        self.on_connect: list[Callable[[Client], Awaitable[None]]] = []
+
+    async def client(self) -> Client:
+        """The connected client. Raises BusUnavailable when there is none within the connect timeout."""
+        async with self._connecting:
+            if self._client is None or self._client.is_closed:
+                self._client = await self._connect()
+            if not self._client.is_connected:
+                raise BusUnavailable("NATS is away; reconnecting")
+            return self._client
+
+    async def close(self) -> None:
+        self._stopped = True
+        if self._restoring is not None:
+            self._restoring.cancel()
+        if self._client is not None:
+            await self._client.close()
+
+    async def _connect(self) -> Client:
+        if self._stopped:
+            raise BusUnavailable("this session was closed")
+        client = TolerantClient()
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                await client.connect(
+                    servers=self._servers,
+                    name=self._name,
+                    user_jwt_cb=lambda: bytearray(self._credentials.user_jwt.encode()),
+                    signature_cb=self._sign,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=RECONNECT_WAIT_SECONDS,
+                    ping_interval=PING_INTERVAL_SECONDS,
+                    error_cb=self._on_error,
+                    closed_cb=self._on_closed,
+                )
+            for prepare in self.on_connect:
+                await prepare(client)
+        except (NatsError, OSError, TimeoutError) as error:
+            await client.close()
+            raise BusUnavailable(f"no connection to NATS: {error or type(error).__name__}") from error
+        return client
+
+    def _sign(self, nonce: str) -> bytes:
+        return base64.b64encode(self._credentials.user.sign(nonce.encode()))
+
+    async def _on_error(self, error: Exception) -> None:
+        _log.warning("nats_error", session=self._name, error=str(error) or type(error).__name__)
+
+    async def _on_closed(self) -> None:
+        if not self._stopped and (self._restoring is None or self._restoring.done()):
+            self._restoring = asyncio.create_task(self._restore())
+
+    async def _restore(self) -> None:
+        while not self._stopped:
+            try:
+                await self.client()
+            except BusUnavailable:
+                await asyncio.sleep(RECONNECT_WAIT_SECONDS)
+            else:
+                return
