@@ -1,6 +1,6 @@
-"""The memory of one process: records, reports and beats. The loops write it, queries and decisions read it."""
+"""The memory of one process: records, reports and beats. Loops write it, queries and decisions read it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from controlplane.fleet import Fleet
@@ -38,6 +38,9 @@ class Known:
     """One process's knowledge. Keys are cluster ids and workload uids.
 
     caught_up: the streams have been replayed; until then a decision would be made on half a fleet.
+    orders: per workload and cluster the newest order; orders_in: the same per cluster and workload.
+    stamps: per cluster and subject tail, the last report that was applied. alert_gaps: clusters whose
+    alerts miss a link. newer_stored: clusters for which ORDERS holds what this database never issued.
     """
 
     fleet: Fleet = field(default_factory=Fleet)
@@ -48,10 +51,15 @@ class Known:
         default_factory=dict[str, dict[str, PlacementRecord]]
     )
     decisions: dict[str, DecisionRecord] = field(default_factory=dict[str, DecisionRecord])
-    outbox: dict[tuple[str, str], OutboxRecord] = field(default_factory=dict[tuple[str, str], OutboxRecord])
+    orders: dict[str, dict[str, OutboxRecord]] = field(default_factory=dict[str, dict[str, OutboxRecord]])
+    orders_in: dict[str, dict[str, OutboxRecord]] = field(default_factory=dict[str, dict[str, OutboxRecord]])
     work: dict[str, dict[str, Work]] = field(default_factory=dict[str, dict[str, Work]])
     heard: dict[str, Heard] = field(default_factory=dict[str, Heard])
     alert_watermarks: dict[str, Stamp] = field(default_factory=dict[str, Stamp])
+    alert_gaps: set[str] = field(default_factory=set[str])
+    stamps: dict[str, dict[str, Stamp]] = field(default_factory=dict[str, dict[str, Stamp]])
+    unpublished: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    newer_stored: set[str] = field(default_factory=set[str])
     epochs: tuple[EpochRecord, ...] = ()
     last_generation: int = 0
     change_cursor: int = 0
@@ -70,7 +78,9 @@ class Known:
         for placement in loaded.placements:
             self.placements.setdefault(placement.workload, {})[placement.cluster] = placement
         self.decisions = {record.workload: record for record in loaded.decisions}
-        self.outbox = {(record.cluster, record.workload): record for record in loaded.outbox}
+        self.orders, self.orders_in, self.unpublished = {}, {}, set()
+        for record in loaded.outbox:
+            self.put_order(record)
         self.alert_watermarks = dict(loaded.alert_watermarks)
         self.epochs = tuple(sorted(loaded.epochs, key=lambda record: record.epoch))
         self.last_generation = loaded.last_generation
@@ -89,7 +99,7 @@ class Known:
         record = self.workloads.pop(uid, None)
         if record is not None and self._names.get(record.name) == uid:
             del self._names[record.name]
-        for memory in (self.placements, self.decisions, self.work):
+        for memory in (self.placements, self.decisions, self.work, self.orders):
             memory.pop(uid, None)
 
     def workload(self, name: str) -> WorkloadRecord | None:
@@ -103,22 +113,43 @@ class Known:
     def placements_of(self, uid: str) -> Mapping[str, PlacementRecord]:
         return self.placements.get(uid, {})
 
-    def orders_of(self, uid: str) -> Iterator[OutboxRecord]:
-        """The newest order of every cluster that has one for this workload."""
-        for cluster in self.clusters:
-            record = self.outbox.get((cluster, uid))
-            if record is not None:
-                yield record
+    def order(self, cluster: str, workload: str) -> OutboxRecord | None:
+        """The newest order for this workload in this cluster."""
+        return self.orders.get(workload, {}).get(cluster)
+
+    def put_order(self, record: OutboxRecord) -> None:
+        key = record.cluster, record.workload
+        self.orders.setdefault(record.workload, {})[record.cluster] = record
+        self.orders_in.setdefault(record.cluster, {})[record.workload] = record
+        if record.published_sequence is None:
+            self.unpublished.add(key)
+        else:
+            self.unpublished.discard(key)
+
+    def forget_order(self, cluster: str, workload: str) -> None:
+        self.orders.get(workload, {}).pop(cluster, None)
+        self.orders_in.get(cluster, {}).pop(workload, None)
+        self.unpublished.discard((cluster, workload))
 
     def put_published(self, cluster: str, workload: str, version: Version, sequence: int) -> None:
-        record = self.outbox.get((cluster, workload))
+        record = self.order(cluster, workload)
         if record is not None and record.version == version:
-            self.outbox[cluster, workload] = replace(record, published_sequence=sequence)
+            self.put_order(replace(record, published_sequence=sequence))
+
+    def publish_again(self, cluster: str, workload: str) -> None:
+        """The agent or the stream lost it: the same order, with the same version, goes out once more."""
+        record = self.order(cluster, workload)
+        if record is not None:
+            self.put_order(replace(record, published_sequence=None))
 
     def put_acknowledged(self, cluster: str, workload: str, version: Version) -> None:
-        record = self.outbox.get((cluster, workload))
+        record = self.order(cluster, workload)
         if record is not None:
-            self.outbox[cluster, workload] = replace(record, acknowledged=version)
+            self.put_order(replace(record, acknowledged=version))
+
+    def put_incarnation(self, cluster: str, incarnation: int) -> ClusterRecord:
+        self.clusters[cluster] = replace(self.clusters[cluster], incarnation=incarnation)
+        return self.clusters[cluster]
 
     def ahead(self, cluster: str) -> bool:
         """Whether the agent holds a version that this database never issued: it was restored.
@@ -129,9 +160,10 @@ class Known:
         heard = self.heard.get(cluster)
         if heard is None or heard.beat.highest is None:
             return False
-        return not self._issued(heard.beat.highest)
+        return not self.issued(heard.beat.highest)
 
-    def _issued(self, version: Version) -> bool:
+    def issued(self, version: Version) -> bool:
+        """Whether this database issued that version."""
         for position, record in enumerate(self.epochs):
             if record.epoch != version.epoch:
                 continue
@@ -150,7 +182,7 @@ class Known:
             return Reason.CLUSTER_UNKNOWN, "never heard from since this process started"
         if now - heard.at > BEAT_LOST_SECONDS:
             return Reason.CLUSTER_UNKNOWN, f"last heard from {now - heard.at:.0f} s ago"
-        if self.ahead(cluster):
+        if self.ahead(cluster) or cluster in self.newer_stored:
             return (
                 Reason.AGENT_AHEAD,
                 "its agent holds orders that this database never issued: muster recover",

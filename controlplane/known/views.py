@@ -1,0 +1,123 @@
+"""Clusters as a placement sees them, and workloads as they are compiled: from records and reports."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from controlplane.interpreters import Interpretation, interpret
+from controlplane.known.known import Known
+from controlplane.known.records import ClusterRecord, Standing, TenantRecord, WorkloadRecord
+from controlplane.placement import ClusterView, Decision, PlacementRequest, TenantRule, place
+from controlplane.placement.compiled import placement_request, tenant_rule
+from schemas.manifests import TenantSpec, WorkloadSpec
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """One revision of a workload, ready to be decided on."""
+
+    record: WorkloadRecord
+    spec: WorkloadSpec
+    interpretation: Interpretation
+    request: PlacementRequest
+
+
+class Compiler:
+    """Compiles each version of a workload and of a tenant once."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+        self._compiled: dict[str, Compiled] = {}
+        self._tenants: dict[str, tuple[TenantRecord, TenantRule]] = {}
+
+    def compiled(self, record: WorkloadRecord) -> Compiled:
+        """ValueError (NotUnderstood, a pydantic error) where what is stored cannot be understood any more."""
+        held = self._compiled.get(record.uid)
+        if held is None or held.record is not record:
+            spec = WorkloadSpec.model_validate(record.spec)
+            interpretation = interpret(spec.manifests)
+            request = placement_request(record.uid, spec, interpretation)
+            held = self._compiled[record.uid] = Compiled(record, spec, interpretation, request)
+        current = {
+            cluster: placement.replicas
+            for cluster, placement in self._known.placements_of(record.uid).items()
+        }
+        return replace(
+            held, request=replace(held.request, current=current, tenant=self.tenant(record.tenant))
+        )
+
+    def tenant(self, name: str) -> TenantRule | None:
+        """The rule of a tenant, None for none."""
+        record = self._known.tenants.get(name)
+        if record is None:
+            return None
+        held = self._tenants.get(name)
+        if held is None or held[0] is not record:
+            held = record, tenant_rule(name, TenantSpec.model_validate(record.spec))
+            self._tenants[name] = held
+        return held[1]
+
+    def forget(self, uid: str) -> None:
+        self._compiled.pop(uid, None)
+
+
+class Views:
+    """Views of all clusters that are not removed; each is made anew only when its record or facts change."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+        self._views: dict[str, tuple[ClusterRecord, object, ClusterView]] = {}
+
+    def all(self, now: float) -> list[ClusterView]:
+        """In the order of the clusters' names, each with its standing at this moment."""
+        views = [
+            self.one(record, now)
+            for record in self._known.clusters.values()
+            if record.standing is not Standing.REMOVED
+        ]
+        return sorted(views, key=lambda view: view.name)
+
+    def one(self, record: ClusterRecord, now: float) -> ClusterView:
+        facts = self._known.fleet.facts(record.id)
+        held = self._views.get(record.id)
+        if held is None or held[0] is not record or held[1] is not facts:
+            view = ClusterView(
+                id=record.id,
+                name=record.name,
+                labels={**(facts.labels if facts else {}), **record.labels},
+                provider=facts.provider if facts else "",
+                region=facts.region if facts else "",
+                zones=tuple(facts.zones) if facts else (),
+                taints=record.taints,
+                served=frozenset(facts.served) if facts else None,
+            )
+            held = self._views[record.id] = record, facts, view
+        obstacle = self._known.obstacle(record.id, now)
+        if obstacle is None:
+            return held[2]
+        return replace(held[2], standing=obstacle[0], standing_message=obstacle[1])
+
+
+def decide(known: Known, compiled: Compiled, views: Sequence[ClusterView]) -> Decision:
+    """The one placement decision that loops, `explain` and a dry run share.
+
+    A cluster that cannot be reached keeps what it runs: its own standing bars only what would be new there.
+    """
+    current = compiled.request.current
+    candidates = [
+        replace(view, standing=None) if view.standing is not None and view.id in current else view
+        for view in views
+    ]
+    demand = compiled.interpretation.demand
+    if demand is None:
+        return place(compiled.request, candidates, [0] * len(candidates))
+    ids = [view.id for view in views]
+    available = [
+        0 if view.standing is not None else room
+        for view, room in zip(views, known.fleet.available(demand, ids), strict=True)
+    ]
+    return place(compiled.request, candidates, available, known.fleet.matching(demand, ids))
+
+
+def names(known: Known, by_id: Mapping[str, int]) -> dict[str, int]:
+    """The same amounts under the clusters' names."""
+    return {known.clusters[cluster].name: amount for cluster, amount in by_id.items()}

@@ -1,0 +1,94 @@
+"""Alerts committed: from the log in NATS into Postgres, gap-free, each once.
+
+1. Follow ALERTS; what does not validate is buried.
+2. Per cluster, in order: what follows the watermark is taken, what lies at or below it was committed before.
+3. A gap waits: the agent is told in the reply to its beat from where to send again, and nothing above the
+   gap is committed.
+4. Alerts and watermark commit in one transaction; then the stream is purged below it.
+   The agent trims its spool only to the watermark that the beat tells it.
+"""
+
+from collections import defaultdict
+
+import structlog
+
+from controlplane.failpoints import reached
+from controlplane.known.known import Known
+from controlplane.known.records import Lease
+from controlplane.loops.ports import Bus, DeadLetter, Store, StreamBatch
+from controlplane.loops.running import LoopMetrics
+from schemas.wire.alerts import AlertBatch
+from schemas.wire.codec import Malformed, decode
+from schemas.wire.reports import Stamp
+from schemas.wire.subjects import Subjects
+
+log = structlog.get_logger()
+
+
+class AlertLog:
+    """Commits for one epoch."""
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        known: Known,
+        subjects: Subjects,
+        lease: Lease,
+        metrics: LoopMetrics,
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._known = known
+        self._subjects = subjects
+        self._lease = lease
+        self._metrics = metrics
+
+    async def run(self) -> None:
+        """Until cancelled, LeaseLost, or the store or bus is away (the caller starts it again)."""
+        async for batch in self._bus.follow_alerts():
+            await self._take(batch)
+
+    async def _take(self, batch: StreamBatch) -> None:
+        received: dict[str, list[tuple[int, AlertBatch]]] = defaultdict(list)
+        last: dict[str, int] = {}
+        for message in batch.messages:
+            cluster, _ = self._subjects.of_cluster(message.subject)
+            last[cluster] = message.sequence
+            try:
+                received[cluster].append((message.sequence, decode(AlertBatch, message.body)))
+            except Malformed as error:
+                await self._store.bury([DeadLetter(cluster, message.subject, str(error), message.body)])
+        for cluster, batches in received.items():
+            await self._commit(cluster, batches)
+        for cluster, sequence in last.items():
+            await self._bus.purge_alerts(cluster, sequence)
+
+    async def _commit(self, cluster: str, numbered: list[tuple[int, AlertBatch]]) -> None:
+        if cluster not in self._known.clusters:
+            log.warning("alerts_of_unknown_cluster", cluster=cluster)
+            return
+        watermark = self._known.alert_watermarks.get(cluster, (0, 0))
+        consecutive: list[AlertBatch] = []
+        for _, batch in sorted(numbered, key=lambda pair: pair[1].stamp):
+            if batch.stamp <= watermark:
+                continue
+            if not follows(watermark, batch.stamp):
+                self._known.alert_gaps.add(cluster)
+                log.warning("alert_gap", cluster=cluster, watermark=watermark, found=batch.stamp)
+                break
+            consecutive.append(batch)
+            watermark = batch.stamp
+        if not consecutive:
+            return
+        committed = await self._store.commit_alerts(self._lease, cluster, consecutive)
+        reached("centre.after_alert_commit")
+        self._known.alert_watermarks[cluster] = committed
+        self._metrics.alerts.inc(sum(len(batch.alerts) for batch in consecutive))
+
+
+def follows(watermark: Stamp, stamp: Stamp) -> bool:
+    """Whether `stamp` is the next link: the next number of one spool, or the first of a newer spool."""
+    if stamp[0] == watermark[0]:
+        return stamp[1] == watermark[1] + 1
+    return stamp[0] > watermark[0] and stamp[1] == 1

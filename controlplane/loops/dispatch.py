@@ -1,0 +1,157 @@
+"""Orders out: ORDERS becomes the shadow of the outbox.
+
+1. Take the orders that are not published, the oldest version first.
+2. Leave out clusters that may not be sent to: not heard in this epoch, ahead of this database, cut off.
+3. Publish each onto the sequence its subject is known to be at. Where the subject has moved on, read it:
+   ours already (a crash between publish and mark) is marked; a newer one is never replaced; an older is.
+4. Mark what was published, in one statement.
+5. What was published long ago and never recorded is looked up again, and published again where it is gone.
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+import structlog
+
+from controlplane.failpoints import reached
+from controlplane.known.known import Known
+from controlplane.known.records import Lease, OutboxRecord, Standing
+from controlplane.loops.ports import Bus, Clock, NewerStored, OrderMark, Store
+from controlplane.loops.running import LoopMetrics
+from schemas.wire.codec import Malformed, decode, encode
+from schemas.wire.orders import Order
+
+log = structlog.get_logger()
+
+IN_FLIGHT = 128
+AT_ONCE = 1_000
+UNRECORDED_SECONDS = 30.0
+
+
+class Dispatch:
+    """Publishes for one epoch."""
+
+    def __init__(
+        self, store: Store, bus: Bus, known: Known, clock: Clock, lease: Lease, metrics: LoopMetrics
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._known = known
+        self._clock = clock
+        self._lease = lease
+        self._metrics = metrics
+        self._sequences: dict[tuple[str, str], int] = {}
+        self._window = asyncio.Semaphore(IN_FLIGHT)
+        self._published_at: dict[tuple[str, str], float] = {}
+
+    async def run_pass(self) -> None:
+        """Publish and mark what can be published now."""
+        self._look_up_unrecorded()
+        while True:
+            records = self._due()
+            if not records:
+                return
+            outcomes = await asyncio.gather(
+                *(self._publish(record) for record in records), return_exceptions=True
+            )
+            marks = [outcome for outcome in outcomes if isinstance(outcome, OrderMark)]
+            reached("centre.after_publish")
+            await self._mark(marks)
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+            if not marks:
+                return
+
+    def may_send(self, cluster: str) -> bool:
+        """Whether orders may go to this cluster in this epoch."""
+        record = self._known.clusters.get(cluster)
+        heard = self._known.heard.get(cluster)
+        return (
+            record is not None
+            and record.standing is Standing.JOINED
+            and heard is not None
+            and heard.epoch == self._lease.epoch
+            and not self._known.ahead(cluster)
+            and cluster not in self._known.newer_stored
+        )
+
+    def _due(self) -> list[OutboxRecord]:
+        sendable: dict[str, bool] = {}
+        due: list[OutboxRecord] = []
+        for cluster, workload in self._known.unpublished:
+            if cluster not in sendable:
+                sendable[cluster] = self.may_send(cluster)
+            record = self._known.order(cluster, workload) if sendable[cluster] else None
+            if record is not None:
+                due.append(record)
+        due.sort(key=lambda record: record.version)
+        return due[:AT_ONCE]
+
+    async def _publish(self, record: OutboxRecord) -> OrderMark | None:
+        body = encode(
+            Order(
+                workload=record.workload,
+                verb=record.verb,
+                version=record.version,
+                body=record.body,
+                signature=record.signature,
+            )
+        )
+        key = record.cluster, record.workload
+        async with self._window:
+            try:
+                sequence = await self._bus.publish_order(
+                    *key, body, expected_sequence=self._sequences.get(key, 0)
+                )
+            except NewerStored:
+                found = await self._publish_onto_stored(record, body)
+                if found is None:
+                    return None
+                sequence = found
+        self._sequences[key] = sequence
+        self._published_at[key] = self._clock.now()
+        self._metrics.orders.labels("published").inc()
+        return OrderMark(*key, record.version, sequence)
+
+    async def _publish_onto_stored(self, record: OutboxRecord, body: bytes) -> int | None:
+        key = record.cluster, record.workload
+        stored = await self._bus.last_order(*key)
+        if stored is None:
+            return await self._bus.publish_order(*key, body, expected_sequence=0)
+        try:
+            lying = decode(Order, stored.body)
+        except Malformed as error:
+            log.error("stored_order_malformed", cluster=record.cluster, detail=str(error))
+            return await self._bus.publish_order(*key, body, expected_sequence=stored.sequence)
+        if lying.version == record.version:
+            return stored.sequence
+        if lying.version > record.version:
+            if self._known.issued(lying.version):
+                # An order of a leader that was stopped and has woken up: its own outbox row is newer too.
+                log.info("order_superseded", cluster=record.cluster, workload=record.workload)
+                return None
+            self._known.newer_stored.add(record.cluster)
+            log.error("orders_newer_than_database", cluster=record.cluster, workload=record.workload)
+            return None
+        return await self._bus.publish_order(*key, body, expected_sequence=stored.sequence)
+
+    async def _mark(self, marks: Iterable[OrderMark]) -> None:
+        marks = list(marks)
+        if not marks:
+            return
+        await self._store.mark_published(self._lease, marks)
+        for mark in marks:
+            self._known.put_published(mark.cluster, mark.workload, mark.version, mark.sequence)
+
+    def _look_up_unrecorded(self) -> None:
+        now = self._clock.now()
+        for key, at in list(self._published_at.items()):
+            record = self._known.order(*key)
+            if record is None or record.acknowledged == record.version:
+                del self._published_at[key]
+            elif now - at > UNRECORDED_SECONDS:
+                # Forgetting the sequence makes the next publish look at what really lies there.
+                del self._published_at[key]
+                self._sequences.pop(key, None)
+                self._known.publish_again(*key)

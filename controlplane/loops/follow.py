@@ -1,0 +1,51 @@
+"""Records followed: what people and other processes committed since we last looked.
+
+1. Read the change rows above the cursor, in commit order.
+2. Re-read each workload, tenant and cluster that they name, once.
+3. Put them into memory; say which workloads were touched.
+"""
+
+from controlplane.known.known import Known
+from controlplane.loops.ports import Store
+
+CHANGES_AT_ONCE = 2_000
+
+
+class Follow:
+    """Keeps the records of `Known` as Postgres has them."""
+
+    def __init__(self, store: Store, known: Known) -> None:
+        self._store = store
+        self._known = known
+
+    async def take_changes(self) -> list[str]:
+        """uids of the workloads that were written since the last call."""
+        touched: dict[str, None] = {}
+        while True:
+            changes = await self._store.changes(self._known.change_cursor, CHANGES_AT_ONCE)
+            if not changes:
+                return list(touched)
+            uids = {change.uid for change in changes if change.kind == "Workload" and not _ours(change.by)}
+            clusters = {change.uid for change in changes if change.kind == "Cluster"}
+            tenants = {change.name for change in changes if change.kind == "Tenant"}
+            if uids:
+                for record in await self._store.read_workloads(uids):
+                    if not (record.deleted and record.uid not in self._known.workloads):
+                        self._known.put_workload(record)
+                        touched[record.uid] = None
+            if clusters:
+                for record in await self._store.read_clusters(clusters):
+                    self._known.clusters[record.id] = record
+            if tenants:
+                found = {record.name: record for record in await self._store.read_tenants(tenants)}
+                for name in tenants:
+                    if name in found:
+                        self._known.tenants[name] = found[name]
+                    else:
+                        self._known.tenants.pop(name, None)
+            self._known.change_cursor = changes[-1].id
+
+
+def _ours(by: str) -> bool:
+    """Written by the decider itself, of which it already knows."""
+    return by.startswith(("agent/", "muster"))

@@ -1,0 +1,157 @@
+"""Reports in: STATE and USAGE become the fleet and what clusters say of workloads.
+
+1. Take a batch of messages as the stream gives it; work in slices, so that nothing else waits long.
+2. Decode by subject. What does not validate is buried with its reason and stops nothing.
+3. Apply by (incarnation, sequence): an older report, or the same again, changes nothing.
+4. Count what each cluster sends; over its bound it is named for the watchdog to cut off.
+5. Wake who waits: place for capacity, settle for work.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+
+import structlog
+
+from controlplane.known.known import Known
+from controlplane.loops.ports import Bus, DeadLetter, Store, StoreUnavailable, StreamBatch, StreamMessage
+from controlplane.loops.running import LoopMetrics
+from schemas.wire.codec import Malformed, decode
+from schemas.wire.reports import Facts, Inventory, Profile, Stamp, Usage, Work
+from schemas.wire.subjects import Subjects
+
+log = structlog.get_logger()
+
+SLICE_SECONDS = 0.004
+MAX_SUBJECTS = 100_000
+MAX_BYTES_A_MINUTE = 256 * 1024 * 1024
+MAX_BURIED_WAITING = 1_000
+
+
+class Ingest:
+    """Every replica runs one; only memory is written, dead letters excepted."""
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        known: Known,
+        subjects: Subjects,
+        metrics: LoopMetrics,
+        *,
+        capacity_changed: Callable[[], None],
+        work_reported: Callable[[str, str], None],
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._known = known
+        self._subjects = subjects
+        self._metrics = metrics
+        self._capacity_changed = capacity_changed
+        self._work_reported = work_reported
+        self._buried: list[DeadLetter] = []
+        self._caught_up = {False: False, True: False}
+        self._bytes: dict[str, int] = defaultdict(int)
+        self._minute = 0.0
+        self.over_bound: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Until cancelled. Following survives reconnects, so an end is an error."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow(usage=False))
+            group.create_task(self._follow(usage=True))
+            group.create_task(self._bury())
+
+    async def _follow(self, *, usage: bool) -> None:
+        async for batch in self._bus.follow_reports(usage=usage):
+            await self._take(batch)
+            if batch.caught_up:
+                self._caught_up[usage] = True
+                self._known.caught_up = all(self._caught_up.values())
+            self._capacity_changed()
+
+    async def _take(self, batch: StreamBatch) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for message in batch.messages:
+            self.apply(message)
+            if loop.time() - began > SLICE_SECONDS:
+                await asyncio.sleep(0)
+                began = loop.time()
+
+    def apply(self, message: StreamMessage) -> None:
+        """One report into memory."""
+        cluster, tail = self._subjects.of_cluster(message.subject)
+        is_usage = message.subject.startswith(f"{self._subjects.prefix}.usage.")
+        tail = f"usage.{tail}" if is_usage else tail
+        kind, _, name = tail.partition(".")
+        try:
+            outcome = self._apply(cluster, kind, name, tail, message.body)
+        except (Malformed, ValueError) as error:
+            outcome = "malformed"
+            self._remember_buried(DeadLetter(cluster, message.subject, str(error), message.body))
+        self._metrics.reports.labels(kind, outcome).inc()
+        self._count(cluster, len(message.body))
+
+    def _apply(self, cluster: str, kind: str, name: str, tail: str, body: bytes) -> str:
+        fleet = self._known.fleet
+        match kind:
+            case "facts":
+                report = decode(Facts, body)
+                fleet.apply_facts(cluster, report)
+            case "profile":
+                report = decode(Profile, body)
+                fleet.apply_profile(cluster, name, report)
+            case "inventory":
+                report = decode(Inventory, body)
+                fleet.apply_inventory(cluster, name, report)
+            case "usage":
+                report = decode(Usage, body)
+                fleet.apply_usage(cluster, name, report)
+            case "work":
+                report = decode(Work, body)
+                held = self._known.work.setdefault(name, {}).get(cluster)
+                if held is not None and held.stamp >= report.stamp:
+                    return "old"
+                self._known.work[name][cluster] = report
+                self._work_reported(cluster, name)
+            case _:
+                return "unknown"
+        return self._stamp(cluster, tail, report.stamp)
+
+    def _stamp(self, cluster: str, tail: str, stamp: Stamp) -> str:
+        stamps = self._known.stamps.setdefault(cluster, {})
+        if stamps.get(tail, (-1, -1)) >= stamp:
+            return "old"
+        stamps[tail] = stamp
+        if len(stamps) > MAX_SUBJECTS:
+            self.over_bound[cluster] = f"more than {MAX_SUBJECTS} subjects"
+        return "applied"
+
+    def _count(self, cluster: str, size: int) -> None:
+        if not self._known.caught_up:
+            return
+        now = asyncio.get_running_loop().time()
+        if now - self._minute > 60:
+            self._bytes.clear()
+            self._minute = now
+        self._bytes[cluster] += size
+        if self._bytes[cluster] > MAX_BYTES_A_MINUTE:
+            self.over_bound[cluster] = f"more than {MAX_BYTES_A_MINUTE} bytes in a minute"
+
+    def _remember_buried(self, letter: DeadLetter) -> None:
+        log.warning("report_malformed", cluster=letter.cluster, subject=letter.subject, detail=letter.reason)
+        if len(self._buried) < MAX_BURIED_WAITING:
+            self._buried.append(letter)
+
+    async def _bury(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            letters, self._buried = self._buried, []
+            if not letters:
+                continue
+            try:
+                await self._store.bury(letters)
+            except StoreUnavailable as error:
+                log.warning("dead_letters_not_buried", count=len(letters), detail=str(error))
+                self._buried = (letters + self._buried)[:MAX_BURIED_WAITING]

@@ -1,0 +1,175 @@
+"""Everything one process of the centre runs, over ports: what every replica runs, and what only a leader does.
+
+Every replica: ingest, and leadership. The leader, in its epoch:
+1. load Postgres, and wait until STATE and USAGE are drained;
+2. answer beats, and run place, dispatch, settle, alert and watchdog until the lease ends.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from controlplane.known.known import Known
+from controlplane.known.records import Lease
+from controlplane.loops.alert import AlertLog
+from controlplane.loops.beats import Beats, NotLeading
+from controlplane.loops.dispatch import Dispatch
+from controlplane.loops.follow import Follow
+from controlplane.loops.ingest import Ingest
+from controlplane.loops.leadership import Leadership
+from controlplane.loops.orders import Signer
+from controlplane.loops.place import Place
+from controlplane.loops.ports import Bus, BusUnavailable, Clock, Store, StoreUnavailable
+from controlplane.loops.running import LoopMetrics, Wake, keep_running
+from controlplane.loops.settle import Settle
+from controlplane.loops.watchdog import PASS_SECONDS, Watchdog
+from schemas.wire.subjects import Subjects
+
+log = structlog.get_logger()
+
+DRAINED_CHECK_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What a centre stands on. holder: of leases, one a process start."""
+
+    store: Store
+    bus: Bus
+    clock: Clock
+    signer: Signer
+    subjects: Subjects
+    metrics: LoopMetrics
+    holder: str
+    lease_seconds: float = 5.0
+
+
+@dataclass
+class _Wakes:
+    place: Wake = field(default_factory=Wake)
+    dispatch: Wake = field(default_factory=Wake)
+    settle: Wake = field(default_factory=Wake)
+
+
+class Centre:
+    """Composed once, run once."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self.known = Known()
+        self._wakes = _Wakes()
+        self._settle: Settle | None = None
+        self._beats: Beats | None = None
+        self.ingest = Ingest(
+            ports.store,
+            ports.bus,
+            self.known,
+            ports.subjects,
+            ports.metrics,
+            capacity_changed=self._wakes.place.up,
+            work_reported=self._work_reported,
+        )
+        self.leadership = Leadership(
+            ports.store, self._lead, role="deciding", holder=ports.holder, ttl_seconds=ports.lease_seconds
+        )
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process decides now."""
+        return self._beats is not None
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self._ports.bus.serve_beats(self._answer_beat)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._restarting("ingest", self.ingest.run))
+            group.create_task(self.leadership.run())
+            group.create_task(self._measure_lag())
+
+    async def _lead(self, lease: Lease) -> None:
+        ports, known = self._ports, self.known
+        known.replace_records(await ports.store.load())
+        known.newer_stored.clear()
+        while not known.caught_up:
+            await asyncio.sleep(DRAINED_CHECK_SECONDS)
+        follow = Follow(ports.store, known)
+        dispatch = Dispatch(ports.store, ports.bus, known, ports.clock, lease, ports.metrics)
+        settle = Settle(ports.store, ports.bus, known, ports.subjects, lease, ports.metrics)
+        alerts = AlertLog(ports.store, ports.bus, known, ports.subjects, lease, ports.metrics)
+        place = Place(
+            ports.store,
+            known,
+            follow,
+            ports.signer,
+            ports.clock,
+            lease,
+            ports.metrics,
+            orders_committed=self._wakes.dispatch.up,
+        )
+        watchdog = Watchdog(
+            ports.store,
+            ports.bus,
+            known,
+            ports.subjects,
+            ports.clock,
+            lease,
+            self.ingest.over_bound,
+        )
+        beats = Beats(ports.store, ports.bus, known, ports.clock, lease, self._wakes.dispatch)
+        passes: list[tuple[str, Callable[[], Awaitable[None]], Wake, float]] = [
+            ("place", place.run_pass, self._wakes.place, 1.0),
+            ("dispatch", dispatch.run_pass, self._wakes.dispatch, 1.0),
+            ("settle", settle.run_pass, self._wakes.settle, 1.0),
+            ("watchdog", watchdog.run_pass, Wake(), PASS_SECONDS),
+        ]
+        self._settle, self._beats = settle, beats
+        log.info("leading", epoch=lease.epoch, clusters=len(known.clusters), workloads=len(known.workloads))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, run_pass, wake, period_seconds in passes:
+                    group.create_task(
+                        keep_running(name, run_pass, wake, ports.metrics, period_seconds=period_seconds)
+                    )
+                group.create_task(self._wake_on_change())
+                group.create_task(self._restarting("alert", alerts.run))
+        except* Exception as failures:
+            raise failures.exceptions[0] from failures
+        finally:
+            self._settle = self._beats = None
+
+    async def _answer_beat(self, cluster: str, body: bytes) -> bytes:
+        if self._beats is None:
+            raise NotLeading
+        return await self._beats.answer(cluster, body)
+
+    def _work_reported(self, cluster: str, workload: str) -> None:
+        if self._settle is not None:
+            self._settle.offer(cluster, workload)
+            self._wakes.settle.up()
+
+    async def _wake_on_change(self) -> None:
+        while True:
+            try:
+                await self._ports.store.wait_for_change(timeout_seconds=1.0)
+            except StoreUnavailable:
+                await asyncio.sleep(1.0)
+            self._wakes.place.up()
+
+    async def _restarting(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Following a stream ends only by an error: begin again, since the stream holds what was not taken."""
+        while True:
+            try:
+                await run()
+            except* (StoreUnavailable, BusUnavailable) as failures:
+                log.warning("following_failed", loop=name, detail=str(failures.exceptions[0]))
+            self._ports.metrics.errors.labels(name, "restarted").inc()
+            await asyncio.sleep(1.0)
+
+    async def _measure_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + 0.25
+            await asyncio.sleep(0.25)
+            self._ports.metrics.lag.set(max(0.0, loop.time() - due))

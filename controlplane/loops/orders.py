@@ -1,0 +1,129 @@
+"""From a decision to signed orders: what goes to which cluster, and what an older revision leaves behind."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from controlplane.interpreters import render
+from controlplane.known.records import ClusterRecord, OutboxRecord
+from controlplane.known.views import Compiled
+from controlplane.loops.ports import NewOrder
+from schemas.reasons import Reason
+from schemas.wire.orders import (
+    ObjectRef,
+    OrderBody,
+    SealedValues,
+    Verb,
+    Version,
+    signing_payload,
+)
+
+MAX_ORDER_BYTES = 512 * 1024
+
+
+class OrderTooLarge(ValueError):
+    """The order would not go through the stream."""
+
+    reason = Reason.ORDER_TOO_LARGE
+
+
+class Signer(Protocol):
+    """Holds the order-signing key and the master key."""
+
+    def sign(self, payload: bytes) -> bytes:
+        """Ed25519, 64 bytes."""
+        ...
+
+    def reseal(self, values: Mapping[str, str], sealing_key: bytes) -> bytes:
+        """Values of one Secret as they are stored, unsealed and sealed to an agent's X25519 key, as JSON."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One workload's objects at some number of replicas; Secrets are without their values."""
+
+    objects: list[dict[str, Any]]
+    template: str
+    secrets: tuple[tuple[int, Mapping[str, str]], ...]
+
+
+class OrderWriter:
+    """Writes orders for the clusters of one decision; equal replicas are rendered once."""
+
+    def __init__(self, signer: Signer, compiled: Compiled) -> None:
+        self._signer = signer
+        self._compiled = compiled
+        self._rendered: dict[int, Rendered] = {}
+
+    def rendered(self, replicas: int) -> Rendered:
+        """Objects in the order of application."""
+        if replicas not in self._rendered:
+            self._rendered[replicas] = self._render(replicas)
+        return self._rendered[replicas]
+
+    def _render(self, replicas: int) -> Rendered:
+        objects, template = render(self._compiled.spec.manifests, self._compiled.record.uid, replicas)
+        secrets: list[tuple[int, Mapping[str, str]]] = []
+        for index, each in enumerate(objects):
+            if each.get("kind") == "Secret" and each.get("apiVersion") == "v1":
+                secrets.append((index, each.pop("data", None) or {}))
+        return Rendered(objects, template, tuple(secrets))
+
+    def apply(
+        self, cluster: ClusterRecord, replicas: int, version: Version, before: OutboxRecord | None
+    ) -> NewOrder:
+        """OrderTooLarge above 512 KB."""
+        rendered = self.rendered(replicas)
+        record = self._compiled.record
+        body = msgspec.json.encode(
+            OrderBody(
+                name=record.name,
+                revision=record.revision,
+                template=rendered.template,
+                objects=rendered.objects,
+                dropped=dropped(before, rendered.objects),
+                sealed=[
+                    SealedValues(index, self._signer.reseal(values, cluster.sealing_key))
+                    for index, values in rendered.secrets
+                ],
+            )
+        )
+        if len(body) > MAX_ORDER_BYTES:
+            raise OrderTooLarge(
+                f"the order for {cluster.name} has {len(body)} bytes; {MAX_ORDER_BYTES} fit in one order"
+            )
+        return self._signed(cluster.id, Verb.APPLY, version, body, replicas, rendered.template)
+
+    def withdraw(self, cluster: str, version: Version) -> NewOrder:
+        record = self._compiled.record
+        body = msgspec.json.encode(OrderBody(name=record.name, revision=record.revision))
+        return self._signed(cluster, Verb.WITHDRAW, version, body, 0, "")
+
+    def _signed(
+        self, cluster: str, verb: Verb, version: Version, body: bytes, replicas: int, template: str
+    ) -> NewOrder:
+        payload = signing_payload(cluster, self._compiled.record.uid, verb, version, body)
+        return NewOrder(cluster, verb, version, body, self._signer.sign(payload), replicas, template)
+
+
+def dropped(before: OutboxRecord | None, objects: Sequence[Mapping[str, Any]]) -> list[ObjectRef]:
+    """Objects that the last order had, or had dropped, and that this one has not.
+
+    What the last one had dropped stays in the list, since that order may have been replaced unread.
+    """
+    if before is None or before.verb is not Verb.APPLY:
+        return []
+    body = msgspec.json.decode(before.body, type=OrderBody)
+    ours = {ref_of(each) for each in objects}
+    earlier = dict.fromkeys([*(ref_of(each) for each in body.objects), *body.dropped])
+    return [ref for ref in earlier if ref not in ours]
+
+
+def ref_of(manifest: Mapping[str, Any]) -> ObjectRef:
+    metadata = manifest["metadata"]
+    return ObjectRef(
+        manifest["apiVersion"], manifest["kind"], metadata.get("namespace", ""), metadata["name"]
+    )

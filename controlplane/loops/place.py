@@ -1,0 +1,309 @@
+"""Where work runs: the loop that decides.
+
+1. Take in what changed in Postgres since the last pass; re-read what the changes name.
+2. List what is to be decided: workloads written since their last decision, and those that wait for room.
+3. Decide one after the other, each on what the ones before it were promised.
+4. Commit many decisions in one transaction: placements, outbox, decision and change rows.
+5. A decision whose workload moved on meanwhile was skipped: take its promise back, decide again.
+6. What was committed is known from now on; wake dispatch.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+
+from controlplane.failpoints import reached
+from controlplane.fleet import Promise
+from controlplane.interpreters import interpret
+from controlplane.known.known import Known
+from controlplane.known.records import (
+    DecisionRecord,
+    Lease,
+    OutboxRecord,
+    PlacementRecord,
+    WorkloadRecord,
+)
+from controlplane.known.views import Compiled, Compiler, Views, decide, names
+from controlplane.loops.follow import Follow
+from controlplane.loops.orders import OrderTooLarge, OrderWriter, Signer
+from controlplane.loops.ports import Clock, LeaseLost, NewDecision, NewOrder, Store, StoreUnavailable
+from controlplane.loops.running import LoopMetrics
+from controlplane.placement import ClusterView, Decision
+from schemas.reasons import Reason
+from schemas.wire.orders import OrderBody, Verb, Version
+
+log = structlog.get_logger()
+
+DECISIONS_AT_ONCE = 256
+SECONDS_AT_ONCE = 0.05
+RETRY_SECONDS = 2.0
+GENERATION_BLOCK = 8_192
+
+
+@dataclass(frozen=True)
+class _Made:
+    """One decision on its way to Postgres, with what to do when it is skipped."""
+
+    record: WorkloadRecord
+    new: NewDecision
+    promises: Mapping[str, Promise]
+
+
+class Place:
+    """Decides for one epoch."""
+
+    def __init__(
+        self,
+        store: Store,
+        known: Known,
+        follow: Follow,
+        signer: Signer,
+        clock: Clock,
+        lease: Lease,
+        metrics: LoopMetrics,
+        *,
+        orders_committed: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._known = known
+        self._follow = follow
+        self._signer = signer
+        self._clock = clock
+        self._lease = lease
+        self._metrics = metrics
+        self._orders_committed = orders_committed
+        self._views = Views(known)
+        self._compiler = Compiler(known)
+        self._generations = range(0)
+        self._due: dict[str, None] = {}
+        self._retried_at = 0.0
+        for uid in known.workloads:
+            self._offer(uid)
+        self._promise_all()
+
+    async def run_pass(self) -> None:
+        """Decide all that is due."""
+        for uid in await self._follow.take_changes():
+            self._offer(uid)
+        self._offer_waiting()
+        while self._due:
+            await self._reserve()
+            made = self._decide_some()
+            if made:
+                await self._commit(made)
+            await asyncio.sleep(0)
+
+    def _offer(self, uid: str) -> None:
+        record = self._known.workloads.get(uid)
+        decision = self._known.decisions.get(uid)
+        if record is not None and (decision is None or decision.resource_version < record.resource_version):
+            self._due[uid] = None
+
+    def _offer_waiting(self) -> None:
+        """Those without a place try again, but not with every report that comes in."""
+        now = self._clock.now()
+        if now - self._retried_at < RETRY_SECONDS:
+            return
+        self._retried_at = now
+        for uid, decision in self._known.decisions.items():
+            if not decision.placed and uid in self._known.workloads:
+                self._due[uid] = None
+
+    async def _reserve(self) -> None:
+        if len(self._generations) < GENERATION_BLOCK // 2:
+            self._generations = await self._store.reserve_generations(self._lease, GENERATION_BLOCK)
+            self._known.last_generation = self._generations[-1]
+
+    def _version(self) -> Version:
+        generation, self._generations = self._generations[0], self._generations[1:]
+        return Version(self._lease.epoch, generation)
+
+    def _decide_some(self) -> list[_Made]:
+        """Up to a bound of decisions, of time, and of the generations at hand."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + SECONDS_AT_ONCE
+        views = self._views.all(self._clock.now())
+        made: list[_Made] = []
+        while self._due and len(made) < DECISIONS_AT_ONCE and loop.time() < until:
+            if len(self._generations) <= len(self._known.clusters):
+                break
+            uid = next(iter(self._due))
+            del self._due[uid]
+            record = self._known.workloads.get(uid)
+            one = self._decide(record, views) if record is not None else None
+            if one is not None:
+                made.append(one)
+        return made
+
+    def _decide(self, record: WorkloadRecord, views: list[ClusterView]) -> _Made | None:
+        try:
+            compiled = self._compiler.compiled(record)
+            if record.deleted:
+                return self._withdrawn(compiled)
+            decision = decide(self._known, compiled, views)
+            if decision.error is not None:
+                return self._refused(
+                    record, decision.error.reason, decision.error.message, _explained(self._known, decision)
+                )
+            return self._placed(compiled, decision)
+        except OrderTooLarge as error:
+            return self._refused(record, error.reason, str(error), {})
+        except ValueError as error:
+            # Stored by an older version of ours, or by hand: it must not keep the others from their place.
+            log.exception("workload_not_understood", workload=record.name)
+            return self._refused(record, Reason.INVALID, str(error), {})
+
+    def _refused(
+        self, record: WorkloadRecord, reason: Reason, message: str, explanation: dict[str, object]
+    ) -> _Made | None:
+        held = self._known.decisions.get(record.uid)
+        if (
+            held is not None
+            and held.resource_version == record.resource_version
+            and (held.reason, held.message) == (reason, message)
+        ):
+            return None
+        new = NewDecision(
+            record.uid, record.resource_version, record.revision, False, reason, message, explanation
+        )
+        return _Made(record, new, {})
+
+    def _placed(self, compiled: Compiled, decision: Decision) -> _Made:
+        record = compiled.record
+        writer = OrderWriter(self._signer, compiled)
+        placed = self._known.placements_of(record.uid)
+        orders: list[NewOrder] = []
+        promises: dict[str, Promise] = {}
+        demand = compiled.interpretation.demand
+        for cluster, replicas in decision.assignments.items():
+            before = self._known.order(cluster, record.uid)
+            held = placed.get(cluster)
+            if held is not None and (held.replicas, held.revision) == (replicas, record.revision):
+                continue
+            order = writer.apply(self._known.clusters[cluster], replicas, self._version(), before)
+            orders.append(order)
+            if demand is not None:
+                promises[cluster] = Promise(order.template, demand, replicas)
+        orders += [
+            writer.withdraw(cluster, self._version())
+            for cluster in placed
+            if cluster not in decision.assignments
+        ]
+        message = f"{sum(decision.assignments.values())} replicas in {len(decision.assignments)} clusters"
+        new = NewDecision(
+            record.uid,
+            record.resource_version,
+            record.revision,
+            True,
+            "Placed",
+            message,
+            _explained(self._known, decision),
+            tuple(orders),
+        )
+        for cluster, promise in promises.items():
+            self._known.fleet.promise(cluster, record.uid, promise)
+        return _Made(record, new, promises)
+
+    def _withdrawn(self, compiled: Compiled) -> _Made:
+        record = compiled.record
+        writer = OrderWriter(self._signer, compiled)
+        orders = [
+            writer.withdraw(cluster, self._version())
+            for cluster, order in self._known.orders.get(record.uid, {}).items()
+            if order.verb is Verb.APPLY
+        ]
+        new = NewDecision(
+            record.uid,
+            record.resource_version,
+            record.revision,
+            True,
+            "Deleted",
+            f"withdrawn from {len(orders)} clusters",
+            {},
+            tuple(orders),
+        )
+        return _Made(record, new, {})
+
+    async def _commit(self, made: list[_Made]) -> None:
+        try:
+            skipped = await self._store.commit_decisions(self._lease, [one.new for one in made])
+        except StoreUnavailable as error:
+            # It may be committed or not: only a leader that loads everything anew knows which.
+            raise LeaseLost(f"the outcome of a commit is unknown: {error}") from error
+        reached("centre.after_commit")
+        for one in made:
+            if one.record.uid in skipped:
+                self._take_back(one)
+                continue
+            self._enter(one)
+            self._metrics.decisions.labels(one.new.reason).inc()
+        self._orders_committed()
+
+    def _take_back(self, one: _Made) -> None:
+        for cluster in one.promises:
+            self._promise(cluster, one.record.uid)
+
+    def _enter(self, one: _Made) -> None:
+        known, uid, new = self._known, one.record.uid, one.new
+        known.decisions[uid] = DecisionRecord(
+            uid,
+            new.resource_version,
+            new.revision,
+            new.placed,
+            new.reason,
+            new.message,
+            new.explanation,
+            self._clock.now(),
+        )
+        placements = known.placements.setdefault(uid, {})
+        for order in new.orders:
+            before = known.order(order.cluster, uid)
+            known.put_order(
+                OutboxRecord(
+                    order.cluster,
+                    uid,
+                    order.verb,
+                    order.version,
+                    order.body,
+                    order.signature,
+                    acknowledged=before.acknowledged if before else None,
+                )
+            )
+            if order.verb is Verb.APPLY:
+                placements[order.cluster] = PlacementRecord(
+                    uid, order.cluster, order.replicas, new.revision, order.version, order.template
+                )
+            else:
+                placements.pop(order.cluster, None)
+                known.fleet.unpromise(order.cluster, uid)
+        if one.record.deleted and not known.orders.get(uid):
+            known.forget_workload(uid)
+            self._compiler.forget(uid)
+
+    def _promise_all(self) -> None:
+        for uid, placements in self._known.placements.items():
+            for cluster in placements:
+                self._promise(cluster, uid)
+
+    def _promise(self, cluster: str, uid: str) -> None:
+        """The promise as its committed order has it: that order's own objects say what a replica asks for."""
+        order = self._known.order(cluster, uid)
+        placement = self._known.placements_of(uid).get(cluster)
+        if order is None or placement is None or order.verb is not Verb.APPLY:
+            self._known.fleet.unpromise(cluster, uid)
+            return
+        demand = interpret(msgspec.json.decode(order.body, type=OrderBody).objects).demand
+        if demand is not None:
+            self._known.fleet.promise(cluster, uid, Promise(placement.template, demand, placement.replicas))
+
+
+def _explained(known: Known, decision: Decision) -> dict[str, object]:
+    """Small enough to store with every decision; `explain` works the whole of it out anew."""
+    refused: dict[str, int] = {}
+    for refusals in decision.refusals.values():
+        for refusal in refusals:
+            refused[refusal.reason] = refused.get(refusal.reason, 0) + 1
+    return {"assignments": names(known, decision.assignments), "refused": refused}

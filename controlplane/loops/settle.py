@@ -1,0 +1,146 @@
+"""What agents said of their orders, entered: the other end of dispatch.
+
+1. Take the (cluster, workload) pairs of which something was reported.
+2. An order that is recorded there is acknowledged here.
+3. A removal that is reported: purge its order and its report, then the outbox row goes.
+   (In this order: a crash between leaves a row whose removal is reported again.)
+4. A deleted workload of which nothing is left anywhere is forgotten.
+5. What changed for people (applied, refused, ready, gone) becomes change rows.
+"""
+
+from collections.abc import Mapping
+
+from controlplane.known.known import Known
+from controlplane.known.records import Change, Lease, OutboxRecord
+from controlplane.loops.ports import Bus, OrderMark, Store
+from controlplane.loops.running import LoopMetrics
+from schemas.wire.orders import Verb
+from schemas.wire.reports import Work, WorkState
+from schemas.wire.subjects import Subjects
+
+AT_ONCE = 2_000
+Pair = tuple[str, str]
+
+
+class Settle:
+    """Settles for one epoch; begins with everything that is known."""
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        known: Known,
+        subjects: Subjects,
+        lease: Lease,
+        metrics: LoopMetrics,
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._known = known
+        self._subjects = subjects
+        self._lease = lease
+        self._metrics = metrics
+        self._said: dict[Pair, str] = {}
+        self._waiting: dict[Pair, None] = {}
+        for uid, works in known.work.items():
+            for cluster, work in works.items():
+                self._waiting[cluster, uid] = None
+                self._said[cluster, uid] = _standing_of(work)
+
+    def offer(self, cluster: str, workload: str) -> None:
+        """Something was reported of this pair."""
+        self._waiting[cluster, workload] = None
+
+    async def run_pass(self) -> None:
+        """Enter what was reported; what could not be entered stays for the next pass."""
+        while self._waiting:
+            pairs = list(self._waiting)[:AT_ONCE]
+            works = {
+                pair: work
+                for pair in pairs
+                if (work := self._known.work.get(pair[1], {}).get(pair[0])) is not None
+            }
+            await self._acknowledge(works)
+            await self._remove(works)
+            await self._tell(works)
+            for pair in pairs:
+                # A newer report that came meanwhile has offered its pair again; it is looked at again.
+                if pair not in works or self._known.work.get(pair[1], {}).get(pair[0]) is works[pair]:
+                    self._waiting.pop(pair, None)
+
+    async def _acknowledge(self, works: Mapping[Pair, Work]) -> None:
+        marks: list[OrderMark] = []
+        for (cluster, uid), work in works.items():
+            record = self._known.order(cluster, uid)
+            if record is not None and work.version == record.version != record.acknowledged:
+                marks.append(OrderMark(cluster, uid, work.version))
+        if not marks:
+            return
+        await self._store.mark_acknowledged(self._lease, marks)
+        self._metrics.orders.labels("acknowledged").inc(len(marks))
+        for mark in marks:
+            self._known.put_acknowledged(mark.cluster, mark.workload, mark.version)
+
+    async def _remove(self, works: Mapping[Pair, Work]) -> None:
+        gone: list[OrderMark] = []
+        for (cluster, uid), work in works.items():
+            if work.state is not WorkState.WITHDRAWN:
+                continue
+            record = self._known.order(cluster, uid)
+            if record is None or _is_removed(record, work):
+                if record is not None and record.published_sequence:
+                    await self._bus.purge_order(cluster, uid, record.published_sequence)
+                await self._bus.purge_report(self._subjects.work(cluster, uid))
+                gone.append(OrderMark(cluster, uid, work.version))
+        if not gone:
+            return
+        await self._store.remove_withdrawn(self._lease, gone)
+        for mark in gone:
+            self._known.forget_order(mark.cluster, mark.workload)
+            self._known.work.get(mark.workload, {}).pop(mark.cluster, None)
+            self._known.stamps.get(mark.cluster, {}).pop(f"work.{mark.workload}", None)
+            workload = self._known.workloads.get(mark.workload)
+            if workload is not None and workload.deleted and not self._known.orders.get(mark.workload):
+                self._known.forget_workload(mark.workload)
+
+    async def _tell(self, works: Mapping[Pair, Work]) -> None:
+        changes: list[Change] = []
+        for pair, work in works.items():
+            standing = _standing_of(work)
+            if self._said.get(pair) == standing:
+                continue
+            self._said[pair] = standing
+            changes.append(self._change(pair, work, standing))
+            if work.state is WorkState.WITHDRAWN:
+                self._said.pop(pair, None)
+        if changes:
+            await self._store.record_changes(self._lease, changes)
+
+    def _change(self, pair: Pair, work: Work, standing: str) -> Change:
+        cluster, uid = pair
+        workload = self._known.workloads.get(uid)
+        record = self._known.clusters.get(cluster)
+        return Change(
+            id=0,
+            at=0.0,
+            kind="Workload",
+            name=workload.name if workload else uid,
+            uid=uid,
+            what=standing,
+            by=f"agent/{record.name if record else cluster}",
+            detail={
+                "cluster": record.name if record else cluster,
+                "ready": work.ready,
+                "refusals": [f"{refusal.reason}: {refusal.message}" for refusal in work.refusals],
+            },
+        )
+
+
+def _standing_of(work: Work) -> str:
+    if work.state is WorkState.APPLIED:
+        return "Ready" if all(status.healthy for status in work.objects) else "Applied"
+    return work.state.value
+
+
+def _is_removed(record: OutboxRecord, work: Work) -> bool:
+    return record.verb is Verb.WITHDRAW and work.version == record.version

@@ -1,0 +1,106 @@
+"""What nobody reports: silence, excess, leftovers.
+
+1. A cluster whose standing changed (silent, back, incomplete, ahead, holding) is written as a change.
+2. A cluster over its bounds is cut off, and the reason stored.
+3. Shards of layouts that are over are purged; profiles too, once unreferenced for two full resyncs.
+"""
+
+import structlog
+
+from controlplane.known.known import Known
+from controlplane.known.records import Change, Lease, Standing
+from controlplane.loops.ports import Bus, Clock, Store
+from schemas.wire.subjects import Subjects
+
+log = structlog.get_logger()
+
+PASS_SECONDS = 2.0
+RESYNC_SECONDS = 600.0
+
+
+class Watchdog:
+    """Watches for one epoch."""
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        known: Known,
+        subjects: Subjects,
+        clock: Clock,
+        lease: Lease,
+        over_bound: dict[str, str],
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._known = known
+        self._subjects = subjects
+        self._clock = clock
+        self._lease = lease
+        self._over_bound = over_bound
+        self._said: dict[str, str] = {}
+        self._unreferenced_since: dict[tuple[str, str], float] = {}
+
+    async def run_pass(self) -> None:
+        """One look at every cluster."""
+        await self._cut_off()
+        await self._tell()
+        for cluster in self._known.fleet.clusters:
+            await self._purge(cluster)
+
+    async def _cut_off(self) -> None:
+        for cluster, reason in list(self._over_bound.items()):
+            record = self._known.clusters.get(cluster)
+            if record is not None and record.standing is Standing.JOINED:
+                log.error("cluster_cut_off", cluster=record.name, detail=reason)
+                await self._store.record_standing(self._lease, cluster, Standing.CUT_OFF, reason)
+                await self._bus.cut_off(cluster)
+            del self._over_bound[cluster]
+
+    async def _tell(self) -> None:
+        changes: list[Change] = []
+        now = self._clock.now()
+        for record in self._known.clusters.values():
+            if record.standing is Standing.REMOVED:
+                continue
+            obstacle = self._known.obstacle(record.id, now)
+            standing = obstacle[0].value if obstacle else "Ready"
+            if self._said.get(record.id) == standing:
+                continue
+            self._said[record.id] = standing
+            changes.append(
+                Change(
+                    id=0,
+                    at=0.0,
+                    kind="Cluster",
+                    name=record.name,
+                    uid=record.id,
+                    what=standing,
+                    by="muster",
+                    detail={"message": obstacle[1] if obstacle else ""},
+                )
+            )
+        if changes:
+            await self._store.record_changes(self._lease, changes)
+
+    async def _purge(self, cluster: str) -> None:
+        now = self._clock.now()
+        for shard in self._known.fleet.stale_shards(cluster):
+            await self._bus.purge_report(self._subjects.inventory(cluster, shard))
+            await self._bus.purge_report(self._subjects.usage(cluster, shard))
+            self._forget(cluster, f"inventory.{shard}", f"usage.{shard}")
+        unreferenced = set(self._known.fleet.unreferenced_profiles(cluster))
+        for key in [key for key in self._unreferenced_since if key[0] == cluster]:
+            if key[1] not in unreferenced:
+                del self._unreferenced_since[key]
+        for profile in unreferenced:
+            since = self._unreferenced_since.setdefault((cluster, profile), now)
+            if now - since > 2 * RESYNC_SECONDS:
+                await self._bus.purge_report(self._subjects.profile(cluster, profile))
+                self._known.fleet.forget_profile(cluster, profile)
+                self._forget(cluster, f"profile.{profile}")
+                del self._unreferenced_since[cluster, profile]
+
+    def _forget(self, cluster: str, *tails: str) -> None:
+        for tail in tails:
+            self._known.stamps.get(cluster, {}).pop(tail, None)
