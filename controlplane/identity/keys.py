@@ -1,4 +1,4 @@
-"""The folder of keys, 0700, each file 0600: what makes an installation itself. Back it up, print it nowhere."""
+"""The folder of keys, 0700, each file 0600: an installation is what they are. Back them up."""
 
 import os
 import secrets
