@@ -1,0 +1,131 @@
+"""The few fields of Kubernetes objects that count, for decoding raw lists and watch lines."""
+
+from typing import Any
+
+import msgspec
+
+
+class Metadata(msgspec.Struct, rename="camel"):
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    labels: dict[str, str] | None = None
+    deletion_timestamp: str | None = None
+
+
+class TaintShape(msgspec.Struct):
+    key: str
+    effect: str = ""
+    value: str = ""
+
+
+class Condition(msgspec.Struct):
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+
+
+class NodeSpec(msgspec.Struct, rename={"provider_id": "providerID"}):
+    taints: list[TaintShape] | None = None
+    unschedulable: bool = False
+    provider_id: str = ""
+
+
+class NodeStatus(msgspec.Struct):
+    allocatable: dict[str, str | int | float] | None = None
+    conditions: list[Condition] | None = None
+
+
+class NodeShape(msgspec.Struct):
+    metadata: Metadata
+    spec: NodeSpec = msgspec.field(default_factory=NodeSpec)
+    status: NodeStatus = msgspec.field(default_factory=NodeStatus)
+
+
+class Resources(msgspec.Struct):
+    requests: dict[str, str | int | float] | None = None
+    limits: dict[str, str | int | float] | None = None
+
+
+class Container(msgspec.Struct, rename="camel"):
+    resources: Resources | None = None
+    restart_policy: str = ""
+
+
+class PodSpec(msgspec.Struct, rename="camel"):
+    node_name: str = ""
+    containers: list[Container] = []
+    init_containers: list[Container] | None = None
+    overhead: dict[str, str | int | float] | None = None
+    resources: Resources | None = None
+
+
+class PodStatus(msgspec.Struct):
+    phase: str = ""
+    conditions: list[Condition] | None = None
+
+
+class PodShape(msgspec.Struct):
+    metadata: Metadata
+    spec: PodSpec = msgspec.field(default_factory=PodSpec)
+    status: PodStatus = msgspec.field(default_factory=PodStatus)
+
+
+class ObjectSpec(msgspec.Struct):
+    replicas: int | None = None
+    parallelism: int | None = None
+    completions: int | None = None
+
+
+class ObjectStatusShape(msgspec.Struct, rename="camel"):
+    """Union of what the status of the built-in workload kinds counts."""
+
+    observed_generation: int | None = None
+    replicas: int = 0
+    ready_replicas: int = 0
+    updated_replicas: int = 0
+    available_replicas: int = 0
+    desired_number_scheduled: int = 0
+    number_ready: int = 0
+    updated_number_scheduled: int = 0
+    active: int | None = None
+    ready: int | None = None
+    succeeded: int | None = None
+    failed: int | None = None
+    phase: str | None = None
+    conditions: list[Condition] | None = None
+
+
+class ObjectShape(msgspec.Struct):
+    """An object of a kind that Muster orders. `spec` and `status` are decoded for known kinds only."""
+
+    metadata: Metadata
+    spec: msgspec.Raw = msgspec.Raw(b"null")
+    status: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class ListMetadata(msgspec.Struct, rename={"resource_version": "resourceVersion", "continue_": "continue"}):
+    resource_version: str = ""
+    continue_: str = ""
+
+
+class RawList(msgspec.Struct):
+    """A list body whose items are decoded one by one, so that one odd item does not hide the others."""
+
+    metadata: ListMetadata
+    items: list[msgspec.Raw] | None = None
+
+
+class WatchEvent(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
+class UsageShape(msgspec.Struct):
+    """An item of metrics.k8s.io nodes."""
+
+    metadata: Metadata
+    usage: dict[str, Any] = {}

@@ -1,0 +1,178 @@
+"""Who owns which field: server-side apply as far as Muster leans on it. Lists are owned whole.
+
+Source: kubernetes.io/docs/reference/using-api/server-side-apply. An apply owns the fields that it names and
+removes those that it named before and that nobody else owns; an update takes the fields that it changes from
+everybody else.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from agents.simulation.bodies import items
+
+FieldPath = tuple[str, ...]
+_IDENTITY: set[FieldPath] = {("apiVersion",), ("kind",)}
+_SERVERS = {
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "managedFields",
+} | {
+    "deletionTimestamp",
+    "selfLink",
+}
+
+
+def leaves(body: dict[str, Any]) -> set[FieldPath]:
+    """Paths of all fields that somebody can own."""
+    return {path for path in _walk(body, ()) if path not in _IDENTITY and not _is_servers(path)}
+
+
+def applied(live: dict[str, Any], manifest: dict[str, Any], manager: str, now: str) -> dict[str, Any]:
+    """`live` after `manager` applied `manifest` by force; changes and returns `live`."""
+    wanted = leaves(manifest)
+    before = _owned(live, manager, "Apply")
+    taken = {path for path in wanted if read(live, path) != read(manifest, path)}
+    for path in sorted(before - wanted):
+        if not any(path in _paths(entry) for entry in _others(live, manager, "Apply")):
+            _remove(live, path)
+    for path in wanted:
+        _write(live, path, read(manifest, path))
+    _own(live, manager, "Apply", wanted, taken, manifest["apiVersion"], now)
+    return live
+
+
+def updated(
+    live: dict[str, Any], desired: dict[str, Any], manager: str, now: str, *, subresource: str = ""
+) -> dict[str, Any]:
+    """`desired` as stored after `manager` put it in the place of `live`; changes and returns `desired`."""
+    metadata = desired["metadata"]
+    metadata["managedFields"] = live["metadata"].get("managedFields", [])
+    after = leaves(desired)
+    changed = {path for path in after if read(live, path) != read(desired, path)}
+    gone = leaves(live) - after
+    if changed or gone:
+        own = _owned(live, manager, "Update", subresource) - gone
+        _own(
+            desired, manager, "Update", own | changed, changed | gone, desired["apiVersion"], now, subresource
+        )
+    return desired
+
+
+def read(body: dict[str, Any], path: FieldPath) -> Any:
+    """The value at `path`, None where there is none."""
+    value: Any = body
+    for part in path:
+        if not isinstance(value, dict) or part not in value:
+            return None
+        value = value[part]  # pyright: ignore[reportUnknownVariableType]
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def _walk(value: dict[str, Any], path: FieldPath) -> Iterator[FieldPath]:
+    for key, child in value.items():
+        here = (*path, key)
+        if isinstance(child, dict) and child:
+            yield from _walk(child, here)  # pyright: ignore[reportUnknownArgumentType]
+        elif child is not None:
+            yield here
+
+
+def _is_servers(path: FieldPath) -> bool:
+    return path[0] == "metadata" and len(path) > 1 and path[1] in _SERVERS
+
+
+def _write(body: dict[str, Any], path: FieldPath, value: Any) -> None:
+    for part in path[:-1]:
+        child = body.get(part)
+        if not isinstance(child, dict):
+            child = body[part] = {}
+        body = child  # pyright: ignore[reportUnknownVariableType]
+    body[path[-1]] = value
+
+
+def _remove(body: dict[str, Any], path: FieldPath) -> None:
+    parents: list[tuple[dict[str, Any], str]] = []
+    for part in path:
+        if not isinstance(body, dict) or part not in body:  # pyright: ignore[reportUnnecessaryIsInstance]
+            return
+        parents.append((body, part))
+        body = body[part]
+    parent, part = parents.pop()
+    del parent[part]
+    for parent, part in reversed(parents):
+        if parent[part]:
+            return
+        del parent[part]
+
+
+def _entries(body: dict[str, Any]) -> list[dict[str, Any]]:
+    return items(body["metadata"], "managedFields")
+
+
+def _is(entry: dict[str, Any], manager: str, operation: str, subresource: str = "") -> bool:
+    return (entry["manager"], entry["operation"], entry.get("subresource", "")) == (
+        manager,
+        operation,
+        subresource,
+    )
+
+
+def _others(body: dict[str, Any], manager: str, operation: str) -> list[dict[str, Any]]:
+    return [entry for entry in _entries(body) if not _is(entry, manager, operation)]
+
+
+def _paths(entry: dict[str, Any]) -> set[FieldPath]:
+    return set(_from_fields(entry["fieldsV1"], ()))
+
+
+def _owned(body: dict[str, Any], manager: str, operation: str, subresource: str = "") -> set[FieldPath]:
+    found = (entry for entry in _entries(body) if _is(entry, manager, operation, subresource))
+    return {path for entry in found for path in _paths(entry)}
+
+
+def _own(
+    body: dict[str, Any],
+    manager: str,
+    operation: str,
+    owned: set[FieldPath],
+    taken: set[FieldPath],
+    api_version: str,
+    now: str,
+    subresource: str = "",
+) -> None:
+    """Give `owned` to the manager; what it has `taken` is nobody else's any more."""
+    entries: list[dict[str, Any]] = []
+    mine: dict[str, Any] | None = None
+    for entry in _entries(body):
+        if _is(entry, manager, operation, subresource):
+            mine = entry
+        elif rest := _paths(entry) - taken:
+            entries.append({**entry, "fieldsV1": _to_fields(rest)})
+    if mine is None or _paths(mine) != owned:
+        mine = {"manager": manager, "operation": operation, "apiVersion": api_version, "time": now}
+        mine |= {"fieldsType": "FieldsV1", "fieldsV1": _to_fields(owned)}
+        if subresource:
+            mine["subresource"] = subresource
+    body["metadata"]["managedFields"] = [*entries, mine] if owned else entries
+
+
+def _to_fields(paths: set[FieldPath]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for path in sorted(paths):
+        node = tree
+        for part in path:
+            node = node.setdefault(f"f:{part}", {})
+    return tree
+
+
+def _from_fields(tree: dict[str, Any], path: FieldPath) -> Iterator[FieldPath]:
+    for key, child in tree.items():
+        here = (*path, key[2:])
+        if child:
+            yield from _from_fields(child, here)
+        else:
+            yield here

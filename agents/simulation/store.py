@@ -1,0 +1,187 @@
+"""The etcd of a simulated cluster: objects in memory, written through to SQLite, with a bounded history."""
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from agents.simulation.bodies import labels_of
+
+
+class Kind(NamedTuple):
+    group: str
+    plural: str
+
+
+class Name(NamedTuple):
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """`body` is shared: whoever changes it takes a copy. `raw` is what goes over the wire."""
+
+    body: dict[str, Any]
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    resource_version: int
+    type: str
+    kind: Kind
+    raw: bytes
+    labels: dict[str, str]
+    previous_labels: dict[str, str] | None
+
+
+class TooOld(Exception):
+    """The history does not reach back that far."""
+
+
+class Objects:
+    """Every object of the cluster. Resource versions are one counter that survives deletes and restarts."""
+
+    def __init__(self, path: str | Path = ":memory:", *, history: int = 8192) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("pragma journal_mode = wal")
+        self._db.execute("pragma synchronous = normal")
+        self._db.executescript(
+            "create table if not exists object (grp text, plural text, namespace text, name text, body blob,"
+            " primary key (grp, plural, namespace, name)) without rowid;"
+            "create table if not exists meta (name text primary key, value text) without rowid;"
+        )
+        self._kinds: dict[Kind, dict[Name, Stored]] = {}
+        for group, plural, namespace, name, raw in self._db.execute("select * from object"):
+            stored = Stored(msgspec.json.decode(raw), raw)
+            self._kinds.setdefault(Kind(group, plural), {})[Name(namespace, name)] = stored
+        self._version = int(self.meta("resource_version") or "0")
+        self._events: deque[Event] = deque(maxlen=history)
+        self._oldest = self._version
+        self._waiting: list[asyncio.Future[None]] = []
+        self._depth = 0
+
+    @property
+    def resource_version(self) -> int:
+        return self._version
+
+    @property
+    def empty(self) -> bool:
+        return not self._kinds
+
+    def close(self) -> None:
+        self._db.close()
+
+    def meta(self, name: str) -> str | None:
+        row = self._db.execute("select value from meta where name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def set_meta(self, name: str, value: str) -> None:
+        self._db.execute("insert or replace into meta values (?, ?)", (name, value))
+
+    @contextmanager
+    def transaction(self) -> Generator[None]:
+        """Many changes, one write; a process killed inside leaves none of them."""
+        if not self._depth:
+            self._db.execute("begin")
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if not self._depth:
+                self.set_meta("resource_version", str(self._version))
+                self._db.execute("commit")
+
+    def get(self, kind: Kind, name: Name) -> dict[str, Any] | None:
+        """A copy that the caller may change."""
+        stored = self._kinds.get(kind, {}).get(name)
+        return None if stored is None else msgspec.json.decode(stored.raw)
+
+    def peek(self, kind: Kind, name: Name) -> dict[str, Any] | None:
+        """The shared body: look, do not touch."""
+        stored = self._kinds.get(kind, {}).get(name)
+        return None if stored is None else stored.body
+
+    def of(self, kind: Kind) -> list[Stored]:
+        """All of a kind, by namespace and name."""
+        return [stored for _, stored in sorted(self._kinds.get(kind, {}).items())]
+
+    def kinds(self) -> list[Kind]:
+        return list(self._kinds)
+
+    def put(self, kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
+        """Store `body` under its name with the next resource version; takes ownership of it."""
+        metadata = body["metadata"]
+        name = Name(metadata.get("namespace", ""), metadata["name"])
+        previous = self._kinds.get(kind, {}).get(name)
+        with self.transaction():
+            self._version += 1
+            metadata["resourceVersion"] = str(self._version)
+            stored = Stored(body, msgspec.json.encode(body))
+            self._kinds.setdefault(kind, {})[name] = stored
+            self._db.execute(
+                "insert or replace into object values (?, ?, ?, ?, ?)", (*kind, *name, stored.raw)
+            )
+        before = None if previous is None else labels_of(previous.body)
+        self._record("ADDED" if previous is None else "MODIFIED", kind, stored, before)
+        return body
+
+    def delete(self, kind: Kind, name: Name) -> None:
+        """Remove; the last event of the object carries the resource version of its end."""
+        stored = self._kinds.get(kind, {}).pop(name, None)
+        if stored is None:
+            return
+        with self.transaction():
+            self._version += 1
+            self._db.execute(
+                "delete from object where grp = ? and plural = ? and namespace = ? and name = ?",
+                (*kind, *name),
+            )
+        body: dict[str, Any] = msgspec.json.decode(stored.raw)
+        body["metadata"]["resourceVersion"] = str(self._version)
+        self._record("DELETED", kind, Stored(body, msgspec.json.encode(body)), labels_of(stored.body))
+
+    def since(self, resource_version: int) -> list[Event]:
+        """What happened after `resource_version`. Raises TooOld."""
+        if resource_version < self._oldest:
+            raise TooOld
+        # The newest are at the right; a watcher is seldom far behind.
+        late: list[Event] = []
+        for event in reversed(self._events):
+            if event.resource_version <= resource_version:
+                break
+            late.append(event)
+        late.reverse()
+        return late
+
+    def compact(self) -> None:
+        """Forget the history: every watch from before is too old."""
+        self._events.clear()
+        self._oldest = self._version
+
+    def wake(self) -> None:
+        """Let every watcher look again."""
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def changed(self) -> None:
+        """Return after the next change."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
+
+    def _record(self, type_: str, kind: Kind, stored: Stored, before: dict[str, str] | None) -> None:
+        if len(self._events) == self._events.maxlen:
+            self._oldest = self._events[0].resource_version
+        self._events.append(Event(self._version, type_, kind, stored.raw, labels_of(stored.body), before))
+        self.wake()
