@@ -26,8 +26,9 @@ class MasterKey:
         """ValueError when it is not 32 bytes."""
         self._box = SecretBox(key)
 
-    def seal(self, purpose: str, value: bytes) -> bytes:
-        return bytes(self._box.encrypt(_bound(purpose) + value))
+    def seal(self, purpose: str, value: bytes, nonce: bytes | None = None) -> bytes:
+        """nonce: 24 bytes, never given twice for different values; random when left out."""
+        return bytes(self._box.encrypt(_bound(purpose) + value, nonce))
 
     def open(self, purpose: str, sealed: bytes) -> bytes:
         """Raises CannotOpen."""

@@ -54,6 +54,7 @@ class Ingest:
         self._bytes: dict[str, int] = defaultdict(int)
         self._minute = 0.0
         self.over_bound: dict[str, str] = {}
+        self.drained = asyncio.Event()
 
     async def run(self) -> None:
         """Until cancelled. Following survives reconnects, so an end is an error."""
@@ -67,7 +68,9 @@ class Ingest:
             await self._take(batch)
             if batch.caught_up:
                 self._caught_up[usage] = True
-                self._known.caught_up = all(self._caught_up.values())
+                if all(self._caught_up.values()):
+                    self._known.caught_up = True
+                    self.drained.set()
             self._capacity_changed()
 
     async def _take(self, batch: StreamBatch) -> None:

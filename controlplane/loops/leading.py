@@ -1,4 +1,4 @@
-"""Everything one process of the centre runs, over ports: what every replica runs, and what only a leader does.
+"""Everything one process of the centre runs, over ports: what each replica runs, what only a leader does.
 
 Every replica: ingest, and leadership. The leader, in its epoch:
 1. load Postgres, and wait until STATE and USAGE are drained;
@@ -28,8 +28,6 @@ from controlplane.loops.watchdog import PASS_SECONDS, Watchdog
 from schemas.wire.subjects import Subjects
 
 log = structlog.get_logger()
-
-DRAINED_CHECK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -92,8 +90,7 @@ class Centre:
         ports, known = self._ports, self.known
         known.replace_records(await ports.store.load())
         known.newer_stored.clear()
-        while not known.caught_up:
-            await asyncio.sleep(DRAINED_CHECK_SECONDS)
+        await self.ingest.drained.wait()
         follow = Follow(ports.store, known)
         dispatch = Dispatch(ports.store, ports.bus, known, ports.clock, lease, ports.metrics)
         settle = Settle(ports.store, ports.bus, known, ports.subjects, lease, ports.metrics)
@@ -158,7 +155,7 @@ class Centre:
             self._wakes.place.up()
 
     async def _restarting(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Following a stream ends only by an error: begin again, since the stream holds what was not taken."""
+        """Following a stream ends only by an error: begin again, the stream holds what was not taken."""
         while True:
             try:
                 await run()

@@ -11,14 +11,7 @@ from controlplane.known.records import ClusterRecord, OutboxRecord
 from controlplane.known.views import Compiled
 from controlplane.loops.ports import NewOrder
 from schemas.reasons import Reason
-from schemas.wire.orders import (
-    ObjectRef,
-    OrderBody,
-    SealedValues,
-    Verb,
-    Version,
-    signing_payload,
-)
+from schemas.wire.orders import ObjectRef, OrderBody, SealedValues, Verb, Version
 
 MAX_ORDER_BYTES = 512 * 1024
 
@@ -32,8 +25,8 @@ class OrderTooLarge(ValueError):
 class Signer(Protocol):
     """Holds the order-signing key and the master key."""
 
-    def sign(self, payload: bytes) -> bytes:
-        """Ed25519, 64 bytes."""
+    def sign(self, cluster: str, workload: str, verb: Verb, version: Version, body: bytes) -> bytes:
+        """Ed25519 over `schemas.wire.orders.signing_payload`, 64 bytes."""
         ...
 
     def reseal(self, values: Mapping[str, str], sealing_key: bytes) -> bytes:
@@ -105,8 +98,8 @@ class OrderWriter:
     def _signed(
         self, cluster: str, verb: Verb, version: Version, body: bytes, replicas: int, template: str
     ) -> NewOrder:
-        payload = signing_payload(cluster, self._compiled.record.uid, verb, version, body)
-        return NewOrder(cluster, verb, version, body, self._signer.sign(payload), replicas, template)
+        signature = self._signer.sign(cluster, self._compiled.record.uid, verb, version, body)
+        return NewOrder(cluster, verb, version, body, signature, replicas, template)
 
 
 def dropped(before: OutboxRecord | None, objects: Sequence[Mapping[str, Any]]) -> list[ObjectRef]:

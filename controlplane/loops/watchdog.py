@@ -1,9 +1,11 @@
 """What nobody reports: silence, excess, leftovers.
 
 1. A cluster whose standing changed (silent, back, incomplete, ahead, holding) is written as a change.
-2. A cluster over its bounds is cut off, and the reason stored.
+2. A cluster over its bounds, or removed by an operator, is cut off, and the reason stored.
 3. Shards of layouts that are over are purged; profiles too, once unreferenced for two full resyncs.
 """
+
+from dataclasses import replace
 
 import structlog
 
@@ -39,6 +41,7 @@ class Watchdog:
         self._lease = lease
         self._over_bound = over_bound
         self._said: dict[str, str] = {}
+        self._cut: set[str] = set()
         self._unreferenced_since: dict[tuple[str, str], float] = {}
 
     async def run_pass(self) -> None:
@@ -54,8 +57,16 @@ class Watchdog:
             if record is not None and record.standing is Standing.JOINED:
                 log.error("cluster_cut_off", cluster=record.name, detail=reason)
                 await self._store.record_standing(self._lease, cluster, Standing.CUT_OFF, reason)
-                await self._bus.cut_off(cluster)
+                self._known.clusters[cluster] = replace(
+                    record, standing=Standing.CUT_OFF, standing_reason=reason
+                )
             del self._over_bound[cluster]
+        for record in self._known.clusters.values():
+            if record.standing is not Standing.JOINED and record.id not in self._cut:
+                await self._bus.cut_off(record.id)
+                self._cut.add(record.id)
+            elif record.standing is Standing.JOINED:
+                self._cut.discard(record.id)
 
     async def _tell(self) -> None:
         changes: list[Change] = []

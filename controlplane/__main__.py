@@ -1,0 +1,3 @@
+from controlplane.app import main
+
+main()

@@ -1,0 +1,211 @@
+"""The composition root of the centre: settings in, adapters made, loops and API run; taken down in reverse."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+import structlog
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from controlplane.access.tokens import Access, parse_tokens
+from controlplane.api import create_api
+from controlplane.api.ports import ApiDeps, NotReady
+from controlplane.bus.adapter import NatsBus
+from controlplane.embedded.nats import EmbeddedNats
+from controlplane.embedded.postgres import EmbeddedPostgres
+from controlplane.identity import keys as key_folder
+from controlplane.identity.keys import Keys
+from controlplane.identity.order_keys import OrderKeys, SecretValues
+from controlplane.identity.server_configuration import Trust
+from controlplane.joining import Registrar
+from controlplane.logging import configure_logging
+from controlplane.loops.leading import Centre, Ports
+from controlplane.loops.running import LoopMetrics
+from controlplane.settings import Settings
+from controlplane.store.store import PostgresStore
+from schemas.wire.subjects import Subjects
+
+log = structlog.get_logger()
+
+
+class WallClock:
+    """Time as the machine has it."""
+
+    def now(self) -> float:
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class ApiServer(uvicorn.Server):
+    """Signals belong to the composition root: uvicorn's own handlers would end the API before the loops."""
+
+    def install_signal_handlers(self) -> None:
+        return
+
+
+async def run(settings: Settings) -> None:
+    """Until SIGINT or SIGTERM. Prints `Listening on address=HOST:PORT` to stderr once the API answers."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async with AsyncExitStack() as stack:
+        await _compose(settings, stack, stopping)
+        await stopping.wait()
+        log.info("stopping")
+
+
+async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.Event) -> None:
+    clock, registry = WallClock(), CollectorRegistry()
+    subjects = Subjects(settings.prefix)
+    keys = key_folder.load_or_init(settings.keys_folder)
+    store = await _open_store(settings, stack)
+    bus, nats_url = await _open_bus(settings, stack, keys, subjects, clock)
+    centre = Centre(
+        Ports(
+            store=store,
+            bus=bus,
+            clock=clock,
+            signer=OrderKeys(keys),
+            subjects=subjects,
+            metrics=LoopMetrics(registry),
+            holder=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+            lease_seconds=settings.lease_seconds,
+        )
+    )
+    listener = _listen(settings)
+    host, port = listener.getsockname()[:2]
+    registrar = Registrar(
+        keys=keys,
+        subjects=subjects,
+        intent=store,
+        seeds=store,
+        admission=bus,
+        nats_urls=(settings.nats_public_url or nats_url,),
+        random_bytes=os.urandom,
+        now=clock.now,
+    )
+    await registrar.readmit_all()
+    bus.on_reconnect(registrar.readmit_all)
+    api = create_api(
+        ApiDeps(
+            known=centre.known,
+            intent=store,
+            changes=store,
+            registrar=registrar,
+            sealer=SecretValues(keys.master),
+            access=_read_access(settings),
+            clock=clock,
+            not_ready=lambda: _not_ready(centre),
+            random_bytes=os.urandom,
+            metrics=registry,
+            public_url=settings.public_url or f"http://{host}:{port}",
+        )
+    )
+    await _start(stack, "centre", centre.run(), stopping)
+    server = ApiServer(
+        uvicorn.Config(api, log_config=None, lifespan="off", timeout_graceful_shutdown=3, access_log=False)
+    )
+    serving = await _start(stack, "api", server.serve(sockets=[listener]), stopping)
+    stack.push_async_callback(_stop_server, server, serving)
+    await _wait_until(lambda: server.started or serving.done())
+    print(f"Listening on address={host}:{port}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+async def _open_store(settings: Settings, stack: AsyncExitStack) -> PostgresStore:
+    dsn = settings.postgres_dsn
+    if not dsn:
+        postgres = EmbeddedPostgres(settings.data_dir / "postgres", durable=settings.postgres_durable)
+        await stack.enter_async_context(postgres)
+        dsn = await postgres.ensure_database("muster")
+    store = await PostgresStore.open(dsn)
+    stack.push_async_callback(store.close)
+    return store
+
+
+async def _open_bus(
+    settings: Settings, stack: AsyncExitStack, keys: Keys, subjects: Subjects, clock: WallClock
+) -> tuple[NatsBus, str]:
+    url = settings.nats_url
+    if not url:
+        trust = Trust.of(keys, (subjects,), int(clock.now()))
+        nats = await stack.enter_async_context(EmbeddedNats(settings.data_dir / "nats", trust))
+        url = nats.url
+    bus = NatsBus(url.split(","), keys, subjects, clock.now)
+    stack.push_async_callback(bus.close)
+    await bus.open()
+    return bus, url
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.listen_host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((settings.listen_host, settings.listen_port))
+    return listener
+
+
+def _read_access(settings: Settings) -> Access:
+    if not settings.tokens_path.exists():
+        log.warning("no_tokens", file=str(settings.tokens_path), detail="nobody may use the API")
+        return Access()
+    return parse_tokens(settings.tokens_path.read_text().splitlines())
+
+
+def _not_ready(centre: Centre) -> Sequence[NotReady]:
+    waits: list[NotReady] = []
+    if not centre.known.caught_up:
+        waits.append(NotReady("streams", "STATE and USAGE are being replayed"))
+    if not centre.known.loaded:
+        waits.append(NotReady("records", "Postgres is being loaded, or another process leads"))
+    return waits
+
+
+async def _start(
+    stack: AsyncExitStack, name: str, running: Coroutine[Any, Any, None], stopping: asyncio.Event
+) -> "asyncio.Task[None]":
+    """Run beside the others; when it ends by itself, everything ends."""
+    task = asyncio.create_task(running, name=name)
+
+    def ended(task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("ended", part=name, exc_info=error)
+        stopping.set()
+
+    task.add_done_callback(ended)
+    stack.push_async_callback(_cancel, task)
+    return task
+
+
+async def _wait_until(holds: Callable[[], bool]) -> None:
+    """uvicorn tells of its start by a flag only."""
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
+async def _cancel(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _stop_server(server: ApiServer, serving: "asyncio.Task[None]") -> None:
+    server.should_exit = True
+    await asyncio.wait({serving}, timeout=5)
+
+
+def main() -> None:
+    """`python -m controlplane`; `muster serve` ends up here."""
+    import uvloop
+
+    settings = Settings()
+    configure_logging(settings.log_format)
+    uvloop.run(run(settings))

@@ -1,0 +1,85 @@
+"""A cluster joins: a token is redeemed, an account made and pushed, a user JWT issued."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from controlplane.api.ports import Joined, JoinRequest
+from controlplane.identity.accounts import ClusterAccount, cluster_user_jwt
+from controlplane.identity.keys import Keys
+from controlplane.identity.nkey import KeyKind, NKey, check_public
+from controlplane.identity.sealing import MasterKey
+from controlplane.loops.ports import BusUnavailable, Intent
+from schemas.wire.subjects import Subjects
+
+log = structlog.get_logger()
+
+
+class Admission(Protocol):
+    async def admit(self, account: ClusterAccount) -> None:
+        """Push the account to NATS."""
+        ...
+
+
+class AccountSeeds(Protocol):
+    async def account_seeds(self) -> Mapping[str, bytes]:
+        """The sealed signing seed of every cluster that may connect, by cluster id."""
+        ...
+
+
+@dataclass(frozen=True)
+class Registrar:
+    """random_bytes: the operating system's; now: Unix seconds."""
+
+    keys: Keys
+    subjects: Subjects
+    intent: Intent
+    seeds: AccountSeeds
+    admission: Admission
+    nats_urls: tuple[str, ...]
+    random_bytes: Callable[[int], bytes]
+    now: Callable[[], float]
+
+    async def join(self, request: JoinRequest) -> Joined:
+        """Pushed before the token is spent, since an account that nobody joined under is harmless."""
+        check_public(KeyKind.USER, request.agent_key)
+        if len(request.sealing_key) != 32:
+            raise ValueError(f"sealing_key has {len(request.sealing_key)} bytes; an X25519 key has 32")
+        account = ClusterAccount.from_random(self.random_bytes(32), self.random_bytes(32))
+        await self.admission.admit(account)
+        record = await self.intent.join_cluster(
+            request.token_hash,
+            cluster=account.id,
+            cluster_uid=request.cluster_uid,
+            agent_key=request.agent_key,
+            sealing_key=request.sealing_key,
+            account_seed=self._master.seal(account.id, account.signing.seed.encode()),
+        )
+        if record.id != account.id:
+            # The same agent asks again, since the first answer did not reach it.
+            account = self._opened(record.id, (await self.seeds.account_seeds())[record.id])
+        log.info("cluster_joined", cluster=record.name, id=record.id)
+        return Joined(
+            cluster_id=record.id,
+            user_jwt=cluster_user_jwt(account, request.agent_key, self.subjects, int(self.now())),
+            nats_urls=self.nats_urls,
+            order_key=self.keys.order_verifying,
+            prefix=self.subjects.prefix,
+        )
+
+    async def readmit_all(self) -> None:
+        """Push every account again: a NATS whose folder was lost knows none of them."""
+        for cluster, sealed in (await self.seeds.account_seeds()).items():
+            try:
+                await self.admission.admit(self._opened(cluster, sealed))
+            except BusUnavailable as error:
+                log.warning("account_not_pushed", cluster=cluster, detail=str(error))
+
+    def _opened(self, cluster: str, sealed: bytes) -> ClusterAccount:
+        return ClusterAccount(cluster, NKey.from_seed(self._master.open(cluster, sealed).decode()))
+
+    @property
+    def _master(self) -> MasterKey:
+        return MasterKey(self.keys.master)
