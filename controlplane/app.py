@@ -1,4 +1,4 @@
-"""The composition root of the centre: settings in, adapters made, loops and API run; taken down in reverse."""
+"""The composition root: settings in, adapters made, loops and API run, taken down in reverse."""
 
 import asyncio
 import os
