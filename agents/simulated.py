@@ -106,7 +106,8 @@ class SimulatedCluster:
             fields.updated({"metadata": {}}, body, manager, timestamp(self._now))
             return self._store_new(kind, body)
         body["metadata"] = {**live["metadata"], **body["metadata"]}
-        body.setdefault("status", live.get("status", {}))
+        if "status" in live:
+            body.setdefault("status", live["status"])
         fields.updated(live, body, manager, timestamp(self._now), subresource=subresource)
         return self._store_changed(kind, live, body)
 
