@@ -1,6 +1,6 @@
 """What one replica asks of a node: the signature under which capacity is counted and remembered."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -164,10 +164,6 @@ class Demand:
             if failed
             else "affinity"
         )
-
-    @property
-    def predicate(self) -> Callable[[Mapping[str, str]], bool]:
-        return self.selects
 
 
 def _shown(requirement: Requirement) -> str:

@@ -1,99 +1,177 @@
 """The fleet: every cluster in columns, and how often a demand fits each of them. No I/O."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from controlplane.fleet import summary
+from controlplane.fleet.capacities import Capacities
+from controlplane.fleet.cluster import Cluster
+from controlplane.fleet.columns import Selected
 from controlplane.fleet.demand import Demand
+from controlplane.fleet.rows import LabelSet
 from controlplane.fleet.views import NodeCounts, NodeRow, Outcome, Promise, Totals
 from schemas.wire.reports import Facts, Inventory, Profile, Stamp, Usage
+from schemas.wire.subjects import parse_shard
 
 
 class Fleet:
-    """Vectors are in the order of `clusters`. Unknown clusters appear with their first report."""
+    """Vectors are in the order of `clusters`. A cluster appears with its first report or promise.
+
+    Reports apply in the order of their stamps, never in that of their arrival. One that names a profile or
+    an epoch that is not here waits, the newest only; until it can apply, the last whole state stays.
+    """
+
+    def __init__(self) -> None:
+        self._positions: dict[str, int] = {}
+        self._members: list[Cluster] = []
+        self._capacities = Capacities()
+        self._label_sets: WeakValueDictionary[str, LabelSet] = WeakValueDictionary()
 
     @property
     def clusters(self) -> tuple[str, ...]:
-        raise NotImplementedError
+        return tuple(self._positions)
 
     def apply_facts(self, cluster: str, facts: Facts) -> Outcome:
-        raise NotImplementedError
+        outcome = self._cluster(cluster).take_facts(facts)
+        if outcome is Outcome.APPLIED:
+            self._touch(cluster)
+        return outcome
 
     def apply_profile(self, cluster: str, profile_hash: str, profile: Profile) -> Outcome:
         """ValueError where the labels do not have this hash."""
-        raise NotImplementedError
+        member = self._cluster(cluster)
+        known = member.reported.profiles.get(profile_hash)
+        if known is not None and profile.stamp <= known[1]:
+            return Outcome.OLDER
+        if profile.hash != profile_hash:
+            raise ValueError(f"profile {profile_hash}: its labels have the hash {profile.hash}")
+        if member.take_profile(self._label_set(profile_hash, profile.labels), profile):
+            self._touch(cluster)
+        return Outcome.APPLIED
 
     def apply_inventory(self, cluster: str, shard: str, inventory: Inventory) -> Outcome:
         """ValueError names a column that points nowhere, or a shard that is none."""
-        raise NotImplementedError
+        member = self._cluster(cluster)
+        slot = member.reported.slot(shard, inventory.stamp)
+        if slot is None:
+            return Outcome.OLDER
+        outcome = member.take_inventory(parse_shard(shard)[0], slot, inventory)
+        if outcome is Outcome.APPLIED:
+            self._touch(cluster)
+        return outcome
 
     def apply_usage(self, cluster: str, shard: str, usage: Usage) -> Outcome:
-        raise NotImplementedError
+        """ValueError names what is negative, or a number of nodes that is not the inventory's."""
+        member = self._cluster(cluster)
+        slot = member.reported.slot(shard, usage.stamp)
+        if slot is None:
+            return Outcome.OLDER
+        outcome = member.take_usage(*parse_shard(shard), slot, usage)
+        if outcome is Outcome.APPLIED:
+            self._touch(cluster)
+        return outcome
 
     def forget(self, cluster: str) -> None:
         """The cluster is removed: all of it goes, promises too."""
-        raise NotImplementedError
+        position = self._positions.pop(cluster, None)
+        if position is not None:
+            del self._members[position]
+            self._positions = {name: at for at, name in enumerate(self._positions)}
+            self._capacities.remove_cluster(position)
+
+    def purged(self, cluster: str, tail: str) -> None:
+        """The subject of an unreferenced profile or a stale shard was purged: it is no longer listed."""
+        if cluster in self._positions:
+            self._cluster(cluster).reported.forget(tail)
 
     def facts(self, cluster: str) -> Facts | None:
-        raise NotImplementedError
+        member = self._known(cluster)
+        return member.reported.facts if member else None
 
     def applied(self, cluster: str, tail: str) -> Stamp | None:
         """The stamp in effect for a subject tail (`facts`, `profile.<hash>`, `inventory.<shard>`, ...)."""
-        raise NotImplementedError
+        member = self._known(cluster)
+        return member.reported.applied(tail) if member else None
 
     def missing(self, cluster: str) -> list[str]:
         """Subject tails to ask for again, sorted."""
-        raise NotImplementedError
+        member = self._known(cluster)
+        return member.reported.missing() if member else ["facts"]
 
     def completeness(self, cluster: str) -> str | None:
         """None when the cluster can be placed on; else what is not here, for people."""
-        raise NotImplementedError
+        member = self._known(cluster)
+        return member.reported.completeness() if member else "nothing has been heard of it yet"
 
     def stale_shards(self, cluster: str) -> list[str]:
-        """Shards of layouts that are over: their subjects may be purged."""
-        raise NotImplementedError
+        """Shards of layouts that are over, until `purged` is told: their subjects may be purged."""
+        member = self._known(cluster)
+        return sorted(member.reported.stale) if member else []
 
     def unreferenced_profiles(self, cluster: str) -> list[str]:
         """Hashes that no inventory, waiting ones included, refers to."""
-        raise NotImplementedError
+        member = self._known(cluster)
+        return member.reported.unreferenced_profiles() if member else []
 
     def promise(self, cluster: str, workload: str, promise: Promise) -> None:
-        """Replaces an earlier promise of the same workload there."""
-        raise NotImplementedError
+        """Replaces an earlier promise of the same workload there; the same again changes nothing.
+
+        Promises are packed in the order in which they are made: load them in that of their versions.
+        """
+        member = self._cluster(cluster)
+        if member.promises.get(workload) == promise:
+            return
+        packed = member.promise(workload, promise)
+        if packed is None:
+            self._touch(cluster)
+        elif packed:
+            self._capacities.packed(self._positions[cluster], promise.demand, packed)
 
     def unpromise(self, cluster: str, workload: str) -> None:
-        raise NotImplementedError
+        member = self._known(cluster)
+        if member is not None and member.unpromise(workload):
+            self._touch(cluster)
 
     def promises(self, cluster: str) -> Mapping[str, Promise]:
         """By workload uid."""
-        raise NotImplementedError
+        member = self._known(cluster)
+        return MappingProxyType(member.promises) if member else {}
 
     def bound(self, workload: str, cluster: str) -> int:
         """Pods of the workload on nodes of the cluster, of whatever template."""
-        raise NotImplementedError
+        member = self._known(cluster)
+        return sum(member.bound.get(workload, {}).values()) if member else 0
 
     def outstanding(self, workload: str, cluster: str) -> int:
         """Promised and not yet bound."""
-        raise NotImplementedError
+        member = self._known(cluster)
+        return member.outstanding.get(workload, 0) if member else 0
 
     def capacity(self, demand: Demand) -> NDArray[np.int64]:
-        """How many more replicas fit each cluster of `clusters`; 0 where it is incomplete."""
-        raise NotImplementedError
+        """How many more replicas fit each of `clusters`; 0 where it is incomplete. Do not change it."""
+        return self._capacities.entry(demand, self._count).capacity
 
     def available(self, demand: Demand, clusters: Sequence[str]) -> list[int]:
         """`capacity` in the order of `clusters`; 0 for one never heard of."""
-        raise NotImplementedError
+        return self._ordered(self._capacities.entry(demand, self._count).capacity, clusters)
 
     def matching(self, demand: Demand, clusters: Sequence[str]) -> list[int]:
         """How many nodes the selector and affinity match, full or not, tainted or not."""
-        raise NotImplementedError
+        return self._ordered(self._capacities.entry(demand, self._count).matching, clusters)
 
     def explain(self, cluster: str, demand: Demand) -> NodeCounts:
-        raise NotImplementedError
+        """Counted over nothing while the cluster is incomplete."""
+        member = self._known(cluster)
+        columns = member.columns() if member else None
+        return NodeCounts.nothing() if columns is None else summary.explain(columns, demand)
 
     def totals(self, cluster: str) -> Totals:
-        raise NotImplementedError
+        """Of what is here, also while the cluster is incomplete."""
+        return summary.totals(self._known(cluster) or Cluster())
 
     def nodes(
         self,
@@ -104,4 +182,41 @@ class Fleet:
         ready: bool | None = None,
     ) -> list[NodeRow]:
         """Nodes in the order of shards; filters are all applied."""
-        raise NotImplementedError
+        member = self._known(cluster)
+        if member is None:
+            return []
+        return list(summary.nodes(member, labels=labels or {}, name_contains=name_contains, ready=ready))
+
+    def _known(self, cluster: str) -> Cluster | None:
+        position = self._positions.get(cluster)
+        return None if position is None else self._members[position]
+
+    def _cluster(self, cluster: str) -> Cluster:
+        position = self._positions.get(cluster)
+        if position is None:
+            position = self._positions[cluster] = len(self._members)
+            self._members.append(Cluster())
+            self._capacities.add_cluster()
+        return self._members[position]
+
+    def _touch(self, cluster: str) -> None:
+        self._capacities.touch(self._positions[cluster])
+
+    def _count(self, position: int, demand: Demand, selected: Selected) -> tuple[int, int]:
+        columns = self._members[position].columns()
+        return (0, 0) if columns is None else columns.capacity(demand, selected)
+
+    def _ordered(self, vector: NDArray[np.int64], clusters: Sequence[str]) -> list[int]:
+        values: list[int] = vector.tolist()
+        position = self._positions.get
+        return [0 if (at := position(name)) is None else values[at] for name in clusters]
+
+    def _label_set(self, profile_hash: str, labels: Mapping[str, str]) -> LabelSet:
+        """One object for equal labels. The hash is short enough to be forged, so the labels are compared."""
+        known = self._label_sets.get(profile_hash)
+        if known is not None and known.labels == labels:
+            return known
+        fresh = LabelSet(profile_hash, labels)
+        if known is None:
+            self._label_sets[profile_hash] = fresh
+        return fresh

@@ -75,6 +75,10 @@ class NodeCounts:
     fits: int
     replicas: int
 
+    @staticmethod
+    def nothing() -> "NodeCounts":
+        return NodeCounts(0, (), (), 0, 0, (), 0, 0)
+
     def __str__(self) -> str:
         """`4,812 of 5,000 lack label x; 180 full (cpu); 8 fit: 12 replicas`"""
         parts = [f"{count:,} of {self.nodes:,} lack {what}" for what, count in self.unselected]

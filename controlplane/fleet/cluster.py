@@ -1,0 +1,176 @@
+"""One cluster of the fleet: reports, promises, and the columns that follow from them."""
+
+from dataclasses import dataclass, field
+
+from controlplane.fleet.columns import Columns
+from controlplane.fleet.demand import Demand
+from controlplane.fleet.reported import Reported, Slot
+from controlplane.fleet.rows import LabelSet
+from controlplane.fleet.views import Outcome, Promise
+from schemas.wire.reports import Facts, Inventory, Profile, Usage
+
+_Bound = dict[tuple[str, str], int]
+
+
+@dataclass
+class Cluster:
+    """bound: replicas by workload, then template. outstanding: promised and not yet bound, where not 0."""
+
+    reported: Reported = field(default_factory=Reported)
+    promises: dict[str, Promise] = field(default_factory=dict[str, Promise])
+    bound: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
+    outstanding: dict[str, int] = field(default_factory=dict[str, int])
+    _order: dict[str, int] = field(default_factory=dict[str, int])
+    _promised: int = 0
+    _columns: Columns | None = None
+    _packed: bool = True
+    _counting: int | None = None
+
+    def take_facts(self, facts: Facts) -> Outcome:
+        outcome = self.reported.take_facts(facts)
+        if outcome is Outcome.APPLIED:
+            self._layout_may_have_changed()
+        return outcome
+
+    def take_profile(self, label_set: LabelSet, profile: Profile) -> bool:
+        """Whether an inventory that waited for it came into effect."""
+        changed = False
+        for layout, index in self.reported.take_profile(label_set, profile):
+            slot = self.reported.slots[layout][index]
+            before = _bound_of(slot)
+            if slot.settle(self.reported.profiles):
+                self._slot_changed(layout, before, slot, nodes=True)
+                changed = True
+        return changed
+
+    def take_inventory(self, layout: int, slot: Slot, inventory: Inventory) -> Outcome:
+        before = _bound_of(slot)
+        outcome = slot.offer_inventory(inventory, self.reported.profiles)
+        if outcome is Outcome.APPLIED:
+            self._slot_changed(layout, before, slot, nodes=True)
+        return outcome
+
+    def take_usage(self, layout: int, index: int, slot: Slot, usage: Usage) -> Outcome:
+        before, was_ready = _bound_of(slot), slot.ready
+        outcome = slot.offer_usage(usage)
+        if outcome is Outcome.APPLIED:
+            self._slot_changed(layout, before, slot, nodes=not was_ready)
+            if self._columns is not None and layout == self.reported.layout and slot.usage is not None:
+                self._columns.replace_usage(index, slot.usage)
+        return outcome
+
+    def promise(self, workload: str, promise: Promise) -> int | None:
+        """Replicas packed by it, where that could be done on top of what is packed; None: pack all again."""
+        anew = workload not in self.promises
+        self.promises.pop(workload, None)
+        self.promises[workload] = promise
+        self._promised += 1
+        self._order[workload] = self._promised
+        was = self.outstanding.get(workload, 0)
+        self._settle_outstanding(workload)
+        due = self.outstanding.get(workload, 0)
+        if self._columns is None or not self._packed or not anew or was:
+            self._packed = False
+            return None
+        return self._columns.pack(promise.demand, due, {}) if due else 0
+
+    def unpromise(self, workload: str) -> bool:
+        if self.promises.pop(workload, None) is None:
+            return False
+        del self._order[workload]
+        if self.outstanding.pop(workload, 0):
+            self._packed = False
+        return True
+
+    def columns(self) -> Columns | None:
+        """With all that is outstanding packed; None while the cluster is incomplete."""
+        if self.reported.layout is None:
+            return None
+        if self._columns is None:
+            self._columns = Columns(
+                [
+                    (slot.nodes, slot.usage)
+                    for _, slot in self.reported.shards()
+                    if slot.nodes is not None and slot.usage is not None
+                ]
+            )
+            self._packed = False
+        if not self._packed:
+            self._pack_all(self._columns)
+        return self._columns
+
+    def _pack_all(self, columns: Columns) -> None:
+        """In the order of the promises; neighbours that ask for the same are packed at once."""
+        columns.unpack()
+        self._packed = True
+        pending: Demand | None = None
+        replicas = 0
+        for workload in sorted(self.outstanding, key=self._order.__getitem__):
+            demand = self.promises[workload].demand
+            if pending is not None and demand != pending:
+                columns.pack(pending, replicas, {})
+                replicas = 0
+            pending = demand
+            replicas += self.outstanding[workload]
+        if pending is not None:
+            columns.pack(pending, replicas, {})
+
+    def _slot_changed(self, layout: int, before: _Bound, slot: Slot, *, nodes: bool) -> None:
+        if self._layout_may_have_changed():
+            return
+        if layout != self._counting:
+            return
+        self._recount(before, _bound_of(slot))
+        if nodes:
+            self._columns = None
+        if self.outstanding:
+            self._packed = False
+
+    def _layout_may_have_changed(self) -> bool:
+        """Whether another layout is in effect now, so that all has been counted again."""
+        self.reported.switch_layout()
+        facts = self.reported.facts
+        counting = self.reported.layout if self.reported.layout is not None else facts and facts.layout
+        if counting == self._counting:
+            return False
+        self._counting = counting
+        self._columns = None
+        touched, self.bound = set(self.bound), {}
+        for slot in self.reported.current().values():
+            for (workload, template), replicas in _bound_of(slot).items():
+                templates = self.bound.setdefault(workload, {})
+                templates[template] = templates.get(template, 0) + replicas
+        for workload in touched | self.promises.keys():
+            self._settle_outstanding(workload)
+        return True
+
+    def _recount(self, before: _Bound, after: _Bound) -> None:
+        if before == after:
+            return
+        for sign, counts in ((-1, before), (1, after)):
+            for (workload, template), replicas in counts.items():
+                templates = self.bound.setdefault(workload, {})
+                templates[template] = templates.get(template, 0) + sign * replicas
+        if self.outstanding:
+            self._packed = False
+        for workload in {workload for workload, _ in before} | {workload for workload, _ in after}:
+            left = {template: count for template, count in self.bound[workload].items() if count}
+            if left:
+                self.bound[workload] = left
+            else:
+                del self.bound[workload]
+            self._settle_outstanding(workload)
+
+    def _settle_outstanding(self, workload: str) -> None:
+        promise = self.promises.get(workload)
+        if promise is None:
+            return
+        due = promise.replicas - self.bound.get(workload, {}).get(promise.template, 0)
+        if due > 0:
+            self.outstanding[workload] = due
+        else:
+            self.outstanding.pop(workload, None)
+
+
+def _bound_of(slot: Slot) -> _Bound:
+    return slot.usage.bound_of if slot.usage is not None else {}

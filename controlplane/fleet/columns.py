@@ -1,0 +1,215 @@
+"""The nodes of one cluster side by side: how often a demand fits, and what is packed tentatively."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controlplane.fleet.demand import HOSTNAME, NODE_NAME_FIELD, Demand, untolerated
+from controlplane.fleet.rows import Floats, LabelSet, NodeClass, NodeRows, UsageRows, free_of
+
+Selected = dict[LabelSet, bool]
+"""What a demand's selector says of each profile: asked once, whatever the number of clusters and nodes."""
+
+_MOST_WEIGHTS = 512
+_NO_NAME = "\0"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Per class 1.0 where its nodes take the demand. rows: the same per node, where names are asked for."""
+
+    classes: Floats
+    everywhere: bool
+    nowhere: bool
+    matching: int
+    rows: Floats | None = None
+
+
+class Columns:
+    """free[resource]: one float64 a node, exact, since no amount is above 2^53.
+
+    Division of such amounts and then floor is exact too: were the true quotient below a whole number, it
+    would be so by at least 1/request, which is more than half a unit in the last place.
+    """
+
+    def __init__(self, shards: Sequence[tuple[NodeRows, UsageRows]]) -> None:
+        self._shards = list(shards)
+        self._starts = np.cumsum([0, *(len(nodes) for nodes, _ in shards)]).tolist()
+        self.rows: int = self._starts[-1]
+        self.classes, self.class_of = _classes(shards, self.rows)
+        self._sizes = np.bincount(self.class_of, minlength=len(self.classes))
+        self._base: dict[str, Floats] = {}
+        self._free: dict[str, Floats] | None = None
+        self._weights: dict[Demand, Weights] = {}
+        self._scratch = np.empty(self.rows)
+
+    def replace_usage(self, position: int, usage: UsageRows) -> None:
+        """The usage of one shard is another now; whatever was packed has to be packed again."""
+        nodes = self._shards[position][0]
+        self._shards[position] = nodes, usage
+        start, end = self._starts[position], self._starts[position + 1]
+        for resource, free in self._base.items():
+            free[start:end] = free_of(nodes, usage, resource)
+        self._free = None
+
+    def free(self, resource: str) -> Floats:
+        """Per node, what is packed taken away."""
+        if self._free is not None and resource in self._free:
+            return self._free[resource]
+        base = self._base.get(resource)
+        if base is None:
+            base = np.empty(self.rows)
+            for position, (nodes, usage) in enumerate(self._shards):
+                base[self._starts[position] : self._starts[position + 1]] = free_of(nodes, usage, resource)
+            self._base[resource] = base
+        return base
+
+    def unpack(self) -> None:
+        """Nothing is packed any more."""
+        self._free = None
+
+    def weights(self, demand: Demand, selected: Selected) -> Weights:
+        known = self._weights.get(demand)
+        if known is None:
+            if len(self._weights) >= _MOST_WEIGHTS:
+                self._weights.clear()
+            known = self._weights[demand] = self._weigh(demand, selected)
+        return known
+
+    def capacity(self, demand: Demand, selected: Selected) -> tuple[int, int]:
+        """(replicas that fit, nodes that the selector matches)."""
+        weights = self.weights(demand, selected)
+        if weights.nowhere:
+            return 0, weights.matching
+        return int(self._fits(demand, weights).sum()), weights.matching
+
+    def fits(self, demand: Demand, selected: Selected) -> Floats:
+        """Per node, how many replicas fit; good until the next call."""
+        return self._fits(demand, self.weights(demand, selected))
+
+    def pack(self, demand: Demand, replicas: int, selected: Selected) -> int:
+        """Put up to `replicas` on the first nodes that take them. Returns how many found room.
+
+        Which nodes the scheduler of the cluster will take is not known; for the same demand it makes no
+        difference, and for others the first nodes in the order of shards are as good a guess as any.
+        """
+        fits = self.fits(demand, selected)
+        filled = np.cumsum(fits)
+        room = int(filled[-1]) if self.rows else 0
+        placed = min(replicas, room)
+        if placed == 0:
+            return 0
+        last = int(np.searchsorted(filled, placed))
+        takes = fits[: last + 1].copy()
+        takes[last] -= filled[last] - placed
+        if self._free is None:
+            self._free = {}
+        for resource, amount in demand.requests:
+            if resource not in self._free:
+                self._free[resource] = self.free(resource).copy()
+            self._free[resource][: last + 1] -= takes * amount
+        return placed
+
+    def _fits(self, demand: Demand, weights: Weights) -> Floats:
+        fits, other = self._scratch, np.empty(self.rows)
+        first = True
+        for resource, amount in demand.requests:
+            free = self.free(resource)
+            if first:
+                np.divide(free, amount, out=fits)
+                first = False
+            elif amount == 1:
+                np.minimum(fits, free, out=fits)
+            else:
+                np.divide(free, amount, out=other)
+                np.minimum(fits, other, out=fits)
+        np.floor(fits, out=fits)
+        if weights.rows is not None:
+            np.multiply(fits, weights.rows, out=fits)
+        elif not weights.everywhere:
+            np.take(weights.classes, self.class_of, out=other, mode="clip")
+            np.multiply(fits, other, out=fits)
+        return fits
+
+    def _weigh(self, demand: Demand, selected: Selected) -> Weights:
+        if demand.asks_for_name:
+            return self._weigh_by_name(demand)
+        selects = [_selects(each.label_set, demand, selected) for each in self.classes]
+        takes = [selects[position] and self._open(each, demand) for position, each in enumerate(self.classes)]
+        return Weights(
+            classes=np.array(takes, np.float64),
+            everywhere=all(takes),
+            nowhere=not any(takes),
+            matching=int(self._sizes[np.array(selects, np.bool_)].sum()) if selects else 0,
+        )
+
+    def _weigh_by_name(self, demand: Demand) -> Weights:
+        """No profile carries a node's name: those that are named are looked at alone, the rest as classes."""
+        selects = [demand.selects(_named(each, _NO_NAME)) for each in self.classes]
+        opens = [self._open(each, demand) for each in self.classes]
+        rows = np.array(selects, np.bool_)[self.class_of] if selects else np.zeros(0, np.bool_)
+        for name in demand.names:
+            row = self.row_of(name)
+            if row is not None:
+                rows[row] = demand.selects(_named(self.classes[int(self.class_of[row])], name))
+        takes = rows & np.array(opens, np.bool_)[self.class_of] if opens else rows
+        return Weights(
+            classes=np.zeros(len(self.classes)),
+            everywhere=False,
+            nowhere=not takes.any(),
+            matching=int(rows.sum()),
+            rows=takes.astype(np.float64),
+        )
+
+    def row_of(self, name: str) -> int | None:
+        for position, (nodes, _) in enumerate(self._shards):
+            if name in nodes.names:
+                return self._starts[position] + nodes.names.index(name)
+        return None
+
+    def split_by_name(self, demand: Demand, rows: NDArray[np.intp]) -> list[tuple[str, NDArray[np.intp]]]:
+        """`rows` by name: each that the demand names alone, the rest under a name that none has."""
+        named = {row: name for name in demand.names if (row := self.row_of(name)) is not None}
+        alone = np.isin(rows, list(named)) if named else np.zeros(len(rows), np.bool_)
+        parts = [(named[row], np.array([row])) for row in rows[alone].tolist()]
+        return [*parts, (_NO_NAME, rows[~alone])] if not alone.all() else parts
+
+    @staticmethod
+    def _open(node_class: NodeClass, demand: Demand) -> bool:
+        return node_class.ready and untolerated(node_class.taints, demand.tolerations) is None
+
+
+def _selects(label_set: LabelSet, demand: Demand, selected: Selected) -> bool:
+    answer = selected.get(label_set)
+    if answer is None:
+        answer = selected[label_set] = demand.selects(label_set.labels)
+    return answer
+
+
+def _named(node_class: NodeClass, name: str) -> dict[str, str]:
+    return {**node_class.label_set.labels, HOSTNAME: name, NODE_NAME_FIELD: name}
+
+
+def _classes(
+    shards: Sequence[tuple[NodeRows, UsageRows]], rows: int
+) -> tuple[tuple[NodeClass, ...], NDArray[np.intp]]:
+    positions: dict[tuple[object, ...], int] = {}
+    classes: list[NodeClass] = []
+    class_of = np.empty(rows, np.intp)
+    start = 0
+    for nodes, _ in shards:
+        here: list[int] = []
+        for each in nodes.classes:
+            key = (each.label_set, each.taints, each.conditions)
+            position = positions.get(key)
+            if position is None:
+                position = positions[key] = len(classes)
+                classes.append(each)
+            here.append(position)
+        if here:
+            class_of[start : start + len(nodes)] = np.array(here, np.intp)[nodes.codes]
+        start += len(nodes)
+    return tuple(classes), cast(NDArray[np.intp], class_of)

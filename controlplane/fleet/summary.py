@@ -1,0 +1,130 @@
+"""Reads of one cluster for people: sums, nodes, and why a demand fits as often as it does."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from controlplane.fleet.cluster import Cluster
+from controlplane.fleet.columns import Columns
+from controlplane.fleet.demand import HOSTNAME, NODE_NAME_FIELD, Demand, untolerated
+from controlplane.fleet.rows import Ints, NodeRows, UsageRows
+from controlplane.fleet.views import NodeCounts, NodeRow, Totals
+
+
+def totals(cluster: Cluster) -> Totals:
+    """Sums over the shards that are here, also of a cluster that is not complete yet."""
+    allocatable: Counter[str] = Counter()
+    foreign: Counter[str] = Counter()
+    bound: Counter[str] = Counter()
+    used: Counter[str] = Counter()
+    nodes = ready = 0
+    for _, slot in cluster.reported.shards():
+        if slot.nodes is None:
+            continue
+        nodes += len(slot.nodes)
+        ready += int(np.array([each.ready for each in slot.nodes.classes], np.bool_)[slot.nodes.codes].sum())
+        _add(allocatable, slot.nodes.allocatable)
+        if slot.usage is not None:
+            for counter, columns in (
+                (foreign, slot.usage.foreign),
+                (bound, slot.usage.bound),
+                (used, slot.usage.used),
+            ):
+                _add(counter, columns)
+    promised: Counter[str] = Counter()
+    for workload, replicas in cluster.outstanding.items():
+        for resource, amount in cluster.promises[workload].demand.requests:
+            promised[resource] += amount * replicas
+    return Totals(
+        nodes, ready, *(dict(sorted(each.items())) for each in (allocatable, foreign, bound, promised, used))
+    )
+
+
+def _add(counter: "Counter[str]", columns: Mapping[str, Ints]) -> None:
+    for resource, values in columns.items():
+        counter[resource] += int(values.sum())
+
+
+def nodes(
+    cluster: Cluster, *, labels: Mapping[str, str], name_contains: str, ready: bool | None
+) -> Iterator[NodeRow]:
+    for _, slot in cluster.reported.shards():
+        if slot.nodes is None:
+            continue
+        wanted = [
+            (ready is None or each.ready == ready)
+            and all(each.label_set.labels.get(key) == value for key, value in labels.items())
+            for each in slot.nodes.classes
+        ]
+        for row, (name, code) in enumerate(zip(slot.nodes.names, slot.nodes.codes.tolist(), strict=True)):
+            if wanted[code] and name_contains in name:
+                yield _row(slot.nodes, slot.usage, row, code)
+
+
+def _row(nodes: NodeRows, usage: UsageRows | None, row: int, code: int) -> NodeRow:
+    of = nodes.classes[code]
+    allocatable = _amounts(nodes.allocatable, row)
+    foreign = _amounts(usage.foreign, row) if usage else {}
+    bound = _amounts(usage.bound, row) if usage else {}
+    return NodeRow(
+        name=nodes.names[row],
+        ready=of.ready,
+        conditions=of.conditions,
+        taints=of.taints,
+        profile=of.label_set.hash,
+        labels=of.label_set.labels,
+        allocatable=allocatable,
+        foreign=foreign,
+        bound=bound,
+        used=_amounts(usage.used, row) if usage else {},
+        free={
+            resource: max(0, amount - foreign.get(resource, 0) - bound.get(resource, 0))
+            for resource, amount in allocatable.items()
+        },
+    )
+
+
+def _amounts(columns: Mapping[str, Ints], row: int) -> dict[str, int]:
+    return {resource: int(values[row]) for resource, values in columns.items()}
+
+
+def explain(columns: Columns, demand: Demand) -> NodeCounts:
+    """Every node counts once: unselected, tainted, not ready, full, or it fits."""
+    unselected: Counter[str] = Counter()
+    tainted: Counter[str] = Counter()
+    not_ready = 0
+    open_rows = np.zeros(columns.rows, np.bool_)
+    for position, each in enumerate(columns.classes):
+        rows = np.flatnonzero(columns.class_of == position)
+        for name, members in columns.split_by_name(demand, rows):
+            labels = each.label_set.labels
+            if demand.asks_for_name:
+                labels = {**labels, HOSTNAME: name, NODE_NAME_FIELD: name}
+            lacks = demand.unmet(labels)
+            taint = untolerated(each.taints, demand.tolerations)
+            if lacks is not None:
+                unselected[lacks] += len(members)
+            elif taint is not None:
+                value = f"={taint.value}" if taint.value else ""
+                tainted[f"{taint.key}{value}:{taint.effect}"] += len(members)
+            elif not each.ready:
+                not_ready += len(members)
+            else:
+                open_rows[members] = True
+    fits = columns.fits(demand, {})
+    full = open_rows & (fits < 1)
+    short = {
+        resource: int((full & (columns.free(resource) < amount)).sum())
+        for resource, amount in demand.requests
+    }
+    return NodeCounts(
+        nodes=columns.rows,
+        unselected=tuple(unselected.most_common()),
+        tainted=tuple(tainted.most_common()),
+        not_ready=not_ready,
+        full=int(full.sum()),
+        short=tuple((resource, count) for resource, count in Counter(short).most_common() if count),
+        fits=int((fits >= 1).sum()),
+        replicas=int(fits.sum()),
+    )
