@@ -46,3 +46,6 @@ class Reason(StrEnum):
     BODY_TOO_LARGE = "BodyTooLarge"
     OVER_BOUND = "OverBound"
     MALFORMED = "Malformed"
+    # A request that we cannot answer
+    UNAVAILABLE = "Unavailable"
+    INTERNAL = "Internal"

@@ -1,0 +1,85 @@
+"""What the API is given. It makes nothing itself but answers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
+
+from controlplane.access.tokens import Access
+from controlplane.known.known import Known
+from controlplane.known.records import Change
+from controlplane.loops.ports import Clock, Intent
+
+
+@dataclass(frozen=True)
+class JoinRequest:
+    """What an agent brings. agent_key: public user NKey. sealing_key: X25519, 32 bytes."""
+
+    token_hash: bytes
+    agent_key: str
+    sealing_key: bytes
+    cluster_uid: str
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What it gets back. order_key: Ed25519 public key that orders are verified with, 32 bytes."""
+
+    cluster_id: str
+    user_jwt: str
+    nats_urls: tuple[str, ...]
+    order_key: bytes
+    prefix: str
+
+
+class Registrar(Protocol):
+    async def join(self, request: JoinRequest) -> Joined:
+        """Redeem the token, make the account, push it. NotFound: the token is unknown, used or expired.
+
+        ValueError: a key is none. Taken: the cluster of that uid is registered already.
+        """
+        ...
+
+
+class Sealer(Protocol):
+    """Values of Secrets, before they are stored."""
+
+    def seal(self, value: bytes) -> str:
+        """The same value gives the same text (a nonce derived from key and value): then what is applied
+        twice is no new revision, and a write that is repeated under one idempotency key is the same write.
+        """
+        ...
+
+
+class ChangeReader(Protocol):
+    """The store's, as the event stream needs it."""
+
+    async def changes(self, after: int, limit: int) -> Sequence[Change]: ...
+
+    async def wait_for_change(self, timeout_seconds: float) -> None: ...
+
+
+@dataclass(frozen=True)
+class NotReady:
+    """One thing that this process waits for."""
+
+    what: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ApiDeps:
+    """public_url: where agents and people reach this API; stands in the answer to an invitation."""
+
+    known: Known
+    intent: Intent
+    changes: ChangeReader
+    registrar: Registrar
+    sealer: Sealer
+    access: Access
+    clock: Clock
+    not_ready: Callable[[], Sequence[NotReady]]
+    random_bytes: Callable[[int], bytes]
+    metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
+    public_url: str = ""

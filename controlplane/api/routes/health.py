@@ -1,0 +1,32 @@
+"""Whether this process lives, whether it can answer, and what it counts."""
+
+from fastapi import APIRouter, Depends, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from controlplane.access.tokens import Act
+from controlplane.api.answers import answer
+from controlplane.api.bearer import require
+from controlplane.api.ports import ApiDeps
+
+
+def router(deps: ApiDeps) -> APIRouter:
+    api = APIRouter(tags=["health"])
+
+    @api.get("/healthz", openapi_extra={"security": []})
+    async def healthz() -> Response:
+        """200 as long as the process answers at all."""
+        return answer({"status": "alive"})
+
+    @api.get("/readyz", openapi_extra={"security": []})
+    async def readyz() -> Response:
+        """200 when reads are current and writes are taken; else 503 naming what is waited for."""
+        waiting = [{"what": each.what, "message": each.message} for each in deps.not_ready()]
+        status = "not ready" if waiting else "ready"
+        return answer({"status": status, "waiting_for": waiting}, 503 if waiting else 200)
+
+    @api.get("/metrics", dependencies=[Depends(require(deps.access, Act.READ))])
+    async def metrics() -> Response:
+        """In the text format of Prometheus."""
+        return Response(generate_latest(deps.metrics), media_type=CONTENT_TYPE_LATEST)
+
+    return api

@@ -1,0 +1,35 @@
+"""The API put together."""
+
+from fastapi import FastAPI
+
+from controlplane.api import problems
+from controlplane.api.answers import PROBLEMS
+from controlplane.api.ports import ApiDeps
+from controlplane.api.routes import clusters, events, health, tenants, workloads
+from controlplane.api.telemetry import Telemetry
+
+PREFIX = "/api/v1"
+_DESCRIPTION = """\
+Every cluster streams in; one place decides. Lists filter, sort and page on the server (`filter`, `sort`,
+`limit`, `continue`). Writes take `If-Match` with the ETag that was read, and `Idempotency-Key`. Errors are
+RFC 9457 problem details that name the field. Amounts are by resource: cpu in millicores, everything else in
+units; times are Unix seconds.
+"""
+
+
+def create_api(deps: ApiDeps) -> FastAPI:
+    """An ASGI application over these ports; it keeps nothing of its own but who follows the events."""
+    app = FastAPI(
+        title="Muster",
+        version="v1",
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        responses=PROBLEMS,
+    )
+    problems.install(app)
+    app.add_middleware(Telemetry, registry=deps.metrics)
+    for module in (clusters, workloads, tenants, events):
+        app.include_router(module.router(deps), prefix=PREFIX)
+    app.include_router(health.router(deps))
+    return app

@@ -1,0 +1,131 @@
+"""From a manifest to what is stored: checked against its tenant and its size, Secrets sealed."""
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from controlplane.api.ports import ApiDeps
+from controlplane.api.problems import FieldError, Problem, invalid
+from controlplane.interpreters import Interpretation, NotUnderstood, interpret, render
+from controlplane.known.records import WorkloadRecord
+from controlplane.loops.orders import MAX_ORDER_BYTES
+from controlplane.loops.ports import WorkloadDraft
+from controlplane.queries.sealed import BadSecret, seal
+from controlplane.queries.tenancy import Trespass, tenant_clashes, trespass, workloads_of
+from schemas.manifests import Tenant, Workload
+from schemas.reasons import Reason
+from schemas.wire.orders import OrderBody
+
+_NO_UID = "00000000-0000-0000-0000-000000000000"
+_SEALING_OVERHEAD_BYTES = 4096
+
+
+def draft_of(deps: ApiDeps, workload: Workload) -> WorkloadDraft:
+    """What is stored of a Workload. Raises Problem naming the field that cannot be taken."""
+    spec: dict[str, Any] = workload.spec.model_dump(by_alias=True, exclude_unset=True)
+    interpretation = _understood(workload)
+    tenant = workload.spec.tenant or ""
+    found = trespass(deps.known, tenant, interpretation)
+    if found is not None:
+        raise _trespassing(found)
+    name = workload.metadata.name
+    _check_size(name, workload)
+    stored = deps.known.workload(name)
+    try:
+        sealed = seal(spec, stored.spec if stored is not None else None, deps.sealer.seal)
+    except BadSecret as error:
+        raise invalid(f"spec.{error.field}", str(error)) from error
+    return WorkloadDraft(name, workload.metadata.labels, workload.metadata.annotations, tenant, sealed)
+
+
+def record_of(deps: ApiDeps, draft: WorkloadDraft) -> WorkloadRecord:
+    """The record as it would stand after this draft is stored: for decisions that nobody commits."""
+    now = deps.clock.now()
+    stored = deps.known.workload(draft.name)
+    if stored is None:
+        return WorkloadRecord(
+            _NO_UID,
+            draft.name,
+            draft.labels,
+            draft.annotations,
+            draft.tenant,
+            1,
+            0,
+            draft.spec,
+            False,
+            now,
+            now,
+        )
+    return replace(
+        stored,
+        labels=draft.labels,
+        annotations=draft.annotations,
+        tenant=draft.tenant,
+        spec=draft.spec,
+        revision=stored.revision + (stored.spec != draft.spec),
+        updated_at=now,
+    )
+
+
+def check_tenant(deps: ApiDeps, tenant: Tenant) -> None:
+    """409 where another tenant claims one of its namespaces in a cluster that both may use."""
+    found = tenant_clashes(deps.known, tenant.metadata.name, tenant.spec, deps.clock.now())
+    if found:
+        errors = [
+            FieldError(
+                "spec.namespaces",
+                f"{each.pattern!r} and {each.other_pattern!r} of tenant {each.other!r} both claim"
+                f" {each.example!r} in cluster {each.cluster!r}",
+            )
+            for each in found
+        ]
+        raise Problem(409, Reason.NAMESPACE_CLAIMED, errors[0].message, errors)
+
+
+def check_unused(deps: ApiDeps, tenant: str) -> None:
+    """409 while workloads are the tenant's."""
+    names = workloads_of(deps.known, tenant)
+    if names:
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        raise Problem(409, Reason.CONFLICT, f"tenant {tenant!r} still has workloads: {shown}")
+
+
+def _understood(workload: Workload) -> Interpretation:
+    try:
+        return interpret(workload.spec.manifests)
+    except NotUnderstood as error:
+        field, _, message = str(error).partition(": ")
+        where = f"spec.{field}" if field.startswith("manifests") else "spec.manifests"
+        raise invalid(where, message if field.startswith("manifests") else str(error)) from error
+
+
+def _trespassing(found: Trespass) -> Problem:
+    if found.missing:
+        problem = invalid("spec.tenant", f"there is no tenant {found.tenant!r}")
+        return Problem(422, Reason.TENANT_MAY_NOT, problem.detail, problem.errors)
+    may = f"tenant {found.tenant!r} has {', '.join(found.patterns)}"
+    errors = [
+        *(
+            FieldError("spec.manifests", f"namespace {name!r} is not the tenant's: {may}")
+            for name in found.namespaces
+        ),
+        *(
+            FieldError(
+                "spec.manifests", f"{ref} is cluster-scoped, and {may}: take it out of a tenant's workload"
+            )
+            for ref in found.cluster_scoped
+        ),
+    ]
+    return Problem(422, Reason.TENANT_MAY_NOT, errors[0].message, errors)
+
+
+def _check_size(name: str, workload: Workload) -> None:
+    objects, template = render(workload.spec.manifests, _NO_UID, 2**31 - 1)
+    body = OrderBody(name=name, revision=2**31 - 1, template=template, objects=objects)
+    size = len(msgspec.json.encode(body)) + _SEALING_OVERHEAD_BYTES
+    if size > MAX_ORDER_BYTES:
+        detail = (
+            f"workload {name!r} makes an order of {size:,} bytes; {MAX_ORDER_BYTES:,} fit in one: split it"
+        )
+        raise Problem(422, Reason.ORDER_TOO_LARGE, detail, [FieldError("spec.manifests", detail)])

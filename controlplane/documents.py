@@ -1,0 +1,79 @@
+"""JSON bodies as plain values, and a guard before YAML is read. Pure."""
+
+import json
+import math
+from typing import Any, cast
+
+import yaml
+
+MAX_VALUES = 200_000
+MAX_DEPTH = 64
+
+
+class Unreadable(ValueError):
+    """Text that is no YAML or JSON; says where, and what was expected."""
+
+
+def check_nesting(text: bytes) -> None:
+    """Before anything is built: libyaml composes by recursion, and enough `- - - -` ends the process.
+
+    Raises Unreadable. Text that is no YAML passes: the reader says better what is wrong with it.
+    """
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            if depth > MAX_DEPTH:
+                raise Unreadable(f"nested deeper than {MAX_DEPTH}")
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return
+
+
+def read_json(text: bytes) -> Any:
+    """One JSON text. Raises Unreadable with line and column."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_doubles)
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"not UTF-8: {error.reason} at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise Unreadable(f"not JSON: {error.msg}, line {error.lineno} column {error.colno}") from error
+    except RecursionError:
+        raise Unreadable(f"nested deeper than {MAX_DEPTH}") from None
+    except ValueError as error:
+        raise error if isinstance(error, Unreadable) else Unreadable(f"not JSON: {error}") from error
+    _count(value, MAX_VALUES, MAX_DEPTH)
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise Unreadable(f"not JSON: {name} is no number of JSON")
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise Unreadable(f"the key {key!r} is given twice")
+        result[key] = value
+    return result
+
+
+def _count(value: Any, left: int, depth: int) -> int:
+    """How many values may still follow."""
+    if depth == 0:
+        raise Unreadable(f"nested deeper than {MAX_DEPTH}")
+    left -= 1
+    if left < 0:
+        raise Unreadable(f"more than {MAX_VALUES} values")
+    if isinstance(value, dict):
+        for inner in cast(dict[str, Any], value).values():
+            left = _count(inner, left, depth - 1)
+    elif isinstance(value, list):
+        for inner in cast(list[Any], value):
+            left = _count(inner, left, depth - 1)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise Unreadable("a number that is larger than numbers are")
+    return left

@@ -1,0 +1,215 @@
+"""What is answered to readers: frozen, of plain values, so that it encodes as it stands.
+
+Amounts are by resource: cpu in millicores, everything else in units. Times are Unix seconds, 0 for never.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Amounts = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class TaintRow:
+    key: str
+    effect: str
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class ClusterRow:
+    """status: `Ready`, or the reason why nothing new is placed there; message says it for people.
+
+    labels: what the agent reports, under what the operator set. promised: ordered and not yet bound.
+    """
+
+    name: str
+    id: str
+    standing: str
+    status: str
+    message: str
+    labels: Mapping[str, str]
+    taints: tuple[TaintRow, ...]
+    provider: str
+    region: str
+    zones: tuple[str, ...]
+    environment: str
+    kubernetes_version: str
+    nodes: int
+    nodes_ready: int
+    workloads: int
+    allocatable: Amounts
+    requested: Amounts
+    promised: Amounts
+    used: Amounts
+    metrics_served: bool
+    agent_version: str
+    spool_depth: int
+    heard_at: float
+    joined_at: float
+    resource_version: int
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """features: labels of node-feature-discovery without their prefix; labels: all others.
+
+    requested: by pods of others and of Muster's. used: empty where the cluster serves no metrics.
+    """
+
+    cluster: str
+    name: str
+    ready: bool
+    conditions: tuple[str, ...]
+    taints: tuple[TaintRow, ...]
+    labels: Mapping[str, str]
+    features: Mapping[str, str]
+    allocatable: Amounts
+    requested: Amounts
+    used: Amounts
+    free: Amounts
+
+
+@dataclass(frozen=True)
+class RefusalRow:
+    reason: str
+    message: str
+    object: str = ""
+
+
+@dataclass(frozen=True)
+class ObjectRow:
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    healthy: bool
+    desired: int
+    ready: int
+    updated: int
+    message: str
+
+
+@dataclass(frozen=True)
+class PlacementRow:
+    """One workload in one cluster.
+
+    order: what the outbox says (Queued, Published, Acknowledged). state: Progressing, Running, or what the
+    agent says of it (Refused, Failed, Held, Withdrawing). version: (epoch, generation) of the order.
+    """
+
+    workload: str
+    cluster: str
+    state: str
+    replicas: int
+    ready: int
+    pods: int
+    revision: int
+    version: tuple[int, int]
+    verb: str
+    order: str
+    message: str
+    refusals: tuple[RefusalRow, ...]
+    objects: tuple[ObjectRow, ...]
+    workload_uid: str
+    cluster_id: str
+
+
+@dataclass(frozen=True)
+class WorkloadRow:
+    """state: Deciding, Unplaced, Progressing, Running, Refused, Failed, Held, Deleting.
+
+    replicas: promised over all clusters; clusters: the same by cluster name. reason: of the last decision.
+    """
+
+    name: str
+    uid: str
+    tenant: str
+    state: str
+    reason: str
+    message: str
+    kinds: tuple[str, ...]
+    replicas: int
+    ready: int
+    clusters: Mapping[str, int]
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    revision: int
+    resource_version: int
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True)
+class WorkloadDetail:
+    """The row, what was written (values of Secrets hidden), and how it stands in each cluster."""
+
+    status: WorkloadRow
+    manifest: Mapping[str, Any]
+    placements: tuple[PlacementRow, ...]
+
+
+@dataclass(frozen=True)
+class TenantRow:
+    name: str
+    namespaces: tuple[str, ...]
+    environments: tuple[str, ...]
+    owners: tuple[str, ...]
+    workloads: int
+    resource_version: int
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RevisionRow:
+    revision: int
+    created_at: float
+    created_by: str
+    cause: str
+    current: bool
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ChangeRow:
+    id: int
+    at: float
+    kind: str
+    name: str
+    uid: str
+    what: str
+    by: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ClusterVerdict:
+    """One cluster's answer. verdict: Chosen, Passed (could, and was not chosen), LeftOut.
+
+    replicas: what the decision gives it now. available: how many more would fit. nodes: why, by node.
+    placement: how the order and the work stand there, where there is one.
+    """
+
+    cluster: str
+    verdict: str
+    replicas: int
+    available: int
+    score: float
+    reasons: tuple[RefusalRow, ...]
+    nodes: str
+    node_counts: Mapping[str, Any]
+    placement: PlacementRow | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """placed, reason, message: as decided now over what is known. decided: the last decision as committed."""
+
+    workload: str
+    uid: str
+    placed: bool
+    reason: str
+    message: str
+    clusters: tuple[ClusterVerdict, ...]
+    decided: Mapping[str, Any] = field(default_factory=dict[str, Any])
