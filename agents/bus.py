@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -47,6 +48,8 @@ class NatsBus:
         self._publishing = asyncio.Lock()
         self._pulling = asyncio.Lock()
         self._link: Link | None = None
+        self._refused_until = 0.0
+        self._refusal = ""
 
     async def close(self) -> None:
         if self._link is not None:
@@ -82,6 +85,8 @@ class NatsBus:
             return self._link
 
     async def _connect(self) -> Link:
+        if time.monotonic() < self._refused_until:
+            raise BusUnavailable(self._refusal)
         client = Client()
         link = Link(client)
         try:
@@ -91,6 +96,8 @@ class NatsBus:
                     name=f"agent {self._identity.cluster}",
                     user_jwt_cb=lambda: bytearray(self._identity.user_jwt.encode()),
                     signature_cb=self._sign,
+                    # The first refusal is the answer; from then on the connection is kept.
+                    allow_reconnect=False,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=RECONNECT_WAIT_SECONDS,
                     ping_interval=PING_INTERVAL_SECONDS,
@@ -101,7 +108,10 @@ class NatsBus:
                 await link.open()
         except (NatsError, OSError, TimeoutError) as error:
             await client.close()
-            raise BusUnavailable(f"no connection to NATS: {error or type(error).__name__}") from error
+            self._refused_until = time.monotonic() + RECONNECT_WAIT_SECONDS
+            self._refusal = f"no connection to NATS: {str(error) or type(error).__name__}"
+            raise BusUnavailable(self._refusal) from error
+        client.options["allow_reconnect"] = True
         return link
 
     def _sign(self, nonce: str) -> bytes:

@@ -12,6 +12,7 @@ import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
+from controlplane.bus.tolerant import TolerantClient
 from controlplane.identity.nkey import NKey
 from controlplane.loops.ports import BusUnavailable
 
@@ -28,21 +29,6 @@ class Credentials:
 
     user_jwt: str
     user: NKey
-
-
-class TolerantClient(Client):
-    """A client that outlives any header.
-
-    A sender may put any bytes into the header block; nats-py decodes the first of them outside of its guard,
-    and the error ends its read loop in silence. One such message in STATE would take the centre down at
-    every replay.
-    """
-
-    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
-        try:
-            return await super()._process_headers(headers)
-        except (ValueError, IndexError, LookupError):
-            return None
 
 
 class Session:
@@ -85,17 +71,20 @@ class Session:
                     name=self._name,
                     user_jwt_cb=lambda: bytearray(self._credentials.user_jwt.encode()),
                     signature_cb=self._sign,
+                    # The first refusal is the answer; from then on the connection is kept.
+                    allow_reconnect=False,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=RECONNECT_WAIT_SECONDS,
                     ping_interval=PING_INTERVAL_SECONDS,
                     error_cb=self._on_error,
                     closed_cb=self._on_closed,
                 )
+            client.options["allow_reconnect"] = True
             for prepare in self.on_connect:
                 await prepare(client)
         except (NatsError, OSError, TimeoutError) as error:
             await client.close()
-            raise BusUnavailable(f"no connection to NATS: {error or type(error).__name__}") from error
+            raise BusUnavailable(f"no connection to NATS: {str(error) or type(error).__name__}") from error
         return client
 
     def _sign(self, nonce: str) -> bytes:

@@ -1,0 +1,36 @@
+"""A NATS client that outlives whatever a sender puts into a subject or a header.
+
+A cluster's agent may be anybody's program, and what it publishes lies in a stream that the centre reads again
+at every start. Where nats-py stumbles over a message, its read loop ends in silence, or it reconnects and
+stumbles again: one message would take the centre down for good.
+"""
+
+import re
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.protocol import parser
+
+_WORD, _GAP = rb"([^ \t\r\n]+)", rb"[ \t]+"
+_HEAD = _GAP + _WORD + _GAP + rb"(\d+)" + _GAP + rb"(([^ \t\r\n]+)[ \t]+)?"
+
+# nats-py splits a line at any white space, the server at space and tab only: a line with a vertical tab in the
+# subject would not be understood, which the client takes for a broken connection.
+parser.MSG_RE = re.compile(rb"\AMSG" + _HEAD + rb"(\d+)\r\n")
+parser.HMSG_RE = re.compile(rb"\AHMSG" + _HEAD + rb"(\d+)" + _GAP + rb"(\d+)\r\n")
+
+
+class TolerantClient(Client):
+    """Headers that cannot be read count as none; bytes of a subject that are no UTF-8 are replaced."""
+
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except Exception:  # whatever it is that cannot be read
+            return None
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg:
+        readable = subject.decode(errors="replace").encode()
+        return super()._build_message(sid, readable, reply, data, headers)
