@@ -1,0 +1,59 @@
+"""What changed, in the order of commits: none ever appears below one that was read."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from controlplane.known.records import Change
+from controlplane.store.codecs import Connection, clean, transposed
+
+CHANNEL = "muster_change"
+KEPT = 1_000_000
+
+# Taking the one row of change_head is the lock: whoever has it commits before the next one numbers its own.
+_APPEND = f"""
+with head as (
+    update change_head set last_id = last_id + $1 returning last_id - $1 as before
+), notified as materialized (
+    select pg_notify('{CHANNEL}', '')
+)
+insert into change (id, at, kind, name, uid, what, by, detail)
+select before + n, clock_timestamp(), kind, name, uid, what, by, detail
+from head, notified,
+     unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[])
+     with ordinality as new (kind, name, uid, what, by, detail, n)
+"""
+
+
+async def append(connection: Connection, changes: Sequence[Change]) -> None:
+    """The last statement before a commit: from here on, nobody else commits a change."""
+    if not changes:
+        return
+    rows = (
+        (*map(clean, (change.kind, change.name, change.uid, change.what, change.by)), change.detail)
+        for change in changes
+    )
+    await connection.execute(_APPEND, len(changes), *transposed(rows, 6))
+
+
+async def read(connection: Connection, after: int, limit: int) -> list[Change]:
+    rows = await connection.fetch(
+        "select id, extract(epoch from at)::float8 as at, kind, name, uid, what, by, detail"
+        " from change where id > $1 order by id limit $2",
+        after,
+        limit,
+    )
+    return [msgspec.convert(dict(row), Change) for row in rows]
+
+
+async def horizon(connection: Connection) -> tuple[int, int]:
+    """(first id that is kept, last id given); a reader below the first has missed some."""
+    row = await connection.fetchrow(
+        "select last_id, coalesce((select min(id) from change), last_id + 1) as first from change_head"
+    )
+    assert row is not None  # noqa: S101 - the migration inserts it
+    return row["first"], row["last_id"]
+
+
+async def trim(connection: Connection, kept: int = KEPT) -> None:
+    await connection.execute("delete from change where id <= (select last_id - $1 from change_head)", kept)

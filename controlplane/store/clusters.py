@@ -1,0 +1,120 @@
+"""Clusters: what the operator says of them, and how the centre stands to them."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from controlplane.known.records import ClusterRecord, Lease, Standing
+from controlplane.loops.ports import NotFound, Write
+from controlplane.store import answered, changes, outbox
+from controlplane.store.codecs import Connection, clean, taints_of
+from controlplane.store.leases import hold
+from controlplane.store.settlement import changed, check_condition, fingerprint
+from schemas.wire.reports import Taint
+
+COLUMNS = (
+    "id, name, labels, taints, cluster_uid, agent_key, sealing_key, standing, standing_reason,"
+    " incarnation, resource_version, extract(epoch from joined_at)::float8 as joined_at"
+)
+
+
+async def change(
+    connection: Connection,
+    name: str,
+    labels: Mapping[str, str],
+    taints: tuple[Taint, ...],
+    write: Write,
+) -> ClusterRecord:
+    async def act() -> ClusterRecord:
+        current = await _existing(connection, name, write)
+        if (current.labels, current.taints) == (labels, taints):
+            return current
+        record = await _update(connection, current.id, "labels = $2, taints = $3", labels, taints)
+        await changes.append(connection, [cluster_changed(record, "Changed", write.principal)])
+        return record
+
+    content = fingerprint("change cluster", name, labels, taints)
+    return await answered.once(connection, write, content, ClusterRecord, act)
+
+
+async def remove(connection: Connection, name: str, write: Write) -> ClusterRecord:
+    """Its name is free, and its orders and promises are gone: an operator says that the cluster is lost."""
+
+    async def act() -> ClusterRecord:
+        current = await _existing(connection, name, write)
+        record = await _update(connection, current.id, "standing = $2", Standing.REMOVED.value)
+        await outbox.remove_cluster(connection, record.id)
+        await changes.append(connection, [cluster_changed(record, "Removed", write.principal)])
+        return record
+
+    return await answered.once(connection, write, fingerprint("remove cluster", name), ClusterRecord, act)
+
+
+async def record_standing(
+    connection: Connection, lease: Lease, cluster: str, standing: Standing, reason: str
+) -> None:
+    """Nothing where it stands so already; a removed cluster stays removed. Raises LeaseLost."""
+    await hold(connection, lease)
+    row = await connection.fetchrow(f"select {COLUMNS} from cluster where id = $1 for update", cluster)
+    if row is None or row["standing"] == Standing.REMOVED:
+        return
+    if (row["standing"], row["standing_reason"]) == (standing, clean(reason)):
+        return
+    record = await _update(
+        connection, cluster, "standing = $2, standing_reason = $3", standing.value, clean(reason)
+    )
+    await changes.append(connection, [cluster_changed(record, standing.value, lease.holder)])
+
+
+async def record_incarnation(connection: Connection, lease: Lease, cluster: str, incarnation: int) -> None:
+    """It only grows. No write of a person's: the resource version stays. Raises LeaseLost."""
+    await hold(connection, lease)
+    await connection.execute(
+        "update cluster set incarnation = greatest(incarnation, $2) where id = $1", cluster, incarnation
+    )
+
+
+def cluster_changed(record: ClusterRecord, what: str, by: str) -> Any:
+    detail = {"reason": record.standing_reason} if record.standing_reason else {}
+    return changed("Cluster", record.name, record.id, what, by, **detail)
+
+
+async def _existing(connection: Connection, name: str, write: Write) -> ClusterRecord:
+    row = await connection.fetchrow(
+        f"select {COLUMNS} from cluster where name = $1 and standing <> $2 for update",
+        name,
+        Standing.REMOVED.value,
+    )
+    if row is None:
+        raise NotFound(f"there is no cluster {name!r}")
+    check_condition(name, write, row["resource_version"])
+    return record_of(dict(row))
+
+
+async def _update(connection: Connection, cluster: str, assignments: str, *values: Any) -> ClusterRecord:
+    row = await connection.fetchrow(
+        f"update cluster set {assignments}, resource_version = nextval('resource_version')"
+        f" where id = $1 returning {COLUMNS}",
+        cluster,
+        *values,
+    )
+    assert row is not None  # noqa: S101 - locked by the caller
+    return record_of(dict(row))
+
+
+async def read(connection: Connection, ids: Collection[str]) -> list[ClusterRecord]:
+    rows = await connection.fetch(f"select {COLUMNS} from cluster where id = any($1)", list(ids))
+    return [record_of(dict(row)) for row in rows]
+
+
+async def account_seed(connection: Connection, cluster: str) -> bytes:
+    """Sealed, as it was given. Raises NotFound."""
+    seed = await connection.fetchval("select account_seed from cluster where id = $1", cluster)
+    if seed is None:
+        raise NotFound(f"there is no cluster {cluster!r}")
+    return seed
+
+
+def record_of(row: dict[str, Any]) -> ClusterRecord:
+    row["taints"] = taints_of(row["taints"])
+    row["standing"] = Standing(row["standing"])
+    return ClusterRecord(**row)

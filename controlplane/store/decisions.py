@@ -1,0 +1,153 @@
+"""Decisions, and all that follows from them, in one transaction under the lease."""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+import msgspec
+
+from controlplane.known.records import DecisionRecord, Lease, PlacementRecord, Standing
+from controlplane.loops.ports import NewDecision
+from controlplane.store import changes, outbox
+from controlplane.store.codecs import Connection, clean, transposed
+from controlplane.store.leases import hold
+from controlplane.store.outcomes import Outcome, Outcomes, Subject
+from schemas.wire.orders import Version
+
+DECISION = (
+    "workload, resource_version, revision, placed, reason, message, explanation,"
+    " extract(epoch from decided_at)::float8 as decided_at"
+)
+PLACEMENT = "workload, cluster, replicas, revision, epoch, generation, template"
+
+
+async def commit(connection: Connection, lease: Lease, decisions: Sequence[NewDecision]) -> set[str]:
+    """Write those that were decided on what is there now; the uids of the others. Raises LeaseLost."""
+    await hold(connection, lease)
+    outcomes = await _read(connection, lease, decisions)
+    outcomes.take(decisions)
+    await _write_decisions(connection, outcomes)
+    await _write_placements(connection, outcomes)
+    await outbox.put(connection, list(outcomes.outbox.values()))
+    await changes.append(connection, outcomes.changes)
+    return outcomes.skipped
+
+
+async def _read(connection: Connection, lease: Lease, decisions: Sequence[NewDecision]) -> Outcomes:
+    uids = list({decision.workload for decision in decisions})
+    clusters = list({order.cluster for decision in decisions for order in decision.orders})
+    # In the order in which people's writes lock them, so that neither waits for the other in a circle.
+    workloads = await connection.fetch(
+        "select uid, name, resource_version, deleted from workload where uid = any($1)"
+        " order by uid for share",
+        uids,
+    )
+    removed = await connection.fetch(
+        "select id, standing from cluster where id = any($1) order by id for share", clusters
+    )
+    versions = await connection.fetch(
+        "select cluster, workload, epoch, generation from outbox where workload = any($1)", uids
+    )
+    return Outcomes(
+        subjects={
+            row["uid"]: Subject(row["name"], row["resource_version"], row["deleted"]) for row in workloads
+        },
+        removed={row["id"] for row in removed if row["standing"] == Standing.REMOVED},
+        orders={
+            (row["cluster"], row["workload"]): Version(row["epoch"], row["generation"]) for row in versions
+        },
+        last=await _last_outcomes(connection, uids),
+        by=lease.holder,
+        now=await connection.fetchval("select extract(epoch from clock_timestamp())::float8"),
+    )
+
+
+async def _last_outcomes(connection: Connection, uids: Collection[str]) -> dict[str, Outcome]:
+    rows = await connection.fetch(
+        "select d.workload, d.placed, d.reason, d.revision, p.cluster, p.replicas"
+        " from decision d left join placement p using (workload) where d.workload = any($1)",
+        uids,
+    )
+    replicas: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in rows:
+        if row["cluster"] is not None:
+            replicas[row["workload"]][row["cluster"]] = row["replicas"]
+    return {
+        row["workload"]: Outcome(row["placed"], row["reason"], row["revision"], replicas[row["workload"]])
+        for row in rows
+    }
+
+
+async def _write_decisions(connection: Connection, outcomes: Outcomes) -> None:
+    rows = [
+        (
+            decided.workload,
+            decided.resource_version,
+            decided.revision,
+            decided.placed,
+            clean(decided.reason),
+            clean(decided.message),
+            decided.explanation,
+            outcomes.now,
+        )
+        for decided in outcomes.decided.values()
+    ]
+    if not rows:
+        return
+    await connection.execute(
+        "insert into decision select workload, resource_version, revision, placed, reason, message,"
+        " explanation, to_timestamp(at) from unnest($1::text[], $2::bigint[], $3::bigint[], $4::boolean[],"
+        " $5::text[], $6::text[], $7::jsonb[], $8::float8[])"
+        " as new (workload, resource_version, revision, placed, reason, message, explanation, at)"
+        " on conflict (workload) do update set (resource_version, revision, placed, reason, message,"
+        " explanation, decided_at) = (excluded.resource_version, excluded.revision, excluded.placed,"
+        " excluded.reason, excluded.message, excluded.explanation, excluded.decided_at)",
+        *transposed(rows, 8),
+    )
+
+
+async def _write_placements(connection: Connection, outcomes: Outcomes) -> None:
+    if outcomes.withdrawn:
+        await connection.execute(
+            "delete from placement p using unnest($1::text[], $2::text[]) as gone (cluster, workload)"
+            " where p.cluster = gone.cluster and p.workload = gone.workload",
+            *transposed(outcomes.withdrawn, 2),
+        )
+    rows = [
+        (
+            placed.workload,
+            placed.cluster,
+            placed.replicas,
+            placed.revision,
+            placed.version.epoch,
+            placed.version.generation,
+            placed.template,
+        )
+        for placed in outcomes.placements.values()
+    ]
+    if not rows:
+        return
+    await connection.execute(
+        "insert into placement select * from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[],"
+        " $5::bigint[], $6::bigint[], $7::text[])"
+        " on conflict (workload, cluster) do update set (replicas, revision, epoch, generation, template)"
+        " = (excluded.replicas, excluded.revision, excluded.epoch, excluded.generation, excluded.template)",
+        *transposed(rows, 7),
+    )
+
+
+async def read(connection: Connection, uids: Collection[str]) -> list[DecisionRecord]:
+    rows = await connection.fetch(f"select {DECISION} from decision where workload = any($1)", list(uids))
+    return [msgspec.convert(dict(row), DecisionRecord) for row in rows]
+
+
+async def read_placements(connection: Connection, uids: Collection[str]) -> list[PlacementRecord]:
+    rows = await connection.fetch(f"select {PLACEMENT} from placement where workload = any($1)", list(uids))
+    return [placement_of(dict(row)) for row in rows]
+
+
+def decision_of(row: dict[str, object]) -> DecisionRecord:
+    return msgspec.convert(row, DecisionRecord)
+
+
+def placement_of(row: dict[str, object]) -> PlacementRecord:
+    return msgspec.convert(row | {"version": (row["epoch"], row["generation"])}, PlacementRecord)

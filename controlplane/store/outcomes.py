@@ -1,0 +1,129 @@
+"""What decisions come to, given what is stored. Pure: the store reads, asks here, then writes."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from controlplane.known.records import Change, DecisionRecord, OutboxRecord, PlacementRecord
+from controlplane.loops.ports import NewDecision, NewOrder
+from controlplane.store.settlement import changed
+from schemas.wire.orders import Verb, Version
+
+Place = tuple[str, str]
+"""(cluster, workload)"""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is decided on: the workload as its row is now, under lock."""
+
+    name: str
+    resource_version: int
+    deleted: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What people see of a decision. replicas: by cluster, after it. A change is told when it differs."""
+
+    placed: bool
+    reason: str
+    revision: int
+    replicas: Mapping[str, int]
+
+
+@dataclass
+class Outcomes:
+    """One transaction's decisions. removed: clusters that take no orders any more.
+
+    orders: the newest version for each place. The fields after `now` collect what is to be written.
+    """
+
+    subjects: Mapping[str, Subject]
+    removed: Collection[str]
+    orders: dict[Place, Version]
+    last: dict[str, Outcome]
+    by: str
+    now: float
+    skipped: set[str] = field(default_factory=set[str])
+    decided: dict[str, DecisionRecord] = field(default_factory=dict[str, DecisionRecord])
+    placements: dict[Place, PlacementRecord] = field(default_factory=dict[Place, PlacementRecord])
+    withdrawn: set[Place] = field(default_factory=set[Place])
+    outbox: dict[Place, OutboxRecord] = field(default_factory=dict[Place, OutboxRecord])
+    changes: list[Change] = field(default_factory=list[Change])
+
+    def take(self, decisions: Sequence[NewDecision]) -> None:
+        """Each whole, or not at all: then its workload is in `skipped`."""
+        for decision in decisions:
+            subject = self.subjects.get(decision.workload)
+            if subject is None or not self._stands(decision, subject):
+                self.skipped.add(decision.workload)
+                continue
+            for order in decision.orders:
+                self._order(decision, order)
+            self._tell(decision, subject)
+            self.decided[decision.workload] = DecisionRecord(
+                workload=decision.workload,
+                resource_version=decision.resource_version,
+                revision=decision.revision,
+                placed=decision.placed,
+                reason=decision.reason,
+                message=decision.message,
+                explanation=decision.explanation,
+                decided_at=self.now,
+            )
+
+    def _stands(self, decision: NewDecision, subject: Subject) -> bool:
+        """Whether it was decided on what is there now; also a removed cluster, or a newer order, is news."""
+        return subject.resource_version == decision.resource_version and all(
+            order.version > self.orders.get((order.cluster, decision.workload), Version(0, 0))
+            and not (order.cluster in self.removed and order.verb is Verb.APPLY)
+            for order in decision.orders
+        )
+
+    def _order(self, decision: NewDecision, order: NewOrder) -> None:
+        place = order.cluster, decision.workload
+        self.placements.pop(place, None)
+        self.withdrawn.discard(place)
+        if order.verb is Verb.APPLY:
+            self.placements[place] = PlacementRecord(
+                workload=decision.workload,
+                cluster=order.cluster,
+                replicas=order.replicas,
+                revision=decision.revision,
+                version=order.version,
+                template=order.template,
+            )
+        else:
+            self.withdrawn.add(place)
+        if order.cluster in self.removed:
+            return
+        self.orders[place] = order.version
+        self.outbox[place] = OutboxRecord(
+            cluster=order.cluster,
+            workload=decision.workload,
+            verb=order.verb,
+            version=order.version,
+            body=order.body,
+            signature=order.signature,
+        )
+
+    def _tell(self, decision: NewDecision, subject: Subject) -> None:
+        before = self.last.get(decision.workload)
+        replicas = dict(before.replicas) if before else {}
+        for order in decision.orders:
+            replicas.pop(order.cluster, None)
+            if order.verb is Verb.APPLY:
+                replicas[order.cluster] = order.replicas
+        outcome = Outcome(decision.placed, decision.reason, decision.revision, replicas)
+        self.last[decision.workload] = outcome
+        if outcome == before:
+            return
+        what = "Withdrawn" if subject.deleted else "Placed" if decision.placed else "Refused"
+        detail: dict[str, Any] = {
+            "clusters": replicas,
+            "revision": decision.revision,
+            "reason": decision.reason,
+            "message": decision.message,
+        }
+        self.changes.append(changed("Workload", subject.name, decision.workload, what, self.by, **detail))

@@ -1,0 +1,273 @@
+"""The store as the rest of Muster sees it: each method is a transaction, its SQL lies with its concept."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from controlplane.known.records import (
+    Change,
+    ClusterRecord,
+    DecisionRecord,
+    Lease,
+    Loaded,
+    OutboxRecord,
+    PlacementRecord,
+    RevisionRecord,
+    Standing,
+    TenantRecord,
+    WorkloadRecord,
+)
+from controlplane.loops.ports import (
+    DeadLetter,
+    JoinDraft,
+    NewDecision,
+    OrderMark,
+    StoreUnavailable,
+    WorkloadDraft,
+    Write,
+)
+from controlplane.store import (
+    alerts,
+    answered,
+    clusters,
+    dead_letters,
+    leases,
+    outbox,
+    snapshot,
+    tenants,
+    tokens,
+    workloads,
+)
+from controlplane.store import changes as change_log
+from controlplane.store import decisions as decided
+from controlplane.store.codecs import plain
+from controlplane.store.group_commit import GroupCommit
+from controlplane.store.listener import Listener
+from controlplane.store.migrations import migrate
+from controlplane.store.pool import Pool
+from schemas.wire.alerts import AlertBatch
+from schemas.wire.orders import Version
+from schemas.wire.reports import Stamp, Taint
+
+LOAD_SECONDS = 60.0
+EXPIRY_SECONDS = 600.0
+log = structlog.get_logger()
+
+
+class PostgresStore:
+    """Implements the ports Store and Intent on one database."""
+
+    def __init__(self, dsn: str, *, connections: int = 10) -> None:
+        self._dsn = dsn
+        self._pool = Pool(dsn, size=connections)
+        self._listener = Listener(self._pool)
+        self._writes = GroupCommit(self._settle)
+        self._expiry: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Migrate, connect, listen. Raises StoreUnavailable, DatabaseNewer."""
+        await migrate(self._dsn)
+        await self._pool.open()
+        self._listener.open()
+        self._expiry = asyncio.create_task(self._expire_forever(), name="store-expiry")
+
+    async def close(self) -> None:
+        """When the writes that wait are answered."""
+        await self._writes.close()
+        if self._expiry is not None:
+            self._expiry.cancel()
+            await asyncio.gather(self._expiry, return_exceptions=True)
+        await self._listener.close()
+        await self._pool.close()
+
+    async def __aenter__(self) -> "PostgresStore":
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # The port Store
+
+    async def take_lease(self, role: str, holder: str, ttl_seconds: float) -> Lease | None:
+        async with self._pool.transaction() as connection:
+            return await leases.take(connection, role, holder, ttl_seconds)
+
+    async def release_lease(self, lease: Lease) -> None:
+        async with self._pool.transaction() as connection:
+            await leases.release(connection, lease)
+
+    async def load(self) -> Loaded:
+        async with self._pool.transaction(LOAD_SECONDS, snapshot=True) as connection:
+            return await snapshot.load(connection)
+
+    async def changes(self, after: int, limit: int) -> Sequence[Change]:
+        self._listener.about_to_read()
+        async with self._pool.connection() as connection:
+            return await change_log.read(connection, after, limit)
+
+    async def wait_for_change(self, timeout_seconds: float) -> None:
+        await self._listener.wait(timeout_seconds)
+
+    async def read_workloads(self, uids: Collection[str]) -> Sequence[WorkloadRecord]:
+        async with self._pool.connection() as connection:
+            return await workloads.read(connection, uids)
+
+    async def read_clusters(self, ids: Collection[str]) -> Sequence[ClusterRecord]:
+        async with self._pool.connection() as connection:
+            return await clusters.read(connection, ids)
+
+    async def read_tenants(self, names: Collection[str]) -> Sequence[TenantRecord]:
+        async with self._pool.connection() as connection:
+            return await tenants.read(connection, names)
+
+    async def reserve_generations(self, lease: Lease, count: int) -> range:
+        async with self._pool.transaction() as connection:
+            return await leases.reserve_generations(connection, lease, count)
+
+    async def commit_decisions(self, lease: Lease, decisions: Sequence[NewDecision]) -> Collection[str]:
+        async with self._pool.transaction() as connection:
+            return await decided.commit(connection, lease, decisions)
+
+    async def unpublished(self, limit: int) -> Sequence[OutboxRecord]:
+        async with self._pool.connection() as connection:
+            return await outbox.unpublished(connection, limit)
+
+    async def mark_published(self, lease: Lease, marks: Sequence[OrderMark]) -> None:
+        async with self._pool.transaction() as connection:
+            await leases.hold(connection, lease)
+            await outbox.mark_published(connection, marks)
+
+    async def mark_acknowledged(self, lease: Lease, marks: Sequence[OrderMark]) -> None:
+        async with self._pool.transaction() as connection:
+            await leases.hold(connection, lease)
+            await outbox.mark_acknowledged(connection, marks)
+
+    async def remove_withdrawn(self, lease: Lease, marks: Sequence[OrderMark]) -> None:
+        async with self._pool.transaction() as connection:
+            await leases.hold(connection, lease)
+            await outbox.remove_withdrawn(connection, marks)
+
+    async def commit_alerts(self, lease: Lease, cluster: str, batches: Sequence[AlertBatch]) -> Stamp:
+        async with self._pool.transaction() as connection:
+            return await alerts.commit(connection, lease, cluster, batches)
+
+    async def record_changes(self, lease: Lease, changes: Sequence[Change]) -> None:
+        async with self._pool.transaction() as connection:
+            await leases.hold(connection, lease)
+            await change_log.append(connection, changes)
+
+    async def record_incarnation(self, lease: Lease, cluster: str, incarnation: int) -> None:
+        async with self._pool.transaction() as connection:
+            await clusters.record_incarnation(connection, lease, cluster, incarnation)
+
+    async def record_standing(self, lease: Lease, cluster: str, standing: Standing, reason: str) -> None:
+        async with self._pool.transaction() as connection:
+            await clusters.record_standing(connection, lease, cluster, standing, reason)
+
+    async def bury(self, letters: Sequence[DeadLetter]) -> None:
+        async with self._pool.transaction() as connection:
+            await dead_letters.bury(connection, letters)
+
+    async def raise_floor(self, lease: Lease, version: Version) -> None:
+        async with self._pool.transaction() as connection:
+            await leases.raise_floor(connection, lease, version)
+
+    # The port Intent
+
+    async def submit_workload(self, draft: WorkloadDraft, write: Write) -> WorkloadRecord:
+        return await self._writes.put(workloads.submission(draft, write))
+
+    async def rollback_workload(self, name: str, revision: int, write: Write) -> WorkloadRecord:
+        return await self._writes.put(workloads.rollback(name, revision, write))
+
+    async def delete_workload(self, name: str, write: Write) -> WorkloadRecord:
+        return await self._writes.put(workloads.deletion(name, write))
+
+    async def revisions(self, uid: str) -> Sequence[RevisionRecord]:
+        async with self._pool.connection() as connection:
+            return await workloads.read_revisions(connection, uid)
+
+    async def submit_tenant(self, name: str, spec: Mapping[str, Any], write: Write) -> TenantRecord:
+        return await self._pool.retried(
+            lambda connection: tenants.submit(connection, name, plain(spec), write)
+        )
+
+    async def delete_tenant(self, name: str, write: Write) -> None:
+        await self._pool.retried(lambda connection: tenants.delete(connection, name, write))
+
+    async def invite_cluster(self, draft: JoinDraft, write: Write) -> None:
+        await self._pool.retried(lambda connection: tokens.invite(connection, draft, write))
+
+    async def join_cluster(
+        self,
+        token_hash: bytes,
+        *,
+        cluster: str,
+        cluster_uid: str,
+        agent_key: str,
+        sealing_key: bytes,
+        account_seed: bytes,
+    ) -> ClusterRecord:
+        joining = tokens.Joining(cluster, cluster_uid, agent_key, sealing_key, account_seed)
+        return await self._pool.retried(lambda connection: tokens.join(connection, token_hash, joining))
+
+    async def change_cluster(
+        self, name: str, labels: Mapping[str, str], taints: tuple[Taint, ...], write: Write
+    ) -> ClusterRecord:
+        return await self._pool.retried(
+            lambda connection: clusters.change(connection, name, labels, taints, write)
+        )
+
+    async def remove_cluster(self, name: str, write: Write) -> ClusterRecord:
+        return await self._pool.retried(lambda connection: clusters.remove(connection, name, write))
+
+    # For the API and the command, beyond the ports
+
+    async def account_seed(self, cluster: str) -> bytes:
+        """The sealed seed of the cluster's account. Raises NotFound."""
+        async with self._pool.connection() as connection:
+            return await clusters.account_seed(connection, cluster)
+
+    async def join_invitations(self) -> Sequence[JoinDraft]:
+        """Those that can still be redeemed."""
+        async with self._pool.connection() as connection:
+            return await tokens.join_invitations(connection)
+
+    async def read_decisions(self, uids: Collection[str]) -> Sequence[DecisionRecord]:
+        async with self._pool.connection() as connection:
+            return await decided.read(connection, uids)
+
+    async def read_placements(self, uids: Collection[str]) -> Sequence[PlacementRecord]:
+        async with self._pool.connection() as connection:
+            return await decided.read_placements(connection, uids)
+
+    async def dead_letters(self, cluster: str, limit: int) -> Sequence[DeadLetter]:
+        """The newest first; bodies are cut to `dead_letters.KEPT_BODY_BYTES`."""
+        async with self._pool.connection() as connection:
+            return await dead_letters.read(connection, cluster, limit)
+
+    async def alert_count(self, cluster: str) -> int:
+        async with self._pool.connection() as connection:
+            return await alerts.count(connection, cluster)
+
+    async def change_horizon(self) -> tuple[int, int]:
+        """(first change that is kept, last one given); whoever is below the first must load anew."""
+        async with self._pool.connection() as connection:
+            return await change_log.horizon(connection)
+
+    async def _settle(self, requests: Sequence[workloads.Request]) -> Sequence[WorkloadRecord | Exception]:
+        return await self._pool.retried(lambda connection: workloads.settle(connection, requests))
+
+    async def _expire_forever(self) -> None:
+        while True:
+            try:
+                async with self._pool.connection() as connection:
+                    await answered.expire(connection)
+                    await tokens.expire(connection)
+                    await change_log.trim(connection)
+            except StoreUnavailable as error:
+                log.warning("expiry_postponed", detail=str(error))
+            await asyncio.sleep(EXPIRY_SECONDS)
