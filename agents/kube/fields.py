@@ -33,9 +33,9 @@ def _keyed(value: Any, keys: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if not isinstance(value, Sequence):
         return None
     items = cast("Sequence[Mapping[str, Any]]", value)
-    return next(
-        (item for item in items if all(item.get(key, known) == known for key, known in keys.items())), None
-    )
+    exact = (item for item in items if all(item.get(key) == known for key, known in keys.items()))
+    defaulted = (item for item in items if all(item.get(key, known) == known for key, known in keys.items()))
+    return next(exact, None) or next(defaulted, None)
 
 
 def merged(one: FieldSet, other: FieldSet) -> FieldSet:
