@@ -1,5 +1,21 @@
 """What Muster understands of a workload kind: replicas, pods. Pure."""
 
-from controlplane.interpreters.interpretation import Interpretation, NotUnderstood, interpret, render
+from controlplane.interpreters.interpretation import (
+    MANAGED_BY_LABEL,
+    Interpretation,
+    interpret,
+    render,
+    template_hash,
+)
+from controlplane.interpreters.pods import NotUnderstood, pod_demand, pod_requests
 
-__all__ = ["Interpretation", "NotUnderstood", "interpret", "render"]
+__all__ = [
+    "MANAGED_BY_LABEL",
+    "Interpretation",
+    "NotUnderstood",
+    "interpret",
+    "pod_demand",
+    "pod_requests",
+    "render",
+    "template_hash",
+]

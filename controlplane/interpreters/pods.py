@@ -1,0 +1,185 @@
+"""What a pod asks for, counted as Kubernetes does: resources, where it may run, what it tolerates."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from controlplane.fleet.demand import NODE_NAME_FIELD, Demand, Operator, Requirement, Term, Toleration
+from schemas.quantities import quantity_amount
+
+_POD_LEVEL = ("cpu", "memory")
+_EFFECTS = ("", "NoSchedule", "PreferNoSchedule", "NoExecute")
+_MOST_TERMS = 100
+
+
+class NotUnderstood(ValueError):
+    """An object that cannot be taken; the text names its field and what would be right."""
+
+
+def pod_demand(spec: Mapping[str, Any], path: str) -> Demand:
+    """Of one pod with this `spec`, which stands at `path`. NotUnderstood names what is wrong."""
+    selector = {
+        key: _text(value, f"{path}.nodeSelector.{key}")
+        for key, value in mapping(spec.get("nodeSelector"), f"{path}.nodeSelector").items()
+    }
+    if spec.get("nodeName"):
+        selector[NODE_NAME_FIELD] = _text(spec["nodeName"], f"{path}.nodeName")
+    return Demand.of(
+        pod_requests(spec, path),
+        selector,
+        _required_terms(spec, f"{path}.affinity.nodeAffinity"),
+        [
+            _toleration(each, f"{path}.tolerations[{index}]")
+            for index, each in enumerate(sequence(spec.get("tolerations"), f"{path}.tolerations"))
+        ],
+    )
+
+
+def pod_requests(spec: Mapping[str, Any], path: str) -> dict[str, int]:
+    """Amounts by resource, cpu in millicores: containers and sidecars together, or an init container with
+    the sidecars before it, whichever is more; amounts of the pod itself override; overhead comes on top.
+    """
+    running: Counter[str] = Counter()
+    for index, container in enumerate(sequence(spec.get("containers"), f"{path}.containers")):
+        running.update(_requests(container, f"{path}.containers[{index}]"))
+    sidecars: Counter[str] = Counter()
+    starting: dict[str, int] = {}
+    for index, container in enumerate(sequence(spec.get("initContainers"), f"{path}.initContainers")):
+        asked = _requests(container, f"{path}.initContainers[{index}]")
+        if container.get("restartPolicy") == "Always":
+            sidecars.update(asked)
+            asked = dict(sidecars)
+        else:
+            asked = {name: asked.get(name, 0) + sidecars[name] for name in asked.keys() | sidecars.keys()}
+        starting = {
+            name: max(starting.get(name, 0), asked.get(name, 0)) for name in starting.keys() | asked.keys()
+        }
+    running.update(sidecars)
+    total = {name: max(running[name], starting.get(name, 0)) for name in running.keys() | starting.keys()}
+    total |= _pod_level(spec, total, path)
+    for name, amount in _amounts(spec.get("overhead"), f"{path}.overhead").items():
+        total[name] = total.get(name, 0) + amount
+    return total
+
+
+def _pod_level(spec: Mapping[str, Any], total: Mapping[str, int], path: str) -> dict[str, int]:
+    """A limit without a request is the request, unless the containers ask for that resource themselves."""
+    resources = mapping(spec.get("resources"), f"{path}.resources")
+    limits = _amounts(resources.get("limits"), f"{path}.resources.limits")
+    requests = _amounts(resources.get("requests"), f"{path}.resources.requests")
+    asked = {name: amount for name, amount in limits.items() if name not in total} | requests
+    for name in asked:
+        if name not in _POD_LEVEL and not name.startswith("hugepages-"):
+            raise NotUnderstood(f"{path}.resources: {name}: a pod itself takes cpu, memory and hugepages-*")
+    return asked
+
+
+def _requests(container: Any, path: str) -> dict[str, int]:
+    resources = mapping(mapping(container, path).get("resources"), f"{path}.resources")
+    limits = _amounts(resources.get("limits"), f"{path}.resources.limits")
+    return limits | _amounts(resources.get("requests"), f"{path}.resources.requests")
+
+
+def _amounts(given: Any, path: str) -> dict[str, int]:
+    amounts: dict[str, int] = {}
+    for resource, text in mapping(given, path).items():
+        try:
+            amounts[resource] = quantity_amount(resource, text)
+        except ValueError as error:
+            raise NotUnderstood(f"{path}.{resource}: {error}") from error
+    return amounts
+
+
+def _required_terms(spec: Mapping[str, Any], path: str) -> list[Term]:
+    affinity = mapping(mapping(spec.get("affinity"), path).get("nodeAffinity"), path)
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    if required is None:
+        return []
+    path = f"{path}.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
+    terms = sequence(mapping(required, path).get("nodeSelectorTerms"), path)
+    if not 1 <= len(terms) <= _MOST_TERMS:
+        raise NotUnderstood(f"{path}: {len(terms)} terms: 1 to {_MOST_TERMS} are taken")
+    return [_term(mapping(each, path), f"{path}[{index}]") for index, each in enumerate(terms)]
+
+
+def _term(term: Mapping[str, Any], path: str) -> Term:
+    return Term(
+        tuple(
+            _requirement(each, f"{path}.{part}[{index}]", part)
+            for part in ("matchExpressions", "matchFields")
+            for index, each in enumerate(sequence(term.get(part), f"{path}.{part}"))
+        )
+    )
+
+
+def _requirement(given: Any, path: str, part: str) -> Requirement:
+    fields = mapping(given, path)
+    key = _text(fields.get("key"), f"{path}.key")
+    if part == "matchFields" and key != NODE_NAME_FIELD:
+        raise NotUnderstood(f"{path}.key: {key!r}: {NODE_NAME_FIELD} is the only field")
+    try:
+        operator = Operator(fields.get("operator"))
+    except ValueError as error:
+        raise NotUnderstood(
+            f"{path}.operator: {fields.get('operator')!r}: one of {', '.join(Operator)}"
+        ) from error
+    values = tuple(
+        _text(value, f"{path}.values[{index}]")
+        for index, value in enumerate(sequence(fields.get("values"), f"{path}.values"))
+    )
+    right, text = _VALUES[operator]
+    if not right(values):
+        raise NotUnderstood(f"{path}.values: {operator.value} takes {text}")
+    return Requirement(key, operator, values)
+
+
+def _one_integer(values: tuple[str, ...]) -> bool:
+    return len(values) == 1 and values[0].lstrip("-").isascii() and values[0].lstrip("-").isdigit()
+
+
+_VALUES: dict[Operator, tuple[Callable[[tuple[str, ...]], bool], str]] = {
+    Operator.IN: (lambda values: bool(values), "at least one value"),
+    Operator.NOT_IN: (lambda values: bool(values), "at least one value"),
+    Operator.EXISTS: (lambda values: not values, "no values"),
+    Operator.DOES_NOT_EXIST: (lambda values: not values, "no values"),
+    Operator.GT: (_one_integer, "one whole number"),
+    Operator.LT: (_one_integer, "one whole number"),
+}
+
+
+def _toleration(given: Any, path: str) -> Toleration:
+    fields = mapping(given, path)
+    operator = fields.get("operator") or "Equal"
+    if operator not in ("Equal", "Exists"):
+        raise NotUnderstood(f"{path}.operator: {operator!r}: Equal or Exists")
+    effect = fields.get("effect") or ""
+    if effect not in _EFFECTS:
+        raise NotUnderstood(f"{path}.effect: {effect!r}: one of {', '.join(_EFFECTS[1:])}, or left out")
+    key = _text(fields.get("key") or "", f"{path}.key")
+    if not key and operator != "Exists":
+        raise NotUnderstood(f"{path}.operator: without a key it tolerates everything, and must be Exists")
+    return Toleration(key, operator, _text(fields.get("value") or "", f"{path}.value"), effect)
+
+
+def mapping(given: Any, path: str) -> dict[str, Any]:
+    """An object, {} where there is none."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise NotUnderstood(f"{path}: a {type(given).__name__}: an object is needed")
+    return cast(dict[str, Any], given)
+
+
+def sequence(given: Any, path: str) -> Sequence[Any]:
+    """A list, [] where there is none."""
+    if given is None:
+        return []
+    if not isinstance(given, list):
+        raise NotUnderstood(f"{path}: a {type(given).__name__}: a list is needed")
+    return cast(list[Any], given)
+
+
+def _text(given: Any, path: str) -> str:
+    if not isinstance(given, str):
+        raise NotUnderstood(f"{path}: {given!r}: a string is needed")
+    return given
