@@ -120,8 +120,11 @@ class PublishRefused(Exception):
 class Delivery(Protocol):
     """One order as it came. It is acknowledged when it is recorded, not when it is carried out."""
 
-    subject: str
-    body: bytes
+    @property
+    def subject(self) -> str: ...
+
+    @property
+    def body(self) -> bytes: ...
 
     async def acknowledge(self) -> None: ...
 
