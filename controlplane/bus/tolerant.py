@@ -14,7 +14,7 @@ from nats.protocol import parser
 _WORD, _GAP = rb"([^ \t\r\n]+)", rb"[ \t]+"
 _HEAD = _GAP + _WORD + _GAP + rb"(\d+)" + _GAP + rb"(([^ \t\r\n]+)[ \t]+)?"
 
-# nats-py splits a line at any white space, the server at space and tab only: a line with a vertical tab in the
+# nats-py splits a line at any white space, the server at space and tab only: one with a vertical tab in its
 # subject would not be understood, which the client takes for a broken connection.
 parser.MSG_RE = re.compile(rb"\AMSG" + _HEAD + rb"(\d+)\r\n")
 parser.HMSG_RE = re.compile(rb"\AHMSG" + _HEAD + rb"(\d+)" + _GAP + rb"(\d+)\r\n")

@@ -5,6 +5,8 @@ In every text `{own}`, `{victim}`, `{prefix}`, `{centre}` and the streams are fi
 
 from tests.integration.attacker import Attack, listening, raw, saying
 
+UNREADABLE = b"NATS/1.0 \xff\xfe\xfd\r\nname: value\r\n\r\n"
+
 _PUBLISH = {
     "a report as another": saying("{prefix}.state.{victim}.facts", b"forged"),
     "usage as another": saying("{prefix}.usage.{victim}.1-0", b"forged"),
@@ -109,7 +111,10 @@ _HEADERS = {
 }
 
 _BYTES = {
-    "a status line that is no text": raw(b"{prefix}.state.{own}.x", b"NATS/1.0 \xff\xfe\xfd\r\n\r\n"),
+    "a status line that is no text": raw(b"{prefix}.state.{own}.x", UNREADABLE),
+    "a status line that is no text, on a beat": raw(b"{prefix}.beat.{own}", UNREADABLE),
+    "a status line that is no text, on an alert": raw(b"{prefix}.alert.{own}", UNREADABLE),
+    "nothing but a status line": raw(b"{prefix}.state.{own}.x", b"NATS/1.0 \xff\xff\xff\r\n\r\n"),
     "a header that ends at once": raw(b"{prefix}.state.{own}.x", b"NATS/1.0"),
     "a header that is no header": raw(b"{prefix}.state.{own}.x", b"\xff" * 40),
     "a header of one byte": raw(b"{prefix}.state.{own}.x", b"N"),

@@ -4,7 +4,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ from controlplane.embedded import EmbeddedNats
 from controlplane.identity import accounts, jwt, keys
 from controlplane.identity.nkey import KeyKind, NKey
 from controlplane.identity.server_configuration import Trust
-from controlplane.loops.ports import BusUnavailable
+from controlplane.loops.ports import BusUnavailable, StreamBatch
 from schemas.wire.subjects import Subjects
 from tests.installation import JoinedCluster, NatsInstallation
 from tests.integration.attacker import Attacker, anything_inside, connect, saying
-from tests.integration.attacks import ATTACKS
+from tests.integration.attacks import ATTACKS, UNREADABLE
 
 pytestmark = pytest.mark.promise(5)
 
@@ -99,13 +99,21 @@ class World:
         assert (
             await self.victim_bus.beat(SECRET, timeout_seconds=5) == b"answer to " + self.victim.id.encode()
         )
-        reports: dict[str, bytes] = {}
-        async with asyncio.timeout(BOUND_SECONDS):
-            async for batch in self.installation.bus.follow_reports(usage=False):
-                reports |= {message.subject: message.body for message in batch.messages}
-                if batch.caught_up:
-                    break
+        reports = await read_all(self.installation.bus.follow_reports(usage=False))
         assert reports[subjects.facts(self.victim.id)] == SECRET + b" later"
+        alerts = await read_all(self.installation.bus.follow_alerts())
+        assert alerts[subjects.alert(self.victim.id)] == SECRET
+
+
+async def read_all(batches: AsyncIterator[StreamBatch]) -> dict[str, bytes]:
+    """The last message of each subject."""
+    read: dict[str, bytes] = {}
+    async with asyncio.timeout(BOUND_SECONDS):
+        async for batch in batches:
+            read |= {message.subject: message.body for message in batch.messages}
+            if batch.caught_up:
+                return read
+    raise AssertionError("the stream ended")
 
 
 @pytest_asyncio.fixture
@@ -183,7 +191,7 @@ async def test_many_unreadable_messages_do_not_keep_the_centre_from_the_others(w
             world.attacker.own.encode(),
             number,
         )
-        await world.attacker.send_raw(subject, b"NATS/1.0 \xff\xff\xff\r\n\r\n")
+        await world.attacker.send_raw(subject, UNREADABLE)
     await world.attacker.client.flush()
     await world.victim_goes_on()
 
