@@ -24,6 +24,7 @@ check: env
 	$(BIN)/lint-imports
 
 test: check
+	$(BIN)/python -m tests.kube.build --if-possible
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 bench: env

@@ -94,8 +94,6 @@ async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.
         random_bytes=os.urandom,
         now=clock.now,
     )
-    await registrar.readmit_all()
-    bus.on_reconnect(registrar.readmit_all)
     api = create_api(
         ApiDeps(
             known=centre.known,
@@ -112,6 +110,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.
         )
     )
     await _start(stack, "centre", centre.run(), stopping)
+    await _start(stack, "joining", registrar.readmit_silent(centre.known), stopping)
     server = ApiServer(
         uvicorn.Config(api, log_config=None, lifespan="off", timeout_graceful_shutdown=3, access_log=False)
     )
@@ -127,9 +126,7 @@ async def _open_store(settings: Settings, stack: AsyncExitStack) -> PostgresStor
         postgres = EmbeddedPostgres(settings.data_dir / "postgres", durable=settings.postgres_durable)
         await stack.enter_async_context(postgres)
         dsn = await postgres.ensure_database("muster")
-    store = await PostgresStore.open(dsn)
-    stack.push_async_callback(store.close)
-    return store
+    return await stack.enter_async_context(PostgresStore(dsn))
 
 
 async def _open_bus(

@@ -1,6 +1,7 @@
 """A cluster joins: a token is redeemed, an account made and pushed, a user JWT issued."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,10 +12,15 @@ from controlplane.identity.accounts import ClusterAccount, cluster_user_jwt
 from controlplane.identity.keys import Keys
 from controlplane.identity.nkey import KeyKind, NKey, check_public
 from controlplane.identity.sealing import MasterKey
-from controlplane.loops.ports import BusUnavailable, Intent
+from controlplane.known.known import Known
+from controlplane.known.records import Standing
+from controlplane.loops.ports import BusUnavailable, Intent, NotFound, StoreUnavailable
 from schemas.wire.subjects import Subjects
 
 log = structlog.get_logger()
+
+SILENT_SECONDS = 30.0
+READMIT_SECONDS = 10.0
 
 
 class Admission(Protocol):
@@ -24,8 +30,8 @@ class Admission(Protocol):
 
 
 class AccountSeeds(Protocol):
-    async def account_seeds(self) -> Mapping[str, bytes]:
-        """The sealed signing seed of every cluster that may connect, by cluster id."""
+    async def account_seed(self, cluster: str) -> bytes:
+        """The sealed signing seed of a cluster's account. NotFound for none."""
         ...
 
 
@@ -59,7 +65,7 @@ class Registrar:
         )
         if record.id != account.id:
             # The same agent asks again, since the first answer did not reach it.
-            account = self._opened(record.id, (await self.seeds.account_seeds())[record.id])
+            account = self._opened(record.id, await self.seeds.account_seed(record.id))
         log.info("cluster_joined", cluster=record.name, id=record.id)
         return Joined(
             cluster_id=record.id,
@@ -69,13 +75,26 @@ class Registrar:
             prefix=self.subjects.prefix,
         )
 
-    async def readmit_all(self) -> None:
-        """Push every account again: a NATS whose folder was lost knows none of them."""
-        for cluster, sealed in (await self.seeds.account_seeds()).items():
-            try:
-                await self.admission.admit(self._opened(cluster, sealed))
-            except BusUnavailable as error:
-                log.warning("account_not_pushed", cluster=cluster, detail=str(error))
+    async def readmit_silent(self, known: Known) -> None:
+        """Push the accounts of clusters that are silent, forever: a NATS that lost its folder knows none.
+
+        1 ms each, and harmless where the account is known.
+        """
+        while True:
+            now = self.now()
+            silent = [
+                record.id
+                for record in known.clusters.values()
+                if record.standing is Standing.JOINED
+                and (record.id not in known.heard or now - known.heard[record.id].at > SILENT_SECONDS)
+            ]
+            for cluster in silent:
+                try:
+                    await self.admission.admit(self._opened(cluster, await self.seeds.account_seed(cluster)))
+                except (BusUnavailable, StoreUnavailable, NotFound) as error:
+                    log.warning("account_not_pushed", cluster=cluster, detail=str(error))
+                    break
+            await asyncio.sleep(READMIT_SECONDS)
 
     def _opened(self, cluster: str, sealed: bytes) -> ClusterAccount:
         return ClusterAccount(cluster, NKey.from_seed(self._master.open(cluster, sealed).decode()))

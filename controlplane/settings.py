@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     postgres_durable: bool = Field(
         default=True, description="fsync of the embedded Postgres; off only for tests"
     )
-    prefix: str = Field("muster", description="Of every subject and stream, several share a server")
+    prefix: str = Field(default="muster", description="Of every subject and stream, several share a server")
     listen_host: str = Field(default="127.0.0.1", description="Loopback unless told otherwise")
     listen_port: int = Field(default=8420, ge=0, le=65535, description="0: any free port")
     public_url: str = Field(

@@ -108,7 +108,7 @@ class Watchdog:
             since = self._unreferenced_since.setdefault((cluster, profile), now)
             if now - since > 2 * RESYNC_SECONDS:
                 await self._bus.purge_report(self._subjects.profile(cluster, profile))
-                self._known.fleet.forget_profile(cluster, profile)
+                self._known.fleet.purged(cluster, f"profile.{profile}")
                 self._forget(cluster, f"profile.{profile}")
                 del self._unreferenced_since[cluster, profile]
 
