@@ -43,6 +43,13 @@ class Requirement:
             case Operator.GT | Operator.LT:
                 return value is not None and self._compares(value)
 
+    def __str__(self) -> str:
+        """`zone In (a, b)`; `env=prod`"""
+        if self.operator is Operator.IN and len(self.values) == 1:
+            return f"{self.key}={self.values[0]}"
+        values = f" ({', '.join(self.values)})" if self.values else ""
+        return f"{self.key} {self.operator.value}{values}"
+
     def _compares(self, value: str) -> bool:
         try:
             left, right = int(value), int(self.values[0])
@@ -159,13 +166,4 @@ class Demand:
         if self.selects(labels):
             return None
         failed = [each for term in self.affinity for each in term.requirements if not each.holds(labels)]
-        return (
-            "affinity " + " or ".join(dict.fromkeys(_shown(each) for each in failed))
-            if failed
-            else "affinity"
-        )
-
-
-def _shown(requirement: Requirement) -> str:
-    values = f" ({', '.join(requirement.values)})" if requirement.values else ""
-    return f"{requirement.key} {requirement.operator.value}{values}"
+        return "affinity " + " or ".join(dict.fromkeys(map(str, failed))) if failed else "affinity"

@@ -57,6 +57,12 @@ class NodeRow:
     used: Mapping[str, int]
     free: Mapping[str, int]
 
+    @property
+    def requested(self) -> Mapping[str, int]:
+        """By whoever placed the pods."""
+        names = self.foreign.keys() | self.bound.keys()
+        return {name: self.foreign.get(name, 0) + self.bound.get(name, 0) for name in names}
+
 
 @dataclass(frozen=True)
 class NodeCounts:

@@ -98,7 +98,7 @@ def _podded(objects: Sequence[Mapping[str, Any]], refs: Sequence[ObjectRef]) -> 
     if len(having) > 1:
         first, second = having[:2]
         raise NotUnderstood(
-            f"spec.manifests[{second}]: {refs[second]} has pods, and so has {refs[first]} (spec.manifests[{first}]): "
+            f"spec.manifests[{second}]: {refs[second]} has pods, and so has {refs[first]} at {first}: "
             "one object with pods is taken per workload: make the other a workload of its own"
         )
     return (having[0], PODDED[kind_of(objects[having[0]])]) if having else None

@@ -1,23 +1,39 @@
 """Where: affinity, taints, division. Pure."""
 
+from controlplane.placement.claims import Claim, Clash, clashes, outside
+from controlplane.placement.compiled import placement_request, tenant_rule
 from controlplane.placement.place import place
+from controlplane.placement.plan import PlanResult, fleet_manifest, plan
 from controlplane.placement.rules import (
+    ENVIRONMENT_LABEL,
     Affinity,
     ClusterView,
     Decision,
     Division,
     PlacementRequest,
     Refused,
+    StaticWeight,
     TenantRule,
 )
 
 __all__ = [
+    "ENVIRONMENT_LABEL",
     "Affinity",
+    "Claim",
+    "Clash",
     "ClusterView",
     "Decision",
     "Division",
     "PlacementRequest",
+    "PlanResult",
     "Refused",
+    "StaticWeight",
     "TenantRule",
+    "clashes",
+    "fleet_manifest",
+    "outside",
     "place",
+    "placement_request",
+    "plan",
+    "tenant_rule",
 ]

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 
-from controlplane.interpreters import Interpretation
-from controlplane.placement.rules import PlacementRequest, TenantRule
-from schemas.manifests import TenantSpec, WorkloadSpec
+from controlplane.fleet.demand import Operator, Requirement, Toleration
+from controlplane.interpreters import Interpretation, NotUnderstood
+from controlplane.placement.rules import Affinity, Division, PlacementRequest, StaticWeight, TenantRule
+from schemas.manifests import ClusterAffinity, Placement, TenantSpec, WorkloadSpec
 
 
 def tenant_rule(name: str, spec: TenantSpec) -> TenantRule:
-    raise NotImplementedError
+    return TenantRule(name, compiled_affinity(spec.clusters), frozenset(spec.environments))
 
 
 def placement_request(
@@ -19,4 +20,64 @@ def placement_request(
     tenant: TenantRule | None = None,
     current: Mapping[str, int] | None = None,
 ) -> PlacementRequest:
-    raise NotImplementedError
+    """NotUnderstood when the replicas are to be divided and cannot be."""
+    division = _division(spec.placement)
+    if division is not Division.DUPLICATED and interpretation.indivisible:
+        raise NotUnderstood(f"spec.placement.replicaScheduling: Divided: {interpretation.indivisible}")
+    weights = _weights(spec.placement) if division is Division.STATIC else ()
+    return PlacementRequest(
+        uid=uid,
+        replicas=interpretation.replicas,
+        has_pods=interpretation.demand is not None,
+        affinity=compiled_affinity(spec.placement.cluster_affinity),
+        tolerations=tuple(
+            Toleration(each.key, each.operator or "Equal", each.value, each.effect)
+            for each in spec.placement.cluster_tolerations
+        ),
+        division=division,
+        weights=weights,
+        kinds=interpretation.kinds,
+        tenant=tenant,
+        current=current or {},
+    )
+
+
+def compiled_affinity(given: ClusterAffinity | None) -> Affinity:
+    """Of none at all: everything."""
+    if given is None:
+        return Affinity()
+    labels: list[Requirement] = []
+    if given.label_selector is not None:
+        labels += [
+            Requirement(key, Operator.IN, (value,))
+            for key, value in sorted(given.label_selector.match_labels.items())
+        ]
+        labels += [
+            Requirement(each.key, Operator(each.operator), tuple(each.values))
+            for each in given.label_selector.match_expressions
+        ]
+    fields = given.field_selector.match_expressions if given.field_selector is not None else []
+    return Affinity(
+        labels=tuple(labels),
+        fields=tuple(Requirement(each.key, Operator(each.operator), tuple(each.values)) for each in fields),
+        names=frozenset(given.cluster_names),
+        exclude=frozenset(given.exclude),
+    )
+
+
+def _division(placement: Placement) -> Division:
+    scheduling = placement.replica_scheduling
+    if scheduling is None or scheduling.replica_scheduling_type == "Duplicated":
+        return Division.DUPLICATED
+    preference = scheduling.weight_preference
+    return Division.DYNAMIC if preference is not None and preference.dynamic_weight else Division.STATIC
+
+
+def _weights(placement: Placement) -> tuple[StaticWeight, ...]:
+    scheduling = placement.replica_scheduling
+    if scheduling is None or scheduling.weight_preference is None:
+        return ()
+    return tuple(
+        StaticWeight(compiled_affinity(each.target_cluster), each.weight)
+        for each in scheduling.weight_preference.static_weight_list
+    )

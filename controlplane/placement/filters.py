@@ -1,0 +1,85 @@
+"""Which clusters may take a workload at all, and every reason why one may not."""
+
+from collections.abc import Iterator, Mapping
+
+from controlplane.fleet.demand import Operator, Requirement, untolerated
+from controlplane.placement.rules import Affinity, ClusterView, PlacementRequest, Refused, TenantRule
+from schemas.reasons import Reason
+
+
+def refusals(request: PlacementRequest, cluster: ClusterView) -> tuple[Refused, ...]:
+    """Empty for a cluster that passes.
+
+    One that runs the workload already passes its taints and its standing: whether it may go on is decided
+    by eviction, and a cluster that is not heard of right now does not lose what it runs.
+    """
+    found: list[Refused] = []
+    running = cluster.id in request.current
+    if cluster.standing is not None and not running:
+        found.append(Refused(cluster.standing, cluster.standing_message))
+    if request.tenant is not None:
+        found += _tenant(request.tenant, cluster)
+    found += _affinity(request.affinity, cluster)
+    if cluster.taints and not running:
+        found += _taints(request, cluster)
+    if cluster.served is not None and not cluster.served.issuperset(request.kinds):
+        lacking = [kind for kind in request.kinds if kind not in cluster.served]
+        found.append(Refused(Reason.API_NOT_SERVED, f"does not serve {', '.join(lacking)}"))
+    return tuple(found)
+
+
+def selected(affinity: Affinity, cluster: ClusterView) -> bool:
+    return next(_affinity(affinity, cluster), None) is None
+
+
+def tenant_may(tenant: TenantRule, cluster: ClusterView) -> bool:
+    return next(_tenant(tenant, cluster), None) is None
+
+
+def _affinity(affinity: Affinity, cluster: ClusterView) -> Iterator[Refused]:
+    if cluster.name in affinity.exclude:
+        yield Refused(Reason.CLUSTER_EXCLUDED, "excluded by name")
+        return
+    lacks = [each for each in affinity.labels if not each.holds(cluster.labels)]
+    lacks += [each for each in affinity.fields if not field_holds(each, cluster)]
+    if lacks:
+        yield Refused(Reason.CLUSTER_NOT_SELECTED, f"not selected: {', '.join(map(str, lacks))}")
+    if affinity.names and cluster.name not in affinity.names:
+        yield Refused(Reason.CLUSTER_NOT_SELECTED, "not among clusterNames")
+
+
+def field_holds(requirement: Requirement, cluster: ClusterView) -> bool:
+    """Karmada's: a zone matches In by any overlap, NotIn by none; without zones In fails and NotIn holds."""
+    if requirement.key == "zone":
+        overlap = not set(cluster.zones).isdisjoint(requirement.values)
+        match requirement.operator:
+            case Operator.IN:
+                return overlap
+            case Operator.NOT_IN:
+                return not overlap
+            case Operator.EXISTS:
+                return bool(cluster.zones)
+            case Operator.DOES_NOT_EXIST:
+                return not cluster.zones
+            case _:
+                return False
+    fields: Mapping[str, str] = {
+        key: value for key, value in (("provider", cluster.provider), ("region", cluster.region)) if value
+    }
+    return requirement.holds(fields)
+
+
+def _tenant(tenant: TenantRule, cluster: ClusterView) -> Iterator[Refused]:
+    if tenant.environments and cluster.environment not in tenant.environments:
+        may = ", ".join(sorted(tenant.environments))
+        its = cluster.environment or "none"
+        yield Refused(Reason.TENANT_MAY_NOT, f"tenant {tenant.name} may use environments {may}; it is {its}")
+    for refused in _affinity(tenant.clusters, cluster):
+        yield Refused(Reason.TENANT_MAY_NOT, f"tenant {tenant.name} may not use it: {refused.message}")
+
+
+def _taints(request: PlacementRequest, cluster: ClusterView) -> Iterator[Refused]:
+    taint = untolerated(cluster.taints, request.tolerations)
+    if taint is not None:
+        value = f"={taint.value}" if taint.value else ""
+        yield Refused(Reason.CLUSTER_TAINTED, f"taint {taint.key}{value}:{taint.effect} is not tolerated")
