@@ -34,9 +34,12 @@ def router(deps: ApiDeps) -> APIRouter:
     @api.get("/changes", dependencies=[Depends(reader)], responses=documented(Page[ChangeRow], "Changes"))
     async def changes(
         after: Annotated[int, Parameter(ge=0, description="Changes with a larger id")] = 0,
+        last: Annotated[int, Parameter(ge=0, le=MAX_LIMIT, description="About so many of the newest")] = 0,
         limit: Annotated[int, Parameter(ge=1, le=MAX_LIMIT)] = 100,
     ) -> Response:
         """In the order of commits. `next`, where not empty, goes into `after`."""
+        if last:
+            after = max(after, deps.known.change_cursor - last)
         rows = tuple(_row(change) for change in await deps.changes.changes(after, limit))
         return answer(Page(rows, str(rows[-1].id) if len(rows) == limit else ""))
 

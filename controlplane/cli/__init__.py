@@ -1,0 +1,1 @@
+"""The `muster` command. Knows the HTTP client and the pure packages; starts programs as processes."""

@@ -1,0 +1,140 @@
+"""muster clusters: invite, list, label, taint, remove."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from controlplane.cli.connection import connect, path
+from controlplane.cli.options import (
+    FilterOption,
+    Kind,
+    LimitOption,
+    Output,
+    OutputOption,
+    SortOption,
+    YesOption,
+)
+
+app = typer.Typer(
+    name="clusters", help="Member clusters: invite, list, label, taint, remove.", no_args_is_help=True
+)
+EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_LABEL = "KEY=VALUE"
+_TAINT = "KEY[=VALUE]:EFFECT"
+
+
+@app.command("invite")
+def invite(
+    name: str,
+    label: Annotated[list[str] | None, typer.Option("--label", metavar=_LABEL, help="Repeatable.")] = None,
+    taint: Annotated[list[str] | None, typer.Option("--taint", metavar=_TAINT, help="Repeatable.")] = None,
+    expires: Annotated[int, typer.Option("--expires", min=60, help="Seconds until the token ends.")] = 3600,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """A one-time token by which a cluster joins, and the command that starts its agent."""
+    labels = {key: value for key, value in (_parse_label(each) for each in label or []) if value is not None}
+    taints = [_parse_taint(each) for each in taint or []]
+    body = {"name": name, "labels": labels, "taints": taints, "expires_seconds": expires}
+    with connect() as client:
+        invitation = client.post("/cluster-invitations", body).body
+    command = f"python -m agents --centre {invitation['url']} --token {invitation['token']}"
+    if output is not Output.TABLE:
+        from controlplane.cli.output import print_data
+
+        print_data({**invitation, "command": command}, output)
+        return
+    from controlplane.cli.output import console, moment
+
+    told = console(errors=True)
+    told.print(f"{name} may join once, until {moment(invitation['expires_at'])}. Start its agent there:")
+    # On stdout, alone and unbroken, so that it can be copied or piped.
+    print(command)
+    told.print("The token is shown here only.", style="dim")
+
+
+@app.command("list")
+def list_(
+    output: OutputOption = Output.TABLE,
+    filter: FilterOption = "",
+    sort: SortOption = "",
+    limit: LimitOption = 500,
+) -> None:
+    """As `muster get clusters`."""
+    from controlplane.cli.reading import get
+
+    get(Kind.CLUSTERS.value, "", output, filter, sort, limit)
+
+
+@app.command("label")
+def label(name: str, labels: Annotated[list[str], typer.Argument(metavar="KEY=VALUE|KEY-...")]) -> None:
+    """Set labels of a cluster; KEY- removes one."""
+    given = dict(_parse_label(each) for each in labels)
+
+    def change(_: dict[str, Any]) -> dict[str, Any]:
+        return {"labels": given}
+
+    _patch(name, change, "labelled")
+
+
+@app.command("taint")
+def taint(
+    name: str, taints: Annotated[list[str], typer.Argument(metavar="KEY[=VALUE]:EFFECT|KEY[:EFFECT]-...")]
+) -> None:
+    """Set taints of a cluster; a - at the end removes."""
+
+    def change(body: dict[str, Any]) -> dict[str, Any]:
+        held: list[dict[str, str]] = body["taints"]
+        for each in taints:
+            held = _without(held, each[:-1]) if each.endswith("-") else _with(held, _parse_taint(each))
+        return {"taints": held}
+
+    _patch(name, change, "tainted")
+
+
+@app.command("remove")
+def remove(name: str, yes: YesOption = False) -> None:
+    """Cut a cluster off and forget it. What runs there goes on running."""
+    from controlplane.cli.output import console
+
+    if not yes:
+        typer.confirm(f"Cut {name} off? What runs there goes on, and is no longer seen", abort=True)
+    with connect() as client:
+        client.delete(path("clusters", name))
+    console().print(f"cluster/{name} removed", style="green")
+
+
+def _patch(name: str, change: Callable[[dict[str, Any]], dict[str, Any]], done: str) -> None:
+    from controlplane.cli.output import console
+
+    with connect() as client:
+        held = client.get(path("clusters", name))
+        client.patch(path("clusters", name), change(held.body), if_match=held.etag)
+    console().print(f"cluster/{name} {done}", style="green")
+
+
+def _parse_label(text: str) -> tuple[str, str | None]:
+    key, equals, value = text.partition("=")
+    if equals and key:
+        return key, value
+    if text.endswith("-") and len(text) > 1:
+        return text[:-1], None
+    raise typer.BadParameter(f"{text!r}: {_LABEL} sets, KEY- removes")
+
+
+def _parse_taint(text: str) -> dict[str, str]:
+    pair, colon, effect = text.rpartition(":")
+    key, _, value = pair.partition("=")
+    if not colon or not key or effect not in EFFECTS:
+        raise typer.BadParameter(f"{text!r}: {_TAINT}, EFFECT one of {', '.join(EFFECTS)}")
+    return {"key": key, "value": value, "effect": effect}
+
+
+def _with(held: list[dict[str, str]], taint: dict[str, str]) -> list[dict[str, str]]:
+    return [*_without(held, f"{taint['key']}:{taint['effect']}"), taint]
+
+
+def _without(held: list[dict[str, str]], text: str) -> list[dict[str, str]]:
+    pair, colon, effect = text.rpartition(":")
+    key = (pair if colon else text).partition("=")[0]
+    return [each for each in held if each["key"] != key or (colon and each["effect"] != effect)]

@@ -1,0 +1,20 @@
+"""Errors, as a person can act on them."""
+
+from controlplane.client import ClientError, Refused
+
+
+def report(error: ClientError, about: str = "") -> None:
+    """On stderr: what, in which field, and what to do."""
+    from rich.text import Text
+
+    from controlplane.cli.output import console
+
+    to = console(errors=True)
+    fields = [each for each in error.errors if each[0]] if isinstance(error, Refused) else []
+    head = Text("error: ", style="bold red") + Text(f"{about}: " if about else "", style="bold")
+    single = len(fields) == 1 and str(error).endswith(fields[0][1])
+    to.print(head + Text(str(error)))
+    for field, message in [] if single else fields:
+        to.print(Text("  ") + Text(field, style="yellow") + Text(f": {message}"))
+    if error.hint:
+        to.print(Text(f"  {error.hint}", style="dim"))

@@ -1,0 +1,109 @@
+"""serve, demo, nats init, version: what starts programs, or needs none."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+nats_app = typer.Typer(name="nats", help="A NATS that Muster does not run itself.", no_args_is_help=True)
+
+
+def serve(
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Loopback unless told otherwise.")] = "",
+    data_dir: Annotated[Path | None, typer.Option(help="Keys, embedded NATS and Postgres.")] = None,
+    nats_url: Annotated[str, typer.Option(help="Empty starts an embedded server.")] = "",
+    postgres_dsn: Annotated[str, typer.Option(help="Empty starts an embedded server.")] = "",
+    prefix: Annotated[str, typer.Option(help="Of every subject; several share a server.")] = "",
+    public_url: Annotated[str, typer.Option(help="How agents and people reach the API.")] = "",
+    tokens_file: Annotated[Path | None, typer.Option(help="NAME ROLE SHA256 a line.")] = None,
+    log_format: Annotated[str, typer.Option(help="console or json.")] = "",
+) -> None:
+    """Run the central service, until it is told to stop. Every flag is also MUSTER_..., and wins over it."""
+    host, port = _split_address(listen)
+    given = {
+        "MUSTER_LISTEN_HOST": host,
+        "MUSTER_LISTEN_PORT": port,
+        "MUSTER_DATA_DIR": str(data_dir or ""),
+        "MUSTER_NATS_URL": nats_url,
+        "MUSTER_POSTGRES_DSN": postgres_dsn,
+        "MUSTER_PREFIX": prefix,
+        "MUSTER_PUBLIC_URL": public_url,
+        "MUSTER_TOKENS_FILE": str(tokens_file or ""),
+        "MUSTER_LOG_FORMAT": log_format,
+    }
+    environment = {**os.environ, **{name: value for name, value in given.items() if value}}
+    # The same process goes on as the service, so that signals and the exit code are its own.
+    os.execve(sys.executable, [sys.executable, "-m", "controlplane"], environment)
+
+
+def demo(
+    for_seconds: Annotated[float, typer.Option("--for", min=1, help="End by itself after so long.")] = 0.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="No table; one JSON object on the last line.")
+    ] = False,
+    kube: Annotated[bool, typer.Option("--kube", help="Member clusters on real API servers.")] = False,
+) -> None:
+    """The whole of Muster on this machine: three member clusters, samples placed, a live table."""
+    from controlplane.cli.demo import run_demo
+
+    raise typer.Exit(run_demo(for_seconds=for_seconds or None, as_json=as_json, kube=kube))
+
+
+@nats_app.command("init")
+def nats_init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR")],
+    prefix: Annotated[str, typer.Option(help="Of every subject and stream.")] = "muster",
+) -> None:
+    """Write the keys of the centre and the configuration of a NATS server that trusts them."""
+    import time
+
+    from controlplane.client import ClientError
+    from controlplane.identity.server_configuration import init_nats
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        written = init_nats(folder.resolve(), prefix, int(time.time()))
+    except (ValueError, OSError) as error:
+        raise ClientError(str(error)) from error
+    for each in written:
+        print(each)
+    keys = folder.resolve() / "keys"
+    print(f"\nStart the server with nats-server -c {folder.resolve() / 'nats-server.conf'}", file=sys.stderr)
+    print(f"and the centre with MUSTER_KEYS_DIR={keys} MUSTER_NATS_URL=nats://HOST:4222", file=sys.stderr)
+
+
+def version() -> None:
+    """The version of this program."""
+    from importlib.metadata import version as installed
+
+    print(f"muster {installed('muster')} (API v1, Python {sys.version.split()[0]})")
+
+
+def token(
+    name: str,
+    role: Annotated[str, typer.Option(help="admin or viewer.")] = "viewer",
+) -> None:
+    """Make a bearer token: the token on stdout, the line for the service's file of tokens on stderr."""
+    import secrets
+
+    from controlplane.access.tokens import Role, token_entry
+    from controlplane.client import ClientError
+
+    made = f"mt1_{secrets.token_urlsafe(32)}"
+    try:
+        entry = token_entry(name, Role(role), made)
+    except ValueError as error:
+        raise ClientError(str(error)) from error
+    print(made)
+    print(f"put this line into the service's file of tokens:\n{entry}", file=sys.stderr)
+
+
+def _split_address(text: str) -> tuple[str, str]:
+    if not text:
+        return "", ""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise typer.BadParameter(f"{text!r}: HOST:PORT, as 127.0.0.1:8420")
+    return host.strip("[]"), port

@@ -1,0 +1,161 @@
+"""The columns of each kind of row, narrow enough for 100 characters."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from rich.text import Text
+
+from controlplane.cli.options import Kind
+from controlplane.cli.output import (
+    Column,
+    Row,
+    age,
+    amount,
+    bar,
+    dim,
+    moment,
+    pairs,
+    percent,
+    share,
+    state,
+)
+
+
+def _text(name: str) -> Callable[[Row], str]:
+    def read(row: Row) -> str:
+        return str(row[name])
+
+    return read
+
+
+def _where(row: Row) -> Text:
+    placed: Mapping[str, int] = row["clusters"]
+    with_replicas = any(placed.values())
+    shown = ", ".join(
+        f"{name}:{replicas}" if with_replicas else name for name, replicas in sorted(placed.items())
+    )
+    return Text(shown or "-")
+
+
+def _ready(row: Row) -> Text:
+    ready, replicas = int(row["ready"]), int(row["replicas"])
+    return Text(f"{ready}/{replicas}", style="" if ready >= replicas else "yellow")
+
+
+def _taints(row: Row) -> str:
+    return ", ".join(
+        f"{taint['key']}{'=' + taint['value'] if taint['value'] else ''}:{taint['effect']}"
+        for taint in row["taints"]
+    )
+
+
+def _cluster_place(row: Row) -> str:
+    return "/".join(part for part in (row["provider"], row["region"]) if part) or "-"
+
+
+def _said(row: Row) -> Text:
+    return dim(str(row["message"] or row.get("reason") or ""))
+
+
+COLUMNS: Mapping[Kind, tuple[Column, ...]] = {
+    Kind.CLUSTERS: (
+        Column("NAME", _text("name")),
+        Column("STATUS", lambda row: state(row["status"])),
+        Column("WHERE", _cluster_place),
+        Column("ENV", lambda row: str(row["environment"]) or "-"),
+        Column("VERSION", lambda row: str(row["kubernetes_version"]) or "-"),
+        Column("NODES", lambda row: f"{row['nodes_ready']:,}/{row['nodes']:,}", right=True),
+        Column("CPU", lambda row: amount("cpu", row["allocatable"].get("cpu", 0)), right=True),
+        Column("ASKED", lambda row: percent(share(row["requested"], row["allocatable"], "cpu")), right=True),
+        Column("MEMORY", lambda row: amount("memory", row["allocatable"].get("memory", 0)), right=True),
+        Column("RUNS", lambda row: f"{row['workloads']:,}", right=True),
+        Column("HEARD", lambda row: age(row["heard_at"], time.time()), right=True),
+    ),
+    Kind.NODES: (
+        Column("CLUSTER", _text("cluster")),
+        Column("NODE", _text("name")),
+        Column("READY", lambda row: state("Ready") if row["ready"] else state("NotReady")),
+        Column("CPU", lambda row: amount("cpu", row["allocatable"].get("cpu", 0)), right=True),
+        Column("FREE", lambda row: amount("cpu", row["free"].get("cpu", 0)), right=True),
+        Column("MEMORY", lambda row: amount("memory", row["allocatable"].get("memory", 0)), right=True),
+        Column("FREE", lambda row: amount("memory", row["free"].get("memory", 0)), right=True),
+        Column("USED", lambda row: percent(share(row["used"], row["allocatable"], "cpu")), right=True),
+        Column("TAINTS", lambda row: _taints(row) or "-", wide=True),
+    ),
+    Kind.WORKLOADS: (
+        Column("NAME", _text("name")),
+        Column("TENANT", lambda row: str(row["tenant"]) or "-"),
+        Column("STATE", lambda row: state(row["state"])),
+        Column("READY", _ready, right=True),
+        Column("REV", _text("revision"), right=True),
+        Column("CLUSTERS", _where, wide=True),
+        Column("AGE", lambda row: age(row["created_at"], time.time()), right=True),
+        Column("MESSAGE", lambda row: dim("") if row["state"] == "Running" else _said(row), wide=True),
+    ),
+    Kind.PLACEMENTS: (
+        Column("WORKLOAD", _text("workload")),
+        Column("CLUSTER", _text("cluster")),
+        Column("STATE", lambda row: state(row["state"])),
+        Column("READY", _ready, right=True),
+        Column("ORDER", lambda row: state(row["order"])),
+        Column("REV", _text("revision"), right=True),
+        Column("MESSAGE", _said, wide=True),
+    ),
+    Kind.TENANTS: (
+        Column("NAME", _text("name")),
+        Column("NAMESPACES", lambda row: ", ".join(row["namespaces"]), wide=True),
+        Column("ENVIRONMENTS", lambda row: ", ".join(row["environments"]) or "all", wide=True),
+        Column("OWNERS", lambda row: ", ".join(row["owners"]) or "-", wide=True),
+        Column("WORKLOADS", _text("workloads"), right=True),
+    ),
+    Kind.CHANGES: (
+        Column("ID", _text("id"), right=True),
+        Column("AT", lambda row: moment(row["at"])),
+        Column("KIND", _text("kind")),
+        Column("NAME", _text("name")),
+        Column("WHAT", _text("what")),
+        Column("BY", _text("by")),
+        Column("DETAIL", lambda row: dim(pairs(row["detail"])), wide=True),
+    ),
+}
+
+REVISIONS = (
+    Column("REV", _text("revision"), right=True),
+    Column("", lambda row: Text("current", style="green") if row["current"] else Text("")),
+    Column("WRITTEN", lambda row: moment(row["created_at"])),
+    Column("BY", _text("created_by")),
+    Column("CAUSE", _text("cause"), wide=True),
+)
+
+TOP_CLUSTERS = (
+    Column("CLUSTER", _text("name")),
+    Column("NODES", lambda row: f"{row['nodes']:,}", right=True),
+    Column("CPU", lambda row: amount("cpu", row["allocatable"].get("cpu", 0)), right=True),
+    Column("ASKED", lambda row: bar(share(row["requested"], row["allocatable"], "cpu"), 8)),
+    Column("USED", lambda row: bar(share(row["used"], row["allocatable"], "cpu"), 8)),
+    Column("MEMORY", lambda row: amount("memory", row["allocatable"].get("memory", 0)), right=True),
+    Column("ASKED", lambda row: bar(share(row["requested"], row["allocatable"], "memory"), 8)),
+    Column("USED", lambda row: bar(share(row["used"], row["allocatable"], "memory"), 8)),
+)
+
+TOP_NODES = (Column("NODE", _text("name")), Column("IN", _text("cluster")), *TOP_CLUSTERS[2:])
+
+VERDICTS = (
+    Column("CLUSTER", _text("cluster")),
+    Column("VERDICT", lambda row: state(row["verdict"])),
+    Column("GETS", lambda row: f"{row['replicas']:,}" if row["replicas"] else "-", right=True),
+    Column("ROOM", lambda row: f"{row['available']:,}", right=True),
+    Column("WHY", lambda row: _why(row), wide=True),
+)
+
+
+def _why(row: Row) -> Text:
+    lines = [f"{each['reason']}: {each['message']}" for each in row["reasons"]]
+    placement = row.get("placement")
+    if placement:
+        said = f": {placement['message']}" if placement["message"] else ""
+        lines.append(f"order {placement['order'].lower()}, {placement['state']}{said}")
+    text = Text("\n".join(lines))
+    if row["nodes"]:
+        text.append(("\n" if lines else "") + row["nodes"], style="dim")
+    return text

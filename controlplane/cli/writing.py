@@ -1,0 +1,184 @@
+"""apply, rollback, delete: what people change."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from controlplane.cli.connection import connect, path
+from controlplane.cli.options import (
+    FilesOption,
+    Kind,
+    KindArgument,
+    TimeoutOption,
+    WaitOption,
+    YesOption,
+    kind_of,
+)
+
+if TYPE_CHECKING:
+    from controlplane.client import Client
+    from schemas.manifests import Manifest
+
+POLL_SECONDS = 0.5
+_SETTLED_BADLY = frozenset({"Unplaced", "Refused", "Failed", "Held"})
+
+
+def apply(
+    filename: FilesOption,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the difference and the decision; store nothing.")
+    ] = False,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = 120.0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No difference, one line each.")] = False,
+) -> None:
+    """Make or change what files say, and show what that changes."""
+    from controlplane.cli.files import read_manifests
+    from controlplane.cli.output import console
+
+    manifests = read_manifests(filename)
+    failed, workloads = 0, list[str]()
+    with connect() as client:
+        for manifest in manifests:
+            done = _apply_one(client, manifest, dry_run=dry_run, quiet=quiet)
+            failed += not done
+            if done and manifest.kind == "Workload":
+                workloads.append(manifest.metadata.name)
+        if wait and not dry_run:
+            failed += _wait_for(client, workloads, timeout)
+    if failed:
+        console(errors=True).print(f"{failed} of {len(manifests)} failed", style="red")
+        raise typer.Exit(1)
+
+
+def _apply_one(client: "Client", manifest: "Manifest", *, dry_run: bool, quiet: bool) -> bool:
+    from controlplane.cli.differences import difference
+    from controlplane.cli.files import address, document
+    from controlplane.cli.output import console
+    from controlplane.cli.reporting import report
+    from controlplane.client import Refused
+
+    written, where = document(manifest), address(manifest)
+    name = f"{manifest.kind.lower()}/{manifest.metadata.name}"
+    try:
+        stored = client.find(where)
+        changed = difference(stored.body["manifest"] if stored else None, written)
+        if changed is not None and not quiet:
+            console().print(changed)
+        if dry_run:
+            _show_dry_run(client, where, written, name)
+            return True
+        answer = client.put(where, written, if_match=stored.etag if stored else "")
+    except Refused as error:
+        report(error, name)
+        return False
+    made = "created" if stored is None else "unchanged" if answer.etag == stored.etag else "configured"
+    console().print(f"{name} {made}", style="dim" if made == "unchanged" else "green")
+    return True
+
+
+def _show_dry_run(client: "Client", where: str, written: Mapping[str, Any], name: str) -> None:
+    from controlplane.cli.output import console
+    from controlplane.cli.reading import show_explanation
+
+    if written["kind"] != "Workload":
+        console().print(f"{name} would be stored", style="dim")
+        return
+    show_explanation(client.put(where, written, dryRun="true").body)
+
+
+def _wait_for(client: "Client", names: list[str], timeout: float) -> int:
+    """How many do not run when the time is over; each is said with its reason."""
+    from controlplane.cli.output import console
+
+    deadline = time.monotonic() + timeout
+    waiting = dict.fromkeys(names, "")
+    while waiting and time.monotonic() < deadline:
+        for name in list(waiting):
+            status = client.get(path("workloads", name)).body["status"]
+            waiting[name] = f"{status['state']}: {status['message']}"
+            if status["state"] == "Running":
+                del waiting[name]
+                where = ", ".join(f"{cluster}:{count}" for cluster, count in status["clusters"].items())
+                console().print(f"workload/{name} runs ({where})", style="green")
+            elif status["state"] in _SETTLED_BADLY and time.monotonic() > deadline - timeout / 2:
+                # It may still find room; half of the time is given to that.
+                deadline = time.monotonic()
+        if waiting:
+            time.sleep(POLL_SECONDS)
+    for name, said in waiting.items():
+        console(errors=True).print(f"workload/{name} does not run: {said}", style="red")
+        console(errors=True).print(f"  muster explain {name}", style="dim")
+    return len(waiting)
+
+
+def rollback(
+    name: str,
+    to: Annotated[int, typer.Option("--to", min=0, help="The revision; 0 is the one before.")] = 0,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = 120.0,
+) -> None:
+    """Issue an old revision as a new one."""
+    from controlplane.cli.output import console
+    from controlplane.client import ClientError
+
+    with connect() as client:
+        rows = client.get(path("workloads", name, "revisions")).body["items"]
+        current = max(row["revision"] for row in rows)
+        earlier = [row["revision"] for row in rows if row["revision"] < current]
+        if not to and not earlier:
+            raise ClientError(f"workload/{name} has one revision only", "there is nothing to go back to")
+        wanted = to or max(earlier)
+        answer = client.post(path("workloads", name, "rollback"), {"revision": wanted})
+        status = answer.body["status"]
+        console().print(
+            f"workload/{name} is at revision {status['revision']}, with what {wanted} had", style="green"
+        )
+        if wait and _wait_for(client, [name], timeout):
+            raise typer.Exit(1)
+
+
+def delete(
+    kind: KindArgument,
+    names: Annotated[list[str], typer.Argument(metavar="NAME...")],
+    yes: YesOption = False,
+) -> None:
+    """Delete workloads (withdrawn from every cluster) or tenants."""
+    from controlplane.cli.output import console
+    from controlplane.cli.reporting import report
+    from controlplane.client import Refused
+
+    wanted = kind_of(kind)
+    if wanted not in (Kind.WORKLOADS, Kind.TENANTS):
+        raise typer.BadParameter("workloads and tenants can be deleted; for clusters: muster clusters remove")
+    singular = wanted.value.removesuffix("s")
+    if not yes and wanted is Kind.WORKLOADS:
+        typer.confirm(f"Withdraw {', '.join(names)} from every cluster?", abort=True)
+    failed = 0
+    with connect() as client:
+        for name in names:
+            try:
+                client.delete(path(wanted.value, name))
+            except Refused as error:
+                report(error, f"{singular}/{name}")
+                failed += 1
+            else:
+                done = "is being withdrawn" if wanted is Kind.WORKLOADS else "deleted"
+                console().print(f"{singular}/{name} {done}", style="green")
+    if failed:
+        raise typer.Exit(1)
+
+
+def plan(
+    filename: Annotated[Path, typer.Option("--filename", "-f", help="A Workload.")],
+    fleet: Annotated[Path, typer.Option("--fleet", help="A Fleet, as `muster get fleet -o yaml` writes it.")],
+    tenant: Annotated[Path | None, typer.Option("--tenant", help="The Tenant of the workload.")] = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="table, json or yaml.")] = "table",
+) -> None:
+    """Where a workload would go, on paper: no server is asked."""
+    from controlplane.cli.planning import show_plan
+
+    show_plan(filename, fleet, tenant, output)
