@@ -6,12 +6,21 @@ from dataclasses import dataclass
 
 from agents.bus import Identity
 from agents.bus import NatsBus as AgentBus
-from controlplane.bus import NatsBus
+from controlplane.bus import NatsBus, StreamBounds
 from controlplane.embedded import EmbeddedNats
 from controlplane.identity import accounts
 from controlplane.identity.keys import Keys
 from controlplane.identity.nkey import KeyKind, NKey
 from schemas.wire.subjects import Subjects
+
+MIB = 1024 * 1024
+SMALL_BOUNDS = StreamBounds(
+    state_bytes=64 * MIB,
+    usage_bytes=64 * MIB,
+    alert_bytes=16 * MIB,
+    meter_bytes=16 * MIB,
+    order_bytes=64 * MIB,
+)
 
 
 @dataclass(frozen=True)

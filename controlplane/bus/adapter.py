@@ -53,6 +53,7 @@ class NatsBus:
             servers, self._credentials(keys.system_account, keys.system_user, "pusher"), "pusher"
         )
         self._centre.on_connect.append(self._subscribe_beats)
+        self._centre.on_return.append(self._ensure_streams)
         self._answer: Answer | None = None
         self._beats: Subscription | None = None
         self._answering: set[asyncio.Task[None]] = set()
@@ -60,6 +61,9 @@ class NatsBus:
     async def open(self) -> None:
         """Push the centre's account, connect, make the streams. Raises BusUnavailable; may be tried again."""
         await self.push_account(accounts.centre_account_jwt(self._keys, (self._subjects,), self._issued_at()))
+        await self._ensure_streams()
+
+    async def _ensure_streams(self) -> None:
         async with self._jetstream() as jetstream:
             await ensure_streams(jetstream, self._subjects, self._bounds)
 

@@ -50,14 +50,15 @@ async def follow(session: Session, stream: str) -> AsyncGenerator[StreamBatch, N
     position = Position()
     while True:
         try:
-            async for batch in _read(await session.client(), stream, position):
+            async for batch in _read(session, stream, position):
                 yield batch
         except (PullEnded, BusUnavailable, NatsError, OSError, TimeoutError) as error:
             _log.warning("following_interrupted", stream=stream, error=str(error) or type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _read(client: Client, stream: str, position: Position) -> AsyncGenerator[StreamBatch, None]:
+async def _read(session: Session, stream: str, position: Position) -> AsyncGenerator[StreamBatch, None]:
+    client = await session.client()
     jetstream = client.jetstream()
     info = await jetstream.stream_info(stream)
     created = info.created.timestamp() if info.created else 0.0
@@ -69,6 +70,7 @@ async def _read(client: Client, stream: str, position: Position) -> AsyncGenerat
         yield StreamBatch([], caught_up=True, stream_created=created)
     pull = _Pull(client, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer.name}")
     await pull.open()
+    session.on_return.append(pull.on_return)
     try:
         while True:
             messages, pending = await pull.next_messages()
@@ -80,6 +82,7 @@ async def _read(client: Client, stream: str, position: Position) -> AsyncGenerat
             if messages or newly_caught_up:
                 yield StreamBatch(messages, caught_up=position.caught_up, stream_created=created)
     finally:
+        session.on_return.remove(pull.on_return)
         await pull.close()
 
 
@@ -94,6 +97,7 @@ class _Pull:
         self._asked = ""
         self._outstanding = 0
         self._deadline = 0.0
+        self._lost = False
         self._buffer: deque[Msg] = deque()
         self._arrived = asyncio.Event()
 
@@ -103,6 +107,10 @@ class _Pull:
     async def close(self) -> None:
         if not self._client.is_closed:
             await self._subscription.unsubscribe()
+
+    async def on_return(self) -> None:
+        self._lost = True
+        self._arrived.set()
 
     async def next_messages(self) -> tuple[list[StreamMessage], int]:
         """What has come, in order, and how many wait behind it. Raises PullEnded."""
@@ -114,6 +122,8 @@ class _Pull:
         except TimeoutError:
             raise PullEnded("a pull was not answered") from None
         self._arrived.clear()
+        if self._lost:
+            raise PullEnded("the connection was lost, and the pull with it")
         messages: list[StreamMessage] = []
         pending = -1
         while self._buffer:

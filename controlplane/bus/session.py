@@ -32,7 +32,11 @@ class Credentials:
 
 
 class Session:
-    """One connection of one user. `client()` is the live one; `on_connect` runs for each that is made."""
+    """One connection of one user. `client()` is the live one.
+
+    on_connect runs for each client that is made, before it is used. on_return runs, in a task of its own,
+    whenever the server is back: it may be another one, or have lost its folder.
+    """
 
     def __init__(self, servers: Sequence[str], credentials: Credentials, name: str) -> None:
         self._servers = list(servers)
@@ -42,7 +46,9 @@ class Session:
         self._connecting = asyncio.Lock()
         self._restoring: asyncio.Task[None] | None = None
         self._stopped = False
+        self._returning: set[asyncio.Task[None]] = set()
         self.on_connect: list[Callable[[Client], Awaitable[None]]] = []
+        self.on_return: list[Callable[[], Awaitable[None]]] = []
 
     async def client(self) -> Client:
         """The connected client. Raises BusUnavailable when there is none within the connect timeout."""
@@ -55,8 +61,9 @@ class Session:
 
     async def close(self) -> None:
         self._stopped = True
-        if self._restoring is not None:
-            self._restoring.cancel()
+        for task in (self._restoring, *self._returning):
+            if task is not None:
+                task.cancel()
         if self._client is not None:
             await self._client.close()
 
@@ -78,6 +85,7 @@ class Session:
                     ping_interval=PING_INTERVAL_SECONDS,
                     error_cb=self._on_error,
                     closed_cb=self._on_closed,
+                    reconnected_cb=self._on_reconnected,
                 )
             client.options["allow_reconnect"] = True
             for prepare in self.on_connect:
@@ -97,6 +105,22 @@ class Session:
         if not self._stopped and (self._restoring is None or self._restoring.done()):
             self._restoring = asyncio.create_task(self._restore())
 
+    async def _on_reconnected(self) -> None:
+        for act in self.on_return:
+            task = asyncio.create_task(self._act(act))
+            self._returning.add(task)
+            task.add_done_callback(self._returning.discard)
+
+    async def _act(self, act: Callable[[], Awaitable[None]]) -> None:
+        while not self._stopped:
+            try:
+                await act()
+            except (BusUnavailable, NatsError) as error:
+                _log.warning("not_yet_after_reconnect", session=self._name, error=str(error))
+                await asyncio.sleep(RECONNECT_WAIT_SECONDS)
+            else:
+                return
+
     async def _restore(self) -> None:
         while not self._stopped:
             try:
@@ -104,4 +128,5 @@ class Session:
             except BusUnavailable:
                 await asyncio.sleep(RECONNECT_WAIT_SECONDS)
             else:
+                await self._on_reconnected()
                 return
