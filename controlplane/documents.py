@@ -68,8 +68,11 @@ def _count(value: Any, left: int, depth: int) -> int:
     left -= 1
     if left < 0:
         raise Unreadable(f"more than {MAX_VALUES} values")
-    if isinstance(value, dict):
-        for inner in cast(dict[str, Any], value).values():
+    if isinstance(value, str):
+        _check_text(value)
+    elif isinstance(value, dict):
+        for key, inner in cast(dict[str, Any], value).items():
+            _check_text(key)
             left = _count(inner, left, depth - 1)
     elif isinstance(value, list):
         for inner in cast(list[Any], value):
@@ -77,3 +80,11 @@ def _count(value: Any, left: int, depth: int) -> int:
     elif isinstance(value, float) and not math.isfinite(value):
         raise Unreadable("a number that is larger than numbers are")
     return left
+
+
+def _check_text(text: str) -> None:
+    """JSON can escape half a character, which nothing behind us could write down."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Unreadable(f"not text: half a character at {error.start} of {text[:20]!a}") from None

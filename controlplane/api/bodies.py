@@ -101,7 +101,7 @@ def _manifest_of_yaml(body: bytes) -> Manifest:
 
 def _refused(error: ManifestError) -> Problem:
     errors = [FieldError(problem.path, problem.message) for problem in error.problems]
-    unreadable = all(not problem.path and "YAML" in problem.message for problem in error.problems)
+    unreadable = not any(problem.path for problem in error.problems)
     first = errors[0]
     detail = f"{first.field}: {first.message}" if first.field else first.message
     if unreadable:

@@ -30,7 +30,6 @@ def draft_of(deps: ApiDeps, workload: Workload) -> WorkloadDraft:
     if found is not None:
         raise _trespassing(found)
     name = workload.metadata.name
-    _check_size(name, workload)
     stored = deps.known.workload(name)
     try:
         sealed = seal(spec, stored.spec if stored is not None else None, deps.sealer.seal)
@@ -92,12 +91,16 @@ def check_unused(deps: ApiDeps, tenant: str) -> None:
 
 
 def _understood(workload: Workload) -> Interpretation:
+    """422 where the objects cannot be understood, or make an order that does not go through the stream."""
     try:
-        return interpret(workload.spec.manifests)
+        interpretation = interpret(workload.spec.manifests)
+        _check_size(workload)
     except NotUnderstood as error:
         field, _, message = str(error).partition(": ")
-        where = f"spec.{field}" if field.startswith("manifests") else "spec.manifests"
-        raise invalid(where, message if field.startswith("manifests") else str(error)) from error
+        if field.startswith("spec."):
+            raise invalid(field, message) from error
+        raise invalid("spec.manifests", str(error)) from error
+    return interpretation
 
 
 def _trespassing(found: Trespass) -> Problem:
@@ -120,7 +123,8 @@ def _trespassing(found: Trespass) -> Problem:
     return Problem(422, Reason.TENANT_MAY_NOT, errors[0].message, errors)
 
 
-def _check_size(name: str, workload: Workload) -> None:
+def _check_size(workload: Workload) -> None:
+    name = workload.metadata.name
     objects, template = render(workload.spec.manifests, _NO_UID, 2**31 - 1)
     body = OrderBody(name=name, revision=2**31 - 1, template=template, objects=objects)
     size = len(msgspec.json.encode(body)) + _SEALING_OVERHEAD_BYTES

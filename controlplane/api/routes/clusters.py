@@ -25,7 +25,7 @@ from controlplane.api.problems import Problem, invalid, not_found
 from controlplane.api.remembering import remember_cluster
 from controlplane.identity.tokens import BadToken, join_token, token_hash
 from controlplane.known.records import ClusterRecord, Standing
-from controlplane.loops.ports import JoinDraft, NotFound
+from controlplane.loops.ports import JoinDraft, NotFound, Write
 from controlplane.queries.clusters import NodeListing, get_cluster, get_node, list_clusters
 from controlplane.queries.explain import fleet_manifest
 from controlplane.queries.paging import Page, Query
@@ -193,7 +193,8 @@ async def _invite(deps: ApiDeps, body: dict[str, Any], request: Request, princip
     expires_at = deps.clock.now() + seconds
     labels = merged_labels({}, parse_labels(body.get("labels"), removable=False))
     draft = JoinDraft(token.hash, name, labels, parse_taints(body.get("taints", [])), expires_at)
-    await deps.intent.invite_cluster(draft, write_of(request, principal))
+    # No idempotency key: whoever repeats has not seen the token, which nobody can show him again.
+    await deps.intent.invite_cluster(draft, Write(principal.name))
     url = deps.public_url or str(request.base_url).rstrip("/")
     invitation = {"name": name, "token": token.text, "expires_at": expires_at, "url": url}
     return answer(invitation, 201)
