@@ -13,16 +13,8 @@ from agents.simulation.bodies import items
 FieldPath = tuple[str, ...]
 _IDENTITY: set[FieldPath] = {("apiVersion",), ("kind",)}
 _SERVERS = {
-    "name",
-    "namespace",
-    "uid",
-    "resourceVersion",
-    "generation",
-    "creationTimestamp",
-    "managedFields",
-} | {
-    "deletionTimestamp",
-    "selfLink",
+    *("name", "namespace", "uid", "resourceVersion", "generation"),
+    *("creationTimestamp", "deletionTimestamp", "managedFields", "selfLink"),
 }
 
 

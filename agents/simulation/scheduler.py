@@ -1,4 +1,4 @@
-"""Binds pods by requests, node selector, required affinity, taints: to the freest node, then the first name."""
+"""Binds pods by requests, node selector, required affinity and taints: to the freest node."""
 
 from collections.abc import Iterable
 

@@ -1,0 +1,83 @@
+"""Alerts that the agent makes itself: of nodes that are not ready or under pressure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from agents.observe.rows import NodeRow
+from agents.ports import Clock
+from agents.spool import BatchTooLarge, Spool, SpoolFull
+from schemas.wire.alerts import Alert
+
+_PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
+AT_ONCE = 200
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What is wrong with one node."""
+
+    node: str
+    alertname: str
+    severity: str
+    summary: str
+
+
+def troubles_of(nodes: Mapping[str, NodeRow]) -> dict[tuple[str, str], Trouble]:
+    """What hurts now, by (node, alert name)."""
+    found: dict[tuple[str, str], Trouble] = {}
+    for name, node in nodes.items():
+        if "Ready" not in node.conditions:
+            trouble = Trouble(name, "NodeNotReady", "critical", f"Node {name} is not ready")
+            found[name, trouble.alertname] = trouble
+        for pressure in _PRESSURES:
+            if pressure in node.conditions:
+                trouble = Trouble(name, f"Node{pressure}", "warning", f"Node {name} reports {pressure}")
+                found[name, trouble.alertname] = trouble
+    return found
+
+
+class NodeAlerts:
+    """Says each trouble once when it begins and once when it ends.
+
+    A trouble that could not be spooled is tried again at the next look: nothing is taken as said before it is
+    on the disk. After a restart what still hurts is said again, which the centre merges.
+    """
+
+    def __init__(self, spool: Spool, clock: Clock) -> None:
+        self._spool = spool
+        self._clock = clock
+        self._firing: dict[tuple[str, str], Alert] = {}
+
+    def look(self, nodes: Mapping[str, NodeRow]) -> None:
+        """Spool what began or ended since the last look."""
+        now = self._clock.now()
+        troubles = troubles_of(nodes)
+        began = {key: _firing(trouble, now) for key, trouble in troubles.items() if key not in self._firing}
+        ended = {key: _resolved(alert, now) for key, alert in self._firing.items() if key not in troubles}
+        changes = sorted((began | ended).items())
+        for start in range(0, len(changes), AT_ONCE):
+            batch = changes[start : start + AT_ONCE]
+            try:
+                self._spool.append([alert for _, alert in batch], received_at=now)
+            except (SpoolFull, BatchTooLarge) as error:
+                _log.error("alerts_not_spooled", alerts=len(batch), detail=str(error))
+                return
+            for key, alert in batch:
+                if key in began:
+                    self._firing[key] = alert
+                else:
+                    del self._firing[key]
+
+
+def _firing(trouble: Trouble, now: float) -> Alert:
+    labels = {"alertname": trouble.alertname, "node": trouble.node, "severity": trouble.severity}
+    return Alert(
+        labels={**labels, "source": "muster-agent"}, annotations={"summary": trouble.summary}, starts_at=now
+    )
+
+
+def _resolved(alert: Alert, now: float) -> Alert:
+    return Alert(labels=alert.labels, annotations=alert.annotations, starts_at=alert.starts_at, ends_at=now)

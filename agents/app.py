@@ -1,0 +1,167 @@
+"""The agent as a process: the only place where its parts meet real time, real files and a real bus."""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+from random import Random
+
+import structlog
+
+from agents.agent import Agent
+from agents.bus import Identity, NatsBus
+from agents.clock import SystemClock
+from agents.joining import CannotJoin, CentreAway, Joined, StateFolder, join, known_membership, own_keys
+from agents.keys import OrderKeys
+from agents.kube import KubernetesApi, find_access
+from agents.observe.facts import Given
+from agents.ports import Kube, KubeError
+from agents.settings import AgentSettings
+from agents.simulated import SimulatedCluster
+from agents.spool import Spool
+from agents.term import CAPABILITIES, Member, Periods
+from agents.timing import Backoff, ended
+from schemas.wire.subjects import Subjects
+
+_log = structlog.get_logger()
+
+
+def configure_logging(level: str, *, as_json: bool) -> None:
+    """structlog to standard error."""
+    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(file=os.fdopen(os.dup(2), "w", buffering=1)),
+    )
+
+
+async def run(settings: AgentSettings) -> None:
+    """Until SIGTERM or SIGINT. Raises CannotJoin and AccessError."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    work = asyncio.create_task(_run(settings))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((work, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set():
+        _log.info("stopping")
+    await ended(work, stopping)
+    if not work.cancelled():
+        work.result()
+
+
+async def _run(settings: AgentSettings) -> None:
+    clock, random = SystemClock(), Random()
+    folder = StateFolder(settings.state_dir)
+    async with AsyncExitStack() as stack:
+        kube = await _open_cluster(settings, folder, stack)
+        uid = await _cluster_uid(kube, clock, random)
+        joined = await _join(settings, folder, uid, clock, random)
+        membership = joined.membership
+        structlog.contextvars.bind_contextvars(cluster=membership.cluster_id)
+        subjects = Subjects(membership.prefix)
+        identity = Identity(membership.cluster_id, membership.user_jwt, joined.keys.user_seed)
+        bus = NatsBus(membership.nats_urls, identity, subjects)
+        stack.push_async_callback(bus.close)
+        spool = Spool(folder.path("spool.sqlite"))
+        stack.callback(spool.close)
+        keys = OrderKeys(
+            membership.cluster_id, membership.order_key_bytes, bytes(joined.keys.sealing_private)
+        )
+        holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        member = Member(membership.cluster_id, subjects, _given(settings), version("muster"))
+        await Agent(member, kube, bus, clock, random, keys, spool, holder, _periods(settings)).run()
+
+
+async def _open_cluster(settings: AgentSettings, folder: StateFolder, stack: AsyncExitStack) -> Kube:
+    if settings.simulate is None:
+        api = KubernetesApi(find_access(settings.kubeconfig, settings.context))
+        stack.push_async_callback(api.close)
+        return api
+    cluster = SimulatedCluster(
+        folder.path("cluster.sqlite"), settings.simulate, settings.seed, nodes=settings.nodes
+    )
+    stack.callback(cluster.close)
+    ticking = asyncio.create_task(_tick(cluster, settings.tick_seconds))
+    stack.push_async_callback(ended, ticking)
+    return cluster
+
+
+async def _tick(cluster: SimulatedCluster, seconds: float) -> None:
+    clock = SystemClock()
+    while True:
+        cluster.tick(clock.now())
+        await clock.sleep(seconds)
+
+
+async def _cluster_uid(kube: Kube, clock: SystemClock, random: Random) -> str:
+    backoff = Backoff(random)
+    while True:
+        try:
+            return await kube.cluster_uid()
+        except KubeError as error:
+            _log.warning("cluster_not_reached", detail=str(error))
+            await clock.sleep(backoff.failed())
+
+
+async def _join(
+    settings: AgentSettings, folder: StateFolder, uid: str, clock: SystemClock, random: Random
+) -> Joined:
+    backoff = Backoff(random)
+    membership = known_membership(folder, uid)
+    while membership is None:
+        try:
+            membership = await join(folder, settings.join_url, settings.join_token, uid)
+        except CentreAway as error:
+            _log.warning("centre_away", detail=str(error))
+            await clock.sleep(backoff.failed())
+    return Joined(own_keys(folder), membership)
+
+
+def _given(settings: AgentSettings) -> Given:
+    labels = tuple(sorted(settings.labels.items()))
+    return Given(settings.provider, settings.region, labels, CAPABILITIES)
+
+
+def _periods(settings: AgentSettings) -> Periods:
+    return Periods(
+        beat=settings.beat_seconds,
+        report=settings.report_seconds,
+        resync=settings.resync_seconds,
+        metrics=settings.metrics_seconds,
+        lease=settings.lease_seconds,
+    )
+
+
+def main(settings: AgentSettings) -> int:
+    """The process's exit code."""
+    configure_logging(settings.log_level, as_json=settings.log_json)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(run(settings))
+    except CannotJoin as error:
+        _log.error("cannot_join", detail=str(error))
+        return 2
+    return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where there is one (not on Windows)."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

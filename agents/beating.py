@@ -1,0 +1,122 @@
+"""The beat: how the agent stands, and what the centre answers to it."""
+
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Protocol
+
+import structlog
+
+from agents.ports import Bus, BusUnavailable, Clock
+from schemas.wire.beats import Beat, BeatReply
+from schemas.wire.codec import Malformed, decode, encode
+from schemas.wire.orders import Version
+from schemas.wire.reports import Stamp
+
+TIMEOUT_SECONDS = 5.0
+DIGESTS_A_BEAT = 8
+SKEW_SECONDS = 30.0
+FIRST_RETRY_SECONDS = 1.0
+_log = structlog.get_logger()
+
+
+class Told(Protocol):
+    """What a beat tells."""
+
+    def stamp(self) -> Stamp: ...
+
+    def digests(self, count: int) -> dict[str, tuple[Stamp, str]]: ...
+
+    def versions(self) -> dict[str, Version]: ...
+
+    @property
+    def spool_depth(self) -> int: ...
+
+    @property
+    def holding(self) -> bool: ...
+
+
+class Beating:
+    """Beats every `period` seconds, with jitter. `settle` gets the first answer, `heard` the later ones.
+
+    Answers of a deposed leader (a lower epoch than one that was heard) are left aside.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        clock: Clock,
+        random: Random,
+        told: Told,
+        capabilities: Iterable[str],
+        agent_version: str,
+        *,
+        period: float,
+        settle: Callable[[BeatReply], None],
+        heard: Callable[[BeatReply], None],
+    ) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._random = random
+        self._told = told
+        self._capabilities = list(capabilities)
+        self._agent_version = agent_version
+        self._period = period
+        self._settle = settle
+        self._heard = heard
+        self._epoch = 0
+        self._settled = False
+        self._want_versions = False
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        pause = FIRST_RETRY_SECONDS
+        while True:
+            reply = await self._beat()
+            if reply is None:
+                # While nothing is settled, nothing is sent either: ask more often, but never in a rush.
+                pause = self._period if self._settled else min(self._period, pause * 1.5)
+            elif not self._settled:
+                self._settled = True
+                self._settle(reply)
+                # The next beat names the incarnation, and with it the centre makes the consumer.
+                continue
+            else:
+                self._heard(reply)
+                pause = self._period
+            await self._clock.sleep(pause * (0.8 + 0.4 * self._random.random()))
+
+    async def _beat(self) -> BeatReply | None:
+        try:
+            body = await self._bus.beat(encode(self._compose()), timeout_seconds=TIMEOUT_SECONDS)
+            reply = decode(BeatReply, body)
+        except BusUnavailable as error:
+            _log.info("beat_unanswered", detail=str(error))
+            return None
+        except Malformed as error:
+            _log.warning("beat_reply_malformed", detail=str(error))
+            return None
+        if reply.epoch < self._epoch:
+            _log.warning("beat_answered_by_deposed", epoch=reply.epoch, newest=self._epoch)
+            return None
+        self._epoch = reply.epoch
+        self._want_versions = "versions" in reply.resend
+        if reply.clock and abs(reply.clock - self._clock.now()) > SKEW_SECONDS:
+            _log.warning("clock_differs", seconds=round(reply.clock - self._clock.now(), 1))
+        return reply
+
+    def _compose(self) -> Beat:
+        incarnation, sequence = self._told.stamp() if self._settled else (0, 0)
+        versions = self._told.versions()
+        return Beat(
+            incarnation=incarnation,
+            sequence=sequence,
+            clock=self._clock.now(),
+            agent_version=self._agent_version,
+            capabilities=self._capabilities,
+            highest=max(versions.values(), default=None),
+            held=len(versions),
+            versions=versions if self._want_versions else None,
+            digests=self._told.digests(DIGESTS_A_BEAT) if self._settled else {},
+            spool_depth=self._told.spool_depth,
+            holding=self._told.holding,
+        )

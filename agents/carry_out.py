@@ -1,0 +1,233 @@
+"""One order carried out: steps from the plan, each onto exactly what was read, each under the fence.
+
+1. Read what is there under every ordered name; when any of it is not ours, do nothing and say so.
+2. Make missing namespaces.
+3. For each object: read, look at the fence, then create or apply onto what was read. When another agent has
+   recorded a newer order in between, either the fence or the precondition stops us.
+4. A create has no precondition: look at the fence afterwards, and take back what came too late.
+5. Delete what the order dropped, or, for a withdrawal, everything recorded, last made first.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from agents.failpoints import reached
+from agents.namespace import ensure_namespace
+from agents.plan import (
+    Apply,
+    Create,
+    Manifest,
+    Refuse,
+    labels_of,
+    namespaces_of,
+    plan_object,
+    plan_removal,
+    ref_of,
+)
+from agents.ports import (
+    AlreadyExists,
+    Conflict,
+    Forbidden,
+    Kube,
+    KubeError,
+    NotServed,
+    Rejected,
+    Resource,
+    Unreachable,
+)
+from agents.records import Records, Superseded
+from schemas.reasons import Reason
+from schemas.wire.orders import WORKLOAD_LABEL, ObjectRef, Version
+from schemas.wire.reports import Refusal
+
+ATTEMPTS = 5
+_PODS = Resource("", "v1", "pods", "Pod", True)
+_REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet", True)
+_REASONS: dict[type[KubeError], Reason] = {
+    NotServed: Reason.KIND_NOT_SERVED,
+    Forbidden: Reason.AGENT_MAY_NOT,
+    Rejected: Reason.REJECTED_BY_CLUSTER,
+    Conflict: Reason.CONFLICT,
+    Unreachable: Reason.CLUSTER_UNREACHABLE,
+}
+
+
+class _Items(msgspec.Struct):
+    items: list[msgspec.Raw] | None = None
+
+
+_decode_items = msgspec.json.Decoder(_Items)
+
+
+@dataclass
+class Outcome:
+    """What became of it. marks: per object, what the cache shows while nobody has changed it.
+
+    failed: the cluster would not or could not; refused: nothing was done, by our own rule.
+    """
+
+    refused: list[Refusal] = field(default_factory=list[Refusal])
+    failed: list[Refusal] = field(default_factory=list[Refusal])
+    marks: dict[ObjectRef, str] = field(default_factory=dict[ObjectRef, str])
+
+
+def refusal_of(error: KubeError, ref: ObjectRef | None) -> Refusal:
+    """The error as the wire names it."""
+    reason = _REASONS.get(type(error), Reason.CLUSTER_UNREACHABLE)
+    return Refusal(reason=reason, message=str(error)[:1000], object=str(ref) if ref else "")
+
+
+def mark_of(stored: Manifest) -> str:
+    """As `observe.rows` marks the same object."""
+    metadata = stored["metadata"]
+    generation = metadata.get("generation") or f"rv{metadata['resourceVersion']}"
+    return f"{metadata['uid']}/{generation}"
+
+
+class CarryOut:
+    """Carries out orders of one cluster; every call is for one workload, and calls for one are serial."""
+
+    def __init__(self, kube: Kube, records: Records) -> None:
+        self._kube = kube
+        self._records = records
+
+    async def apply(
+        self,
+        workload: str,
+        version: Version,
+        manifests: list[Manifest],
+        dropped: tuple[ObjectRef, ...],
+        is_current: Callable[[], bool],
+    ) -> Outcome:
+        """Raises Superseded when a newer order was recorded; `is_current` says the same without asking."""
+        outcome = Outcome()
+        refs = tuple(ref_of(manifest) for manifest in manifests)
+        await self._refuse_others(workload, manifests, outcome)
+        if outcome.refused or outcome.failed:
+            return outcome
+        try:
+            for step in namespaces_of(refs):
+                await ensure_namespace(self._kube, step.name)
+        except KubeError as error:
+            outcome.failed.append(refusal_of(error, None))
+            return outcome
+        for manifest in manifests:
+            if not is_current():
+                raise Superseded(workload)
+            await self._apply_one(workload, version, manifest, outcome)
+            reached("agent.between_objects")
+        if not outcome.failed and not outcome.refused:
+            await self._delete_all(workload, version, dropped, outcome)
+        return outcome
+
+    async def withdraw(self, workload: str, version: Version, refs: tuple[ObjectRef, ...]) -> Outcome:
+        """Delete all of them, last made first. Raises Superseded."""
+        outcome = Outcome()
+        await self._delete_all(workload, version, tuple(reversed(refs)), outcome)
+        return outcome
+
+    async def is_gone(self, workload: str, refs: tuple[ObjectRef, ...]) -> bool:
+        """Whether nothing of the workload's is left, asked of the API server and not of the cache.
+
+        The cache may be behind a controller that is still making pods. Raises KubeError.
+        """
+        for ref in refs:
+            try:
+                live = await self._kube.get(ref)
+            except NotServed:
+                continue
+            if plan_removal(workload, ref, live) is not None:
+                return False
+        selector = f"{WORKLOAD_LABEL}={workload}"
+        for resource in (_REPLICA_SETS, _PODS):
+            async for body in self._kube.list(resource, label_selector=selector):
+                if _decode_items.decode(body).items:
+                    return False
+        return True
+
+    async def _refuse_others(self, workload: str, manifests: list[Manifest], outcome: Outcome) -> None:
+        """Before anything is touched: an order that cannot be carried out whole is not begun."""
+        for manifest in manifests:
+            ref = ref_of(manifest)
+            try:
+                step = plan_object(workload, manifest, await self._kube.get(ref))
+            except NotServed as error:
+                outcome.refused.append(refusal_of(error, ref))
+            except KubeError as error:
+                outcome.failed.append(refusal_of(error, ref))
+                return
+            else:
+                if isinstance(step, Refuse):
+                    outcome.refused.append(step.refusal)
+
+    async def _apply_one(self, workload: str, version: Version, manifest: Manifest, outcome: Outcome) -> None:
+        ref = ref_of(manifest)
+        error: KubeError = Conflict("it changes faster than it can be read")
+        for _ in range(ATTEMPTS):
+            try:
+                live = await self._kube.get(ref)
+                step = plan_object(workload, manifest, live)
+                if isinstance(step, Refuse):
+                    outcome.refused.append(step.refusal)
+                    return
+                await self._records.check(workload, version)
+                stored = await self._do(workload, version, step)
+                outcome.marks[ref] = mark_of(stored)
+                return
+            except (Conflict, AlreadyExists) as conflict:
+                error = conflict
+            except KubeError as failure:
+                outcome.failed.append(refusal_of(failure, ref))
+                return
+        outcome.failed.append(refusal_of(error, ref))
+
+    async def _do(self, workload: str, version: Version, step: Create | Apply) -> Manifest:
+        if isinstance(step, Apply):
+            return await self._kube.apply(step.manifest, uid=step.uid, resource_version=step.resource_version)
+        stored = await self._kube.create(step.manifest)
+        try:
+            await self._records.check(workload, version)
+        except Superseded:
+            await self._take_back(workload, step.ref, stored)
+            raise
+        return stored
+
+    async def _take_back(self, workload: str, ref: ObjectRef, stored: Manifest) -> None:
+        """A withdrawal passed us while we created: only the very object that we made, and only unchanged."""
+        entry = self._records.entries.get(workload)
+        if entry is not None and ref in entry.objects and labels_of(stored).get(WORKLOAD_LABEL) == workload:
+            metadata = stored["metadata"]
+            try:
+                await self._kube.delete(
+                    ref, uid=metadata["uid"], resource_version=metadata["resourceVersion"]
+                )
+            except Conflict:
+                pass
+
+    async def _delete_all(
+        self, workload: str, version: Version, refs: tuple[ObjectRef, ...], outcome: Outcome
+    ) -> None:
+        for ref in refs:
+            await self._delete_one(workload, version, ref, outcome)
+
+    async def _delete_one(self, workload: str, version: Version, ref: ObjectRef, outcome: Outcome) -> None:
+        error: KubeError = Conflict("it changes faster than it can be read")
+        for _ in range(ATTEMPTS):
+            try:
+                step = plan_removal(workload, ref, await self._kube.get(ref))
+                if step is None:
+                    return
+                await self._records.check(workload, version)
+                await self._kube.delete(ref, uid=step.uid, resource_version=step.resource_version)
+                return
+            except NotServed:
+                # The kind went, and its objects with it.
+                return
+            except Conflict as conflict:
+                error = conflict
+            except KubeError as failure:
+                outcome.failed.append(refusal_of(failure, ref))
+                return
+        outcome.failed.append(refusal_of(error, ref))

@@ -1,0 +1,75 @@
+"""From delivered bytes to what is to be done, or the reason why not. Nothing is asked of the cluster here."""
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from agents.fence import record_ref
+from agents.keys import BadOrder, OrderKeys
+from agents.plan import BadManifest, Manifest, check_ordered
+from schemas.reasons import Reason
+from schemas.wire.codec import Malformed, decode
+from schemas.wire.orders import ObjectRef, Order, OrderBody, Verb
+from schemas.wire.reports import Refusal
+from schemas.wire.subjects import RELEASE, token
+
+_MESSAGE_LONGEST = 1000
+_POD_BEARING = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod"}
+_decode_body = msgspec.json.Decoder(OrderBody)
+
+
+class NotTaken(Exception):
+    """What was delivered is no order of the centre's for this workload here."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.refusal = Refusal(reason=reason, message=message[:_MESSAGE_LONGEST])
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A verified order, opened. malformed: why it cannot be carried out; it is recorded all the same.
+
+    An order that makes no sense is still the newest word of the centre's, and fences the older ones.
+    """
+
+    order: Order
+    manifests: list[Manifest] = field(default_factory=list[Manifest])
+    ordered: tuple[ObjectRef, ...] = ()
+    dropped: tuple[ObjectRef, ...] = ()
+    malformed: Refusal | None = None
+
+    @property
+    def removes(self) -> bool:
+        """Whether something that runs goes away with it."""
+        return self.order.verb is Verb.WITHDRAW or any(ref.kind in _POD_BEARING for ref in self.dropped)
+
+
+def verified(keys: OrderKeys, workload: str, body: bytes) -> Order:
+    """`workload`: from the subject. Raises NotTaken."""
+    try:
+        order = decode(Order, body)
+        token(workload)
+        record_ref(workload)
+    except (Malformed, ValueError) as error:
+        raise NotTaken(Reason.ORDER_MALFORMED, str(error)) from error
+    if order.workload != workload:
+        raise NotTaken(Reason.ORDER_MALFORMED, f"the order is for {order.workload[:64]!r}")
+    if (workload == RELEASE) != (order.verb is Verb.RELEASE):
+        raise NotTaken(Reason.ORDER_MALFORMED, f"verb {order.verb} does not belong under this subject")
+    if not keys.is_signed(order):
+        raise NotTaken(Reason.SIGNATURE_INVALID, "the signature is not the centre's for this cluster")
+    return order
+
+
+def prepared(keys: OrderKeys, order: Order) -> Prepared:
+    """Open the body, unseal Secrets, check the objects."""
+    try:
+        body = _decode_body.decode(order.body)
+        manifests = keys.unseal(body)
+        ordered = check_ordered(order.workload, manifests)
+    except (msgspec.MsgspecError, UnicodeDecodeError, BadOrder, BadManifest) as error:
+        message = f"body: {error}"[:_MESSAGE_LONGEST]
+        return Prepared(order, malformed=Refusal(reason=Reason.ORDER_MALFORMED, message=message))
+    dropped = tuple(ref for ref in body.dropped if ref not in ordered)
+    return Prepared(order, manifests, ordered, dropped)

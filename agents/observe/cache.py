@@ -1,0 +1,136 @@
+"""What the watches have brought, and what changed of it since the last look."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from agents.observe.rows import NodeRow, ObjectRow, PodKey, PodRow
+from schemas.wire.orders import ObjectRef
+
+K = TypeVar("K")
+R = TypeVar("R")
+
+
+class Rows(Generic[K, R]):
+    """Rows by key; `on_change(before, after)` hears of every difference, and of nothing else."""
+
+    def __init__(self, on_change: Callable[[K, R | None, R | None], None]) -> None:
+        self.rows: dict[K, R] = {}
+        self._on_change = on_change
+
+    def replace(self, rows: dict[K, R]) -> None:
+        for key in self.rows.keys() - rows.keys():
+            self.drop(key)
+        for key, row in rows.items():
+            self.put(key, row)
+
+    def put(self, key: K, row: R) -> None:
+        before = self.rows.get(key)
+        if before != row:
+            self.rows[key] = row
+            self._on_change(key, before, row)
+
+    def drop(self, key: K) -> None:
+        before = self.rows.pop(key, None)
+        if before is not None:
+            self._on_change(key, before, None)
+
+
+@dataclass
+class Changes:
+    """Names of nodes whose inventory or usage changed, and workloads of which something changed."""
+
+    inventory: set[str] = field(default_factory=set[str])
+    usage: set[str] = field(default_factory=set[str])
+    workloads: set[str] = field(default_factory=set[str])
+
+
+class Cache:
+    """One picture of the cluster: a report that is made without awaiting is of one snapshot."""
+
+    def __init__(self) -> None:
+        self.nodes = Rows[str, NodeRow](self._node_changed)
+        self.pods = Rows[PodKey, PodRow](self._pod_changed)
+        self.objects: dict[tuple[str, str], Rows[ObjectRef, ObjectRow]] = {}
+        self.pods_on: dict[str, dict[PodKey, PodRow]] = {}
+        self.pods_of: dict[str, dict[PodKey, PodRow]] = {}
+        self.used: dict[str, dict[str, int]] | None = None
+        self.on_node: Callable[[str, NodeRow | None], None] | None = None
+        self._changes = Changes()
+        self._wake: Callable[[], None] = _nobody
+
+    def wake_by(self, wake: Callable[[], None]) -> None:
+        """Call `wake` whenever something changed."""
+        self._wake = wake
+
+    def take_changes(self) -> Changes:
+        """What changed since this was last asked."""
+        changes, self._changes = self._changes, Changes()
+        return changes
+
+    def objects_of(self, api_version: str, kind: str) -> Rows[ObjectRef, ObjectRow]:
+        """The table of one kind, made when first asked for."""
+        if (api_version, kind) not in self.objects:
+            self.objects[api_version, kind] = Rows[ObjectRef, ObjectRow](self._object_changed)
+        return self.objects[api_version, kind]
+
+    def object(self, ref: ObjectRef) -> ObjectRow | None:
+        rows = self.objects.get((ref.api_version, ref.kind))
+        return rows.rows.get(ref) if rows else None
+
+    def put_used(self, used: dict[str, dict[str, int]] | None) -> None:
+        """What nodes really use, None where no metrics are served."""
+        before, self.used = self.used, used
+        names = (before or {}).keys() | (used or {}).keys()
+        self._changes.usage.update(
+            name for name in names if (before or {}).get(name) != (used or {}).get(name)
+        )
+        self._wake()
+
+    def touch_workloads(self, workloads: Iterable[str]) -> None:
+        """Something else than an object of theirs changed."""
+        self._changes.workloads.update(workloads)
+        self._wake()
+
+    def _node_changed(self, name: str, before: NodeRow | None, after: NodeRow | None) -> None:
+        self._changes.inventory.add(name)
+        if self.on_node is not None:
+            self.on_node(name, after)
+        self._wake()
+
+    def _pod_changed(self, key: PodKey, before: PodRow | None, after: PodRow | None) -> None:
+        for row in (before, after):
+            if row is None:
+                continue
+            if row.node:
+                self._changes.usage.add(row.node)
+            if row.workload:
+                self._changes.workloads.add(row.workload)
+        if before is not None:
+            _take_out(self.pods_on, before.node, key)
+            _take_out(self.pods_of, before.workload, key)
+        if after is not None:
+            _put_in(self.pods_on, after.node, key, after)
+            _put_in(self.pods_of, after.workload, key, after)
+        self._wake()
+
+    def _object_changed(self, ref: ObjectRef, before: ObjectRow | None, after: ObjectRow | None) -> None:
+        self._changes.workloads.update(row.workload for row in (before, after) if row is not None)
+        self._wake()
+
+
+def _put_in(index: dict[str, dict[PodKey, PodRow]], name: str, key: PodKey, row: PodRow) -> None:
+    if name:
+        index.setdefault(name, {})[key] = row
+
+
+def _take_out(index: dict[str, dict[PodKey, PodRow]], name: str, key: PodKey) -> None:
+    rows = index.get(name)
+    if rows is not None:
+        rows.pop(key, None)
+        if not rows:
+            del index[name]
+
+
+def _nobody() -> None:
+    pass

@@ -1,0 +1,163 @@
+"""All watches of one agent: nodes, every pod, objects of every ordered kind, metrics, discovery."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from agents.observe.cache import Cache, Rows
+from agents.observe.facts import Discovered
+from agents.observe.quantities import amounts
+from agents.observe.rows import ObjectRows, PodRows, node_row
+from agents.observe.shapes import RawList, UsageShape
+from agents.observe.watching import Decode, Watching
+from agents.ports import Clock, Kube, KubeError, NotServed, Rejected, Resource
+from schemas.wire.orders import WORKLOAD_LABEL
+
+K = TypeVar("K")
+R = TypeVar("R")
+NODES = Resource("", "v1", "nodes", "Node", False)
+PODS = Resource("", "v1", "pods", "Pod", True)
+NODE_METRICS = Resource("metrics.k8s.io", "v1beta1", "nodes", "NodeMetrics", False)
+METRICS_FAILURES = 3
+MOST_KINDS = 64
+_log = structlog.get_logger()
+_decode_list = msgspec.json.Decoder(RawList)
+_decode_usage = msgspec.json.Decoder(UsageShape)
+
+
+class Observer:
+    """Keeps `cache` like the cluster. `discovered` hears of what is served."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        clock: Clock,
+        random: Random,
+        cache: Cache,
+        discovered: Callable[[Discovered], None],
+        *,
+        resync_seconds: float,
+        metrics_seconds: float,
+    ) -> None:
+        self._kube = kube
+        self._clock = clock
+        self._random = random
+        self._cache = cache
+        self._discovered = discovered
+        self._resync_seconds = resync_seconds
+        self._metrics_seconds = metrics_seconds
+        self._served: dict[tuple[str, str], Resource] = {}
+        self._kinds: dict[tuple[str, str], asyncio.Event] = {}
+        self._wanted: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        self.synced = asyncio.Event()
+
+    def want(self, kinds: Iterable[tuple[str, str]]) -> None:
+        """Watch these (apiVersion, kind) as well, the objects that bear the workload label."""
+        for kind in kinds:
+            if kind not in self._kinds and len(self._kinds) < MOST_KINDS:
+                self._kinds[kind] = asyncio.Event()
+                self._wanted.put_nowait(kind)
+
+    def knows(self, kinds: Iterable[tuple[str, str]]) -> bool:
+        """Whether the cache can speak of these kinds: before their first list, absence means nothing."""
+        return self.synced.is_set() and all(
+            kind not in self._kinds or self._kinds[kind].is_set() or not self._is_served(kind)
+            for kind in kinds
+        )
+
+    def sees(self, kind: tuple[str, str]) -> bool:
+        """Whether objects of this kind that are not in the cache are not in the cluster."""
+        return kind in self._kinds and self._kinds[kind].is_set()
+
+    def _is_served(self, kind: tuple[str, str]) -> bool:
+        return not self._served or kind in self._served
+
+    def resource(self, api_version: str, kind: str) -> Resource | None:
+        return self._served.get((api_version, kind))
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        nodes = self._watching(NODES, self._cache.nodes, node_row)
+        pods = self._watching(PODS, self._cache.pods, PodRows().row)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(nodes.run())
+            group.create_task(pods.run())
+            group.create_task(self._discover())
+            group.create_task(self._poll_metrics())
+            await nodes.synced.wait()
+            await pods.synced.wait()
+            self.synced.set()
+            while True:
+                kind = await self._wanted.get()
+                group.create_task(self._watch_kind(kind))
+
+    def _watching(
+        self, resource: Resource, rows: Rows[K, R], decode: Decode[K, R], selector: str = ""
+    ) -> Watching[K, R]:
+        return Watching(
+            self._kube,
+            self._clock,
+            self._random,
+            resource,
+            rows,
+            decode,
+            label_selector=selector,
+            resync_seconds=self._resync_seconds,
+        )
+
+    async def _watch_kind(self, kind: tuple[str, str]) -> None:
+        """Wait until the kind is served, then keep its objects."""
+        while (resource := self._served.get(kind)) is None:
+            await self._clock.sleep(self._metrics_seconds)
+        watching = self._watching(
+            resource, self._cache.objects_of(*kind), ObjectRows(resource).row, WORKLOAD_LABEL
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(watching.run())
+            await watching.synced.wait()
+            self._kinds[kind].set()
+            self._cache.touch_workloads({row.workload for row in self._cache.objects_of(*kind).rows.values()})
+
+    async def _discover(self) -> None:
+        """What is served changes as people install things: ask again at every resync."""
+        while True:
+            pause = self._resync_seconds
+            try:
+                served = await self._kube.served()
+                self._served = {(each.api_version, each.kind): each for each in served}
+                self._discovered(Discovered(await self._kube.version(), tuple(served)))
+            except KubeError as error:
+                _log.warning("discovery_failed", detail=str(error))
+                pause = min(pause, 5.0)
+            await self._clock.sleep(pause)
+
+    async def _poll_metrics(self) -> None:
+        """metrics.k8s.io cannot be watched. Where it is not served, that is said, and no zeros."""
+        failures = 0
+        while True:
+            try:
+                self._cache.put_used(await self._read_metrics())
+                failures = 0
+            except (NotServed, Rejected):
+                self._cache.put_used(None)
+            except KubeError as error:
+                failures += 1
+                _log.warning("metrics_failed", detail=str(error))
+                if failures >= METRICS_FAILURES:
+                    self._cache.put_used(None)
+            await self._clock.sleep(self._metrics_seconds)
+
+    async def _read_metrics(self) -> dict[str, dict[str, int]]:
+        used: dict[str, dict[str, int]] = {}
+        async for body in self._kube.list(NODE_METRICS):
+            for item in _decode_list.decode(body).items or ():
+                try:
+                    node = _decode_usage.decode(item)
+                except msgspec.MsgspecError:
+                    continue
+                used[node.metadata.name] = amounts(node.usage)
+        return used

@@ -1,0 +1,99 @@
+"""From the cache to reports: only what may have changed is made anew."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from agents.observe.cache import Cache, Changes
+from agents.observe.facts import Discovered, Given, facts
+from agents.observe.nodes import inventory, next_layout, profiles, shard_of
+from agents.observe.rows import NodeRow
+from agents.observe.usage import usage
+from schemas.wire.reports import Report, Work
+from schemas.wire.subjects import shard_name
+
+
+class Outlet(Protocol):
+    """Where reports go; what says nothing new is dropped there."""
+
+    def offer(self, tail: str, report: Report) -> None: ...
+
+    def forget(self, tail: str) -> None: ...
+
+    def tails(self, kind: str) -> list[str]: ...
+
+
+class Reporting:
+    """Makes reports out of one snapshot of the cache: `report` awaits nothing."""
+
+    def __init__(
+        self, cache: Cache, outlet: Outlet, given: Given, work_of: Callable[[str], Work | None]
+    ) -> None:
+        self._cache = cache
+        self._outlet = outlet
+        self._given = given
+        self._work_of = work_of
+        self._layout = 0
+        self._shards: list[list[NodeRow]] = []
+        self.discovered = Discovered()
+
+    def report(self) -> None:
+        """Offer everything that changed since the last call."""
+        changes = self._cache.take_changes()
+        stale = self._arrange(changes)
+        for index in sorted(stale):
+            for name, profile in profiles(self._shards[index]).items():
+                self._outlet.offer(f"profile.{name}", profile)
+            self._outlet.offer(f"inventory.{self._name(index)}", inventory(self._shards[index]))
+        if stale:
+            self._forget_profiles()
+        self._report_facts()
+        for index in sorted(stale | {shard_of(name, self._layout) for name in changes.usage}):
+            names = [node.name for node in self._shards[index]]
+            report = usage(names, self._cache.pods_on, self._cache.used)
+            self._outlet.offer(f"usage.{self._name(index)}", report)
+        self.report_work(changes.workloads)
+
+    def report_work(self, workloads: set[str]) -> None:
+        """Offer how these workloads stand; nothing of those of which nothing can be said yet."""
+        for workload in sorted(workloads):
+            work = self._work_of(workload)
+            if work is not None:
+                self._outlet.offer(f"work.{workload}", work)
+
+    def _report_facts(self) -> None:
+        if not self.discovered.version:
+            return
+        metrics_served = self._cache.used is not None
+        nodes = self._cache.nodes.rows.values()
+        report = facts(self._layout, nodes, self.discovered, self._given, metrics_served=metrics_served)
+        self._outlet.offer("facts", report)
+
+    def _arrange(self, changes: Changes) -> set[int]:
+        """Nodes into shards; returns the shards whose inventory may have changed."""
+        nodes = self._cache.nodes.rows
+        layout = next_layout(self._layout, len(nodes))
+        if layout != self._layout:
+            self._layout = layout
+            self._forget_shards()
+            stale = set(range(layout))
+        else:
+            stale = {shard_of(name, layout) for name in changes.inventory}
+        if stale:
+            self._shards = [[] for _ in range(layout)]
+            for name in sorted(nodes):
+                self._shards[shard_of(name, layout)].append(nodes[name])
+        return stale
+
+    def _name(self, index: int) -> str:
+        return shard_name(self._layout, index)
+
+    def _forget_shards(self) -> None:
+        for tail in [*self._outlet.tails("inventory"), *self._outlet.tails("usage")]:
+            self._outlet.forget(tail)
+
+    def _forget_profiles(self) -> None:
+        """So that one that comes back is said again: the centre may have purged it meanwhile."""
+        present = {f"profile.{node.profile}" for node in self._cache.nodes.rows.values()}
+        for tail in self._outlet.tails("profile"):
+            if tail not in present:
+                self._outlet.forget(tail)

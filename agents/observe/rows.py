@@ -1,0 +1,126 @@
+"""What the cache keeps of nodes, pods and ordered objects: the few fields that end up in reports."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from agents.observe.asks import asks_of
+from agents.observe.health import judge
+from agents.observe.quantities import amounts
+from agents.observe.shapes import NodeShape, ObjectShape, PodShape
+from agents.ports import Resource
+from schemas.wire.orders import TEMPLATE_LABEL, WORKLOAD_LABEL, ObjectRef
+from schemas.wire.reports import ObjectStatus, Taint, profile_hash
+
+HOSTNAME = "kubernetes.io/hostname"
+"""Left out of profiles: it would make every node one of its own."""
+_FINISHED = ("Succeeded", "Failed")
+_UNSCHEDULABLE = Taint("node.kubernetes.io/unschedulable", "NoSchedule")
+
+PodKey = tuple[str, str]
+"""(namespace, name)"""
+Asks = dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """`conditions`: the names of those that are true."""
+
+    name: str
+    labels: dict[str, str]
+    profile: str
+    allocatable: dict[str, int]
+    taints: tuple[Taint, ...]
+    conditions: tuple[str, ...]
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodRow:
+    """`asks` is shared between equal pods. `finished` pods exist and hold nothing."""
+
+    node: str
+    workload: str
+    template: str
+    asks: Asks
+    finished: bool
+    deleting: bool
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRow:
+    """`mark`: changes whenever somebody changes what was asked of the object, and seldom else."""
+
+    uid: str
+    workload: str
+    mark: str
+    status: ObjectStatus
+
+
+_decode_node = msgspec.json.Decoder(NodeShape)
+_decode_pod = msgspec.json.Decoder(PodShape)
+_decode_object = msgspec.json.Decoder(ObjectShape)
+
+
+def node_row(raw: bytes | msgspec.Raw) -> tuple[str, NodeRow]:
+    """Raises msgspec.MsgspecError."""
+    node = _decode_node.decode(raw)
+    labels = {key: value for key, value in (node.metadata.labels or {}).items() if key != HOSTNAME}
+    taints = {Taint(each.key, each.effect, each.value) for each in node.spec.taints or ()}
+    if node.spec.unschedulable:
+        taints.add(_UNSCHEDULABLE)
+    return node.metadata.name, NodeRow(
+        name=node.metadata.name,
+        labels=labels,
+        profile=profile_hash(labels),
+        allocatable=amounts(node.status.allocatable or {}),
+        taints=tuple(sorted(taints, key=lambda each: (each.key, each.effect, each.value))),
+        conditions=tuple(sorted(each.type for each in node.status.conditions or () if each.status == "True")),
+        provider=node.spec.provider_id.partition("://")[0] if "://" in node.spec.provider_id else "",
+    )
+
+
+class PodRows:
+    """Decodes pods; equal asks become one dict, for a cluster has many pods and few kinds of them."""
+
+    def __init__(self) -> None:
+        self._asks: dict[tuple[tuple[str, int], ...], Asks] = {}
+
+    def row(self, raw: bytes | msgspec.Raw) -> tuple[PodKey, PodRow]:
+        """Raises msgspec.MsgspecError."""
+        pod = _decode_pod.decode(raw)
+        metadata, labels = pod.metadata, pod.metadata.labels or {}
+        asks = asks_of(pod.spec)
+        if len(self._asks) > 10_000:
+            self._asks.clear()
+        conditions = pod.status.conditions or ()
+        return (metadata.namespace, metadata.name), PodRow(
+            node=pod.spec.node_name,
+            workload=labels.get(WORKLOAD_LABEL, ""),
+            template=labels.get(TEMPLATE_LABEL, ""),
+            asks=self._asks.setdefault(tuple(sorted(asks.items())), asks),
+            finished=pod.status.phase in _FINISHED,
+            deleting=metadata.deletion_timestamp is not None,
+            ready=any(each.type == "Ready" and each.status == "True" for each in conditions),
+        )
+
+
+class ObjectRows:
+    """Decodes the objects of one kind."""
+
+    def __init__(self, resource: Resource) -> None:
+        self._resource = resource
+
+    def row(self, raw: bytes | msgspec.Raw) -> tuple[ObjectRef, ObjectRow]:
+        """Raises msgspec.MsgspecError."""
+        found = _decode_object.decode(raw)
+        metadata = found.metadata
+        ref = ObjectRef(self._resource.api_version, self._resource.kind, metadata.namespace, metadata.name)
+        generation = str(metadata.generation) if metadata.generation else f"rv{metadata.resource_version}"
+        return ref, ObjectRow(
+            uid=metadata.uid,
+            workload=(metadata.labels or {}).get(WORKLOAD_LABEL, ""),
+            mark=f"{metadata.uid}/{generation}",
+            status=judge(ref, found),
+        )

@@ -1,0 +1,126 @@
+"""One kind kept in the cache: a paged list, then a watch with bookmarks, and now and then all over again.
+
+1. List raw, page by page; swap the rows in at once, when the last page is here.
+2. Watch from the list's resource version; every event, and every bookmark, moves that version on.
+3. The server closes: watch again from there. It says 410: list again.
+4. After `resync_seconds`, list again, for a missed event must not stay missed.
+"""
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import Generic, TypeVar
+
+import msgspec
+import structlog
+
+from agents.observe.cache import Rows
+from agents.observe.shapes import RawList, WatchEvent
+from agents.ports import Clock, Gone, Kube, KubeError, NotServed, Resource
+from agents.timing import Backoff, within
+
+K = TypeVar("K")
+R = TypeVar("R")
+Decode = Callable[[msgspec.Raw], tuple[K, R]]
+REWATCH_SECONDS = 0.2
+_log = structlog.get_logger()
+_decode_list = msgspec.json.Decoder(RawList)
+_decode_event = msgspec.json.Decoder(WatchEvent)
+
+
+class _VersionOnly(msgspec.Struct, rename="camel"):
+    resource_version: str = ""
+
+
+class _Bookmark(msgspec.Struct):
+    metadata: _VersionOnly
+
+
+_decode_bookmark = msgspec.json.Decoder(_Bookmark)
+
+
+class Watching(Generic[K, R]):
+    """Keeps `rows` like the cluster's; `synced` once the first list is in."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        clock: Clock,
+        random: Random,
+        resource: Resource,
+        rows: Rows[K, R],
+        decode: Decode[K, R],
+        *,
+        label_selector: str = "",
+        resync_seconds: float = 600.0,
+    ) -> None:
+        self._kube = kube
+        self._clock = clock
+        self._random = random
+        self._resource = resource
+        self._rows = rows
+        self._decode = decode
+        self._selector = label_selector
+        self._resync_seconds = resync_seconds
+        self._version = ""
+        self.synced = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        backoff = Backoff(self._random)
+        while True:
+            try:
+                await self._list()
+                backoff.succeeded()
+                length = self._resync_seconds * (0.9 + 0.2 * self._random.random())
+                await within(self._clock, self._follow(), length)
+            except Gone:
+                _log.info("watch_too_old", kind=self._resource.kind)
+                await self._clock.sleep(REWATCH_SECONDS)
+            except KubeError as error:
+                if isinstance(error, NotServed):
+                    self._rows.replace({})
+                _log.warning("watch_failed", kind=self._resource.kind, detail=str(error))
+                await self._clock.sleep(backoff.failed())
+
+    async def _list(self) -> None:
+        rows: dict[K, R] = {}
+        version = ""
+        async for body in self._kube.list(self._resource, label_selector=self._selector):
+            page = _decode_list.decode(body)
+            version = page.metadata.resource_version
+            for item in page.items or ():
+                decoded = self._decoded(item)
+                if decoded is not None:
+                    rows[decoded[0]] = decoded[1]
+        self._rows.replace(rows)
+        self._version = version
+        self.synced.set()
+
+    async def _follow(self) -> None:
+        """Watch, again and again. Raises Gone and KubeError."""
+        while True:
+            lines = self._kube.watch(self._resource, self._version, label_selector=self._selector)
+            async for line in lines:
+                self._take(_decode_event.decode(line))
+            await self._clock.sleep(REWATCH_SECONDS)
+
+    def _take(self, event: WatchEvent) -> None:
+        self._version = _decode_bookmark.decode(event.object).metadata.resource_version or self._version
+        if event.type == "BOOKMARK":
+            return
+        decoded = self._decoded(event.object)
+        if decoded is None:
+            return
+        if event.type == "DELETED":
+            self._rows.drop(decoded[0])
+        else:
+            self._rows.put(*decoded)
+
+    def _decoded(self, raw: msgspec.Raw) -> tuple[K, R] | None:
+        try:
+            return self._decode(raw)
+        except msgspec.MsgspecError as error:
+            # One odd object must not hide the others.
+            _log.warning("object_malformed", kind=self._resource.kind, detail=str(error))
+            return None

@@ -1,0 +1,161 @@
+"""How each workload stands here: what was done about its order, and what the cluster says of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agents.fence import Entry
+from agents.intake import Prepared
+from agents.observe.cache import Cache
+from agents.observe.observer import Observer
+from schemas.reasons import Reason
+from schemas.wire.orders import ObjectRef, Verb, Version
+from schemas.wire.reports import ObjectStatus, Refusal, Work, WorkState
+
+MOST_REFUSALS = 20
+NOTHING = Version(0, 0)
+
+
+@dataclass
+class Standing:
+    """What this process knows beside the record. prepared: the order, once it has come here.
+
+    said: refusals of what was delivered and not taken, which leave the recorded order as it stands.
+    marks: per object, what the cache shows while nobody has changed it since it was applied.
+    """
+
+    state: WorkState | None = None
+    refusals: list[Refusal] = field(default_factory=list[Refusal])
+    said: list[Refusal] = field(default_factory=list[Refusal])
+    prepared: Prepared | None = None
+    marks: dict[ObjectRef, str] = field(default_factory=dict[ObjectRef, str])
+    settled_at: float = 0.0
+    retry_at: float = 0.0
+    failures: int = 0
+    asked: bool = False
+
+    def is_for(self, version: Version) -> bool:
+        """Whether the order of this version has come here."""
+        return self.prepared is not None and self.prepared.order.version == version
+
+    def begin_anew(self) -> None:
+        """A newer order is recorded; it answers all that was refused before."""
+        self.state, self.refusals, self.said, self.failures = None, [], [], 0
+
+
+def kinds_of(refs: tuple[ObjectRef, ...]) -> set[tuple[str, str]]:
+    return {(ref.api_version, ref.kind) for ref in refs}
+
+
+class Standings:
+    """All workloads of the cluster; `entry_of` is the record."""
+
+    def __init__(self, cache: Cache, observer: Observer, entry_of: Callable[[str], Entry | None]) -> None:
+        self._cache = cache
+        self._observer = observer
+        self._entry_of = entry_of
+        self._all: dict[str, Standing] = {}
+
+    def of(self, workload: str) -> Standing:
+        return self._all.setdefault(workload, Standing())
+
+    def ask(self, workload: str) -> None:
+        """The centre wants to know, be it of a withdrawal done long ago."""
+        if self._entry_of(workload) is not None:
+            self.of(workload).asked = True
+            self.touch(workload)
+
+    def touch(self, workload: str) -> None:
+        """Its report may have changed."""
+        self._cache.touch_workloads((workload,))
+
+    def workloads(self) -> list[str]:
+        return list(self._all)
+
+    def pods(self, workload: str) -> int:
+        return len(self._cache.pods_of.get(workload, ()))
+
+    def drifted(self, workload: str, entry: Entry) -> bool:
+        """Whether somebody changed or removed an object since we applied it, as far as the cache knows."""
+        marks = self.of(workload).marks
+        for ref, mark in marks.items():
+            if not self._observer.sees((ref.api_version, ref.kind)):
+                continue
+            row = self._cache.object(ref)
+            if row is None or row.mark != mark:
+                return True
+        return entry.verb is Verb.WITHDRAW and any(self.is_there(workload, ref) for ref in entry.objects)
+
+    def is_there(self, workload: str, ref: ObjectRef) -> bool:
+        row = self._cache.object(ref)
+        return row is not None and row.workload == workload
+
+    def report(self, workload: str) -> Work | None:
+        """Unstamped; None while nothing true can be said: absence in an unfilled cache means nothing."""
+        standing, entry = self.of(workload), self._entry_of(workload)
+        if entry is None:
+            return _not_taken(standing) if standing.said else None
+        ready = standing.prepared
+        refs = ready.ordered if ready is not None and standing.is_for(entry.version) else entry.objects
+        if not self._observer.knows(kinds_of(entry.objects)):
+            return None
+        state = standing.state or _recorded_state(entry, asked=standing.asked)
+        if state is None:
+            return None
+        pods = self._cache.pods_of.get(workload, {})
+        if entry.verb is Verb.WITHDRAW and not pods:
+            refs = ()
+        return Work(
+            incarnation=0,
+            sequence=0,
+            version=entry.version,
+            carried_out=entry.carried_out,
+            state=state,
+            refusals=[*standing.refusals, *standing.said][:MOST_REFUSALS],
+            objects=[self._status(ref) for ref in refs],
+            pods=len(pods),
+            ready=sum(pod.ready and not pod.deleting for pod in pods.values()),
+        )
+
+    def _status(self, ref: ObjectRef) -> ObjectStatus:
+        row = self._cache.object(ref)
+        if row is not None:
+            return row.status
+        return ObjectStatus(
+            api_version=ref.api_version,
+            kind=ref.kind,
+            namespace=ref.namespace,
+            name=ref.name,
+            healthy=False,
+            message="not there",
+        )
+
+
+def held_refusal() -> Refusal:
+    return Refusal(
+        reason=Reason.TOO_MANY_REMOVALS,
+        message="too much would be removed within an hour; a signed release is needed",
+    )
+
+
+def _recorded_state(entry: Entry, *, asked: bool) -> WorkState | None:
+    """What the record alone says, before the order has come again.
+
+    A withdrawal that is done is not told by itself: the centre asks where it still wants to know.
+    """
+    if entry.held:
+        return WorkState.HELD
+    if entry.verb is Verb.WITHDRAW:
+        if entry.is_carried_out:
+            return WorkState.WITHDRAWN if asked else None
+        return WorkState.WITHDRAWING
+    return WorkState.APPLIED if entry.is_carried_out else WorkState.RECORDED
+
+
+def _not_taken(standing: Standing) -> Work:
+    return Work(
+        incarnation=0,
+        sequence=0,
+        version=NOTHING,
+        state=WorkState.REFUSED,
+        refusals=standing.said[:MOST_REFUSALS],
+    )

@@ -1,0 +1,233 @@
+"""One term of holding the lease: everything that watches, reports, obeys and beats, under one incarnation.
+
+1. Watch the cluster; number what is spooled provisionally.
+2. Say hello (a beat of incarnation 0): the reply names the highest incarnation that the centre has seen. Only
+   then is this term's own settled, above that, and anything sent.
+3. Publish reports, pull orders, send alerts; beat, and do what the reply asks.
+4. The centre is away: go on; what was not said is said when it is back, as it is by then.
+5. The centre can take nothing of the spool where it stands (it was restored from before, or another agent has
+   spoken meanwhile): begin a new incarnation and number the spool anew.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from random import Random
+
+import structlog
+
+from agents.alert_sending import AlertSending
+from agents.alerts import NodeAlerts
+from agents.beating import Beating
+from agents.carry_out import CarryOut
+from agents.keys import OrderKeys
+from agents.lease import Held, Lease, next_incarnation
+from agents.observe.cache import Cache
+from agents.observe.facts import Discovered, Given
+from agents.observe.observer import Observer
+from agents.observe.reporting import Reporting
+from agents.orders import Orders
+from agents.ports import Bus, Clock, Kube, KubeError
+from agents.publishing import Publisher
+from agents.records import Records
+from agents.spool import Spool
+from agents.standing import Standings
+from agents.timing import Backoff, signalled
+from schemas.wire.beats import BeatReply
+from schemas.wire.orders import Version
+from schemas.wire.reports import Stamp
+from schemas.wire.subjects import Subjects
+
+CAPABILITIES = ("apply", "withdraw", "release", "sealed")
+REPORT_ANYWAY_SECONDS = 60.0
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Periods:
+    """All in seconds."""
+
+    beat: float = 10.0
+    report: float = 1.0
+    resync: float = 600.0
+    metrics: float = 30.0
+    lease: float = 15.0
+
+
+@dataclass(frozen=True)
+class Member:
+    """Which cluster this is, and what people say of it."""
+
+    cluster: str
+    subjects: Subjects
+    given: Given = field(default_factory=lambda: Given(capabilities=CAPABILITIES))
+    agent_version: str = ""
+
+
+@dataclass(frozen=True)
+class Around:
+    """What the agent lives on. `random` only spreads and jitters."""
+
+    kube: Kube
+    bus: Bus
+    clock: Clock
+    random: Random
+
+
+class Term:
+    """Wires the parts of one term together and settles its incarnation."""
+
+    def __init__(
+        self,
+        member: Member,
+        around: Around,
+        periods: Periods,
+        keys: OrderKeys,
+        spool: Spool,
+        lease: Lease,
+        held: Held,
+        records: Records,
+    ) -> None:
+        self._around = around
+        self._periods = periods
+        self._spool = spool
+        self._lease = lease
+        self._records = records
+        self._incarnation = next_incarnation(held, spool.incarnation, 0)
+        self._settled = asyncio.Event()
+        self._changed = asyncio.Event()
+        kube, bus, clock, random = around.kube, around.bus, around.clock, around.random
+        cluster, subjects = member.cluster, member.subjects
+        cache = self._cache = Cache()
+        cache.wake_by(self._changed.set)
+        self._publisher = Publisher(bus, clock, random, subjects, cluster)
+        self._observer = Observer(
+            kube,
+            clock,
+            random,
+            cache,
+            self._discovered,
+            resync_seconds=periods.resync,
+            metrics_seconds=periods.metrics,
+        )
+        self._standings = Standings(cache, self._observer, records.entries.get)
+        self._reporting = Reporting(cache, self._publisher, member.given, self._standings.report)
+        carry_out = CarryOut(kube, records)
+        self._orders = Orders(
+            bus, clock, random, keys, records, carry_out, self._standings, self._observer.want
+        )
+        self._alert_sending = AlertSending(bus, clock, random, spool, subjects.alert(cluster))
+        self._node_alerts = NodeAlerts(spool, clock)
+        self._beating = Beating(
+            bus,
+            clock,
+            random,
+            self,
+            member.given.capabilities,
+            member.agent_version,
+            period=periods.beat,
+            settle=self._settle,
+            heard=self._hear,
+        )
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self._spool.begin(self._incarnation, renumber_from=self._incarnation)
+        _log.info("term_begins", incarnation=self._incarnation, recorded=len(self._records.entries))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._observer.run())
+            group.create_task(self._report())
+            group.create_task(self._beating.run())
+            await self._settled.wait()
+            group.create_task(self._publisher.run())
+            group.create_task(self._orders.run())
+            group.create_task(self._alert_sending.run())
+            group.create_task(self._store_incarnation())
+
+    # What a beat tells.
+
+    def stamp(self) -> Stamp:
+        return self._publisher.stamp()
+
+    def digests(self, count: int) -> dict[str, tuple[Stamp, str]]:
+        return self._publisher.digests(count)
+
+    def versions(self) -> dict[str, Version]:
+        return {workload: entry.version for workload, entry in self._records.entries.items()}
+
+    @property
+    def spool_depth(self) -> int:
+        return self._spool.depth
+
+    @property
+    def holding(self) -> bool:
+        return self._orders.holding
+
+    # What a reply brings.
+
+    def _settle(self, reply: BeatReply) -> None:
+        """The answer to the hello."""
+        self._spool.trim(reply.alerts_committed)
+        provisional, named = self._incarnation, reply.incarnation
+        if not self._spool.takes(reply.alerts_committed):
+            self._incarnation = max(provisional, named) + 1
+            self._spool.begin(self._incarnation, renumber_from=0)
+        elif named >= provisional:
+            self._incarnation = named + 1
+            self._spool.begin(self._incarnation, renumber_from=provisional)
+        self._begin()
+
+    def _hear(self, reply: BeatReply) -> None:
+        self._alert_sending.committed(reply.alerts_committed, reply.alerts_resend_from)
+        takes = self._spool.takes(reply.alerts_committed)
+        if reply.incarnation > self._incarnation or not takes:
+            _log.warning("term_renumbered", named=reply.incarnation, takes=takes)
+            self._incarnation = max(self._incarnation, reply.incarnation) + 1
+            self._spool.begin(self._incarnation, renumber_from=self._incarnation if takes else 0)
+            self._begin()
+        self._resend(reply.resend)
+
+    def _begin(self) -> None:
+        self._publisher.begin(self._incarnation)
+        self._alert_sending.begin()
+        self._settled.set()
+        _log.info("incarnation_settled", incarnation=self._incarnation)
+
+    def _resend(self, tails: list[str]) -> None:
+        if "all" in tails:
+            self._publisher.resend_all()
+            self._cache.touch_workloads(self._records.entries)
+            return
+        self._publisher.resend(tails)
+        asked = [tail.partition(".")[2] for tail in tails if tail.startswith("work.")]
+        for workload in asked:
+            self._standings.ask(workload)
+
+    async def _store_incarnation(self) -> None:
+        """Beside the lease, for the agent that comes after us; the spool has it already."""
+        stored, backoff = 0, Backoff(self._around.random)
+        while True:
+            try:
+                if stored != self._incarnation:
+                    wanted = self._incarnation
+                    await self._lease.store(wanted)
+                    stored = wanted
+                backoff.succeeded()
+                await self._around.clock.sleep(self._periods.beat)
+            except KubeError as error:
+                _log.info("incarnation_not_stored", detail=str(error))
+                await self._around.clock.sleep(backoff.failed())
+
+    # What the cluster says.
+
+    def _discovered(self, discovered: Discovered) -> None:
+        self._reporting.discovered = discovered
+        self._changed.set()
+
+    async def _report(self) -> None:
+        await self._observer.synced.wait()
+        while True:
+            self._reporting.report()
+            self._node_alerts.look(self._cache.nodes.rows)
+            # Many changes come at once: gather them for a moment.
+            await self._around.clock.sleep(self._periods.report)
+            await signalled(self._around.clock, self._changed, REPORT_ANYWAY_SECONDS)
