@@ -12,8 +12,8 @@ _METHODS = frozenset({"GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS"
 class Telemetry:
     """ASGI middleware around the whole API."""
 
-    def __init__(self, app: ASGIApp, registry: CollectorRegistry) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, registry: CollectorRegistry, prefix: str = "/api/v1") -> None:
+        self._app, self._prefix = app, prefix
         self._requests = Counter(
             "muster_http_requests", "Requests answered", ["method", "route", "status"], registry=registry
         )
@@ -40,6 +40,12 @@ class Telemetry:
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        route = getattr(scope.get("route"), "path", UNMATCHED)
+        route = self._route(scope)
         self._requests.labels(method, route, f"{status // 100}xx").inc()
         self._seconds.labels(method, route).observe(seconds)
+
+    def _route(self, scope: Scope) -> str:
+        path: str = getattr(scope.get("route"), "path", UNMATCHED)
+        # FastAPI leaves the prefix out of the route of a router that was included.
+        is_below = path != UNMATCHED and scope["path"].startswith(self._prefix)
+        return self._prefix + path if is_below and not path.startswith(self._prefix) else path
