@@ -1,0 +1,187 @@
+"""When the faults have stopped: what runs, what is decided, what is reported and what is counted are one."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from controlplane.known.known import Known
+from controlplane.known.records import OutboxRecord
+from schemas.quantities import quantity_amount
+from schemas.wire.orders import WORKLOAD_LABEL, Verb
+from schemas.wire.reports import WorkState
+from tests.simulation.ledger import ref_of
+from tests.simulation.world import MemberCluster, World
+
+Amounts = dict[str, int]
+
+
+def differences(world: World) -> list[str]:
+    """What has not come together yet, for people; empty when all has."""
+    centre = next((each.centre for each in world.centres if each.centre and each.centre.leads), None)
+    if centre is None:
+        return ["nobody leads"]
+    known = centre.known
+    found = [*_undecided(world), *_unsettled(world, known)]
+    for member in world.members:
+        found += _running(world, member)
+        found += _counted(member, known)
+        found += _stranded(member)
+    return found
+
+
+def _undecided(world: World) -> Iterator[str]:
+    tables = world.store.tables
+    for uid, record in tables.workloads.items():
+        decision = tables.decisions.get(uid)
+        if decision is None or decision.resource_version < record.resource_version:
+            yield f"{record.name} is not decided at {record.resource_version}: {decision}"
+        if record.deleted and any(workload == uid for _, workload in (*tables.outbox, *tables.placements)):
+            yield f"{record.name} ({uid}) is deleted, and something of it is left"
+
+
+def _unsettled(world: World, known: Known) -> Iterator[str]:
+    """Every order is published, recorded, carried out and reported."""
+    tables = world.store.tables
+    for (cluster, workload), order in tables.outbox.items():
+        what = f"{order.verb} {order.version} of {workload} in {cluster}"
+        if order.published_sequence is None:
+            yield f"{what} is not published"
+        if order.acknowledged != order.version:
+            yield f"{what} is not acknowledged: {order.acknowledged}"
+        work = known.work.get(workload, {}).get(cluster)
+        if order.verb is Verb.WITHDRAW:
+            yield f"{what} is not removed: {work and work.state}"
+        elif work is None or work.version != order.version or work.state is not WorkState.APPLIED:
+            yield f"{what} is not reported applied: {work and (work.version, work.state, work.refusals)}"
+    for cluster, workload in known.unpublished:
+        yield f"{workload} in {cluster} waits to be published"
+    for uid, works in known.work.items():
+        for cluster, work in works.items():
+            if (cluster, uid) not in tables.outbox:
+                yield f"a report of {uid} in {cluster} is left: {work.state} {work.version}"
+
+
+def _running(world: World, member: MemberCluster) -> Iterator[str]:
+    """The objects of each placement stand in the cluster, and nothing else of ours does."""
+    ours = member.ours()
+    expected: set[Any] = set()
+    known_pods = _pods_by_workload(member)
+    for (cluster, workload), order in world.store.tables.outbox.items():
+        if cluster != member.id or order.verb is not Verb.APPLY:
+            continue
+        placement = world.store.tables.placements.get((cluster, workload))
+        if placement is None or placement.version != order.version:
+            yield f"{workload} in {member.name}: placement {placement} for order {order.version}"
+            continue
+        for manifest in _objects(order):
+            ref = ref_of(manifest)
+            expected.add(ref)
+            if ref not in ours:
+                yield f"{ref} of {workload} does not stand in {member.name}"
+            elif not _contains(ours[ref], manifest):
+                yield f"{ref} of {workload} stands otherwise in {member.name}"
+        pods = known_pods.get(workload, 0)
+        if pods != placement.replicas:
+            yield f"{workload} has {pods} pods, not {placement.replicas}, in {member.name}"
+    for ref in sorted(set(ours) - expected):
+        yield f"{ref} stands in {member.name}, and nobody wants it"
+    wanted = {workload for cluster, workload in world.store.tables.placements if cluster == member.id}
+    for workload in known_pods.keys() - wanted:
+        yield f"pods of {workload} are left in {member.name}"
+
+
+def _objects(order: OutboxRecord) -> list[dict[str, Any]]:
+    body = json.loads(order.body)
+    return body["objects"]
+
+
+def _contains(live: object, wanted: object) -> bool:
+    """Whether every field of `wanted` stands so in `live`."""
+    match live, wanted:
+        case dict(), dict():
+            return all(_contains(live.get(key), value) for key, value in wanted.items())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType, reportUnknownMemberType]
+        case list(), list():
+            pairs = zip(live, wanted, strict=False)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            return len(live) == len(wanted) and all(_contains(*pair) for pair in pairs)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        case _:
+            return live == wanted
+
+
+def _pods_by_workload(member: MemberCluster) -> Amounts:
+    counted: Amounts = {}
+    for pod in member.cluster.objects("Pod"):
+        labels: dict[str, str] = pod["metadata"].get("labels") or {}
+        workload = labels.get(WORKLOAD_LABEL)
+        if workload is not None:
+            counted[workload] = counted.get(workload, 0) + 1
+    return counted
+
+
+def _counted(member: MemberCluster, known: Known) -> Iterator[str]:
+    """The fleet's nodes are the cluster's, with the same allocatable, and as much taken on each."""
+    rows = {row.name: row for row in known.fleet.nodes(member.id)}
+    nodes = {node["metadata"]["name"]: node for node in member.cluster.objects("Node")}
+    if rows.keys() != nodes.keys():
+        yield f"{member.name} has nodes {sorted(nodes)}, known are {sorted(rows)}"
+        return
+    foreign, bound, waiting = _taken(member)
+    for name, row in rows.items():
+        node = nodes[name]
+        allocatable = {
+            what: quantity_amount(what, text) for what, text in node["status"]["allocatable"].items()
+        }
+        ready = any(
+            each["type"] == "Ready" and each["status"] == "True" for each in node["status"]["conditions"]
+        )
+        if row.ready != ready:
+            yield f"{name} of {member.name}: ready is {ready}, known is {row.ready}"
+        taints = sorted((each["key"], each["effect"]) for each in node["spec"].get("taints") or ())
+        if sorted((taint.key, taint.effect) for taint in row.taints) != taints:
+            yield f"{name} of {member.name}: taints are {taints}, known are {row.taints}"
+        for what, is_, seen in (
+            ("allocatable", allocatable, row.allocatable),
+            ("foreign", foreign.get(name, {}), row.foreign),
+            ("bound", bound.get(name, {}), row.bound),
+        ):
+            if _without_zeros(is_) != _without_zeros(seen):
+                yield f"{name} of {member.name}: {what} is {is_}, known is {dict(seen)}"
+        free = {
+            what: allocatable[what] - foreign.get(name, {}).get(what, 0) - bound.get(name, {}).get(what, 0)
+            for what in allocatable
+        }
+        if not waiting and _without_zeros(free) != _without_zeros(row.free):
+            yield f"{name} of {member.name}: free is {free}, known is {dict(row.free)}"
+    totals = known.fleet.totals(member.id)
+    if not waiting and any(totals.promised.values()):
+        yield f"{member.name}: all pods are bound, and still promised is {dict(totals.promised)}"
+
+
+def _taken(member: MemberCluster) -> tuple[dict[str, Amounts], dict[str, Amounts], int]:
+    """(foreign, bound) per node, and how many pods stand on none."""
+    foreign: dict[str, Amounts] = {}
+    bound: dict[str, Amounts] = {}
+    waiting = 0
+    for pod in member.cluster.objects("Pod"):
+        node = pod["spec"].get("nodeName")
+        if pod["status"]["phase"] in ("Succeeded", "Failed"):
+            continue
+        if not node:
+            waiting += 1
+            continue
+        ours = WORKLOAD_LABEL in (pod["metadata"].get("labels") or {})
+        taken = (bound if ours else foreign).setdefault(node, {})
+        taken["pods"] = taken.get("pods", 0) + 1
+        for container in pod["spec"]["containers"]:
+            for what, text in container.get("resources", {}).get("requests", {}).items():
+                taken[what] = taken.get(what, 0) + quantity_amount(what, text)
+    return foreign, bound, waiting
+
+
+def _without_zeros(amounts: Any) -> Amounts:
+    return {what: amount for what, amount in amounts.items() if amount}
+
+
+def _stranded(member: MemberCluster) -> Iterator[str]:
+    for agent in member.agents:
+        if agent.is_running and agent.spool is not None and agent.spool.depth:
+            yield f"{agent.name} still spools {agent.spool.depth} batches"

@@ -1,0 +1,97 @@
+"""What the people of the world write: small workloads whose every revision can be told from the others."""
+
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from controlplane.loops.ports import WorkloadDraft
+
+NAMESPACE = "apps"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One revision as somebody wants it. clusters: names it may go to, none for all of them.
+
+    marker: in the pod template, so that a change of it rolls pods. settings: ConfigMaps beside it.
+    """
+
+    name: str
+    marker: int
+    replicas: int
+    cpu_millis: int
+    settings: tuple[str, ...] = ()
+    clusters: tuple[str, ...] = ()
+    duplicated: bool = False
+
+    def changed(self, random: Random, marker: int) -> "Wish":
+        """Another pod template, and now and then another set of ConfigMaps."""
+        added = tuple(name for name in ("conf-a", "conf-b") if random.random() < 0.5)
+        settings = tuple(sorted({*self.settings, *added}))
+        return replace(self, marker=marker, settings=settings)
+
+    def without_setting(self) -> "Wish":
+        return replace(self, settings=self.settings[1:])
+
+    def scaled(self, replicas: int) -> "Wish":
+        return replace(self, replicas=replicas)
+
+    def moved(self, clusters: tuple[str, ...]) -> "Wish":
+        return replace(self, clusters=clusters)
+
+    def draft(self) -> WorkloadDraft:
+        objects = [*(self._config_map(name) for name in self.settings), self._deployment()]
+        scheduling: dict[str, Any] = (
+            {"replicaSchedulingType": "Duplicated"}
+            if self.duplicated
+            else {
+                "replicaSchedulingType": "Divided",
+                "replicaDivisionPreference": "Weighted",
+                "weightPreference": {"dynamicWeight": "AvailableReplicas"},
+            }
+        )
+        placement: dict[str, Any] = {"replicaScheduling": scheduling}
+        if self.clusters:
+            placement["clusterAffinity"] = {"clusterNames": list(self.clusters)}
+        spec = {"manifests": objects, "placement": placement}
+        return WorkloadDraft(self.name, {}, {}, "", spec)
+
+    def _config_map(self, name: str) -> dict[str, Any]:
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": f"{self.name}-{name}", "namespace": NAMESPACE},
+            "data": {"marker": str(self.marker)},
+        }
+
+    def _deployment(self) -> dict[str, Any]:
+        labels = {"app": self.name}
+        container = {
+            "name": "main",
+            "image": f"registry.example/{self.name}:{self.marker}",
+            "resources": {"requests": {"cpu": f"{self.cpu_millis}m", "memory": "64Mi"}},
+        }
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": self.name, "namespace": NAMESPACE},
+            "spec": {
+                "replicas": self.replicas,
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+            },
+        }
+
+
+def wish(random: Random, name: str, marker: int, cluster_names: tuple[str, ...]) -> Wish:
+    """A new workload."""
+    chosen = tuple(each for each in cluster_names if random.random() < 0.5)
+    return Wish(
+        name=name,
+        marker=marker,
+        replicas=random.randint(1, 5),
+        cpu_millis=random.choice((50, 200, 900)),
+        settings=tuple(each for each in ("conf-a", "conf-b") if random.random() < 0.5),
+        clusters=chosen,
+        duplicated=random.random() < 0.3,
+    )

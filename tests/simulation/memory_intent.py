@@ -1,0 +1,250 @@
+"""The writes that people make, in memory."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from random import Random
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from controlplane.known.records import (
+    Change,
+    ClusterRecord,
+    RevisionRecord,
+    Standing,
+    TenantRecord,
+    WorkloadRecord,
+)
+from controlplane.loops.ports import JoinDraft, NotFound, Taken, WorkloadDraft, Write
+from controlplane.store.clusters import cluster_changed
+from controlplane.store.codecs import plain
+from controlplane.store.settlement import (
+    KEPT_SECONDS,
+    Answer,
+    Key,
+    Settlement,
+    changed,
+    check_condition,
+    fingerprint,
+    key_of,
+)
+from controlplane.store.tokens import UNUSABLE, taken_text
+from schemas.wire.reports import Taint
+from tests.simulation.memory_tables import Invitation, Tables
+
+T = TypeVar("T")
+
+
+class MemoryIntent:
+    """The port Intent. What it stands on (tables, time, carrying, changes) is the store's."""
+
+    tables: Tables
+
+    def __init__(self, seed: int) -> None:
+        self._random = Random(seed)
+
+    def now(self) -> float:
+        raise NotImplementedError
+
+    async def carry(self, effect: Callable[[], T]) -> T:
+        raise NotImplementedError
+
+    def append(self, changes: Sequence[Change]) -> None:
+        raise NotImplementedError
+
+    def new_uid(self) -> str:
+        return str(UUID(int=self._random.getrandbits(128), version=4))
+
+    async def submit_workload(self, draft: WorkloadDraft, write: Write) -> WorkloadRecord:
+        draft = msgspec.convert(plain(draft), WorkloadDraft)
+        return await self.carry(lambda: self._settled(lambda settlement: settlement.submit(draft, write)))
+
+    async def rollback_workload(self, name: str, revision: int, write: Write) -> WorkloadRecord:
+        def settle(settlement: Settlement) -> WorkloadRecord:
+            current = settlement.standing.get(name)
+            old = self.tables.revisions.get((current.uid, revision)) if current else None
+            return settlement.rollback(name, old, revision, write)
+
+        return await self.carry(lambda: self._settled(settle))
+
+    async def delete_workload(self, name: str, write: Write) -> WorkloadRecord:
+        return await self.carry(lambda: self._settled(lambda settlement: settlement.delete(name, write)))
+
+    def _settled(self, settle: Callable[[Settlement], WorkloadRecord]) -> WorkloadRecord:
+        tables = self.tables
+        settlement = Settlement(
+            standing=tables.standing_workloads(),
+            answers=self._answers(),
+            now=self.now(),
+            versions=iter(tables.next_resource_version, 0),
+            new_uid=self.new_uid,
+        )
+        record = settle(settlement)
+        tables.workloads.update(settlement.written)
+        for revision in settlement.revisions:
+            tables.revisions[revision.workload, revision.revision] = revision
+        for key, answer in settlement.answered.items():
+            tables.answers[key] = answer, self.now()
+        self.append(settlement.changes)
+        return record
+
+    def _answers(self) -> dict[Key, Answer]:
+        since = self.now() - KEPT_SECONDS
+        return {key: answer for key, (answer, at) in self.tables.answers.items() if at > since}
+
+    async def _once(self, write: Write, content: bytes, kind: type[T], act: Callable[[], T]) -> T:
+        def effect() -> T:
+            key = key_of(write)
+            answer = self._answers().get(key) if key is not None else None
+            if key is not None and answer is not None:
+                return answer.again(key[1], content, kind)
+            result = act()
+            if key is not None:
+                self.tables.answers[key] = Answer.of(content, result), self.now()
+            return result
+
+        return await self.carry(effect)
+
+    async def revisions(self, uid: str) -> Sequence[RevisionRecord]:
+        return await self.carry(
+            lambda: [row for row in self.tables.revisions.values() if row.workload == uid]
+        )
+
+    async def submit_tenant(self, name: str, spec: Mapping[str, Any], write: Write) -> TenantRecord:
+        spec = plain(spec)
+
+        def act() -> TenantRecord:
+            current = self.tables.tenants.get(name)
+            check_condition(name, write, current.resource_version if current else None)
+            if current is not None and current.spec == spec:
+                return current
+            record = TenantRecord(name, spec, self.tables.next_resource_version())
+            self.tables.tenants[name] = record
+            what = "Changed" if current else "Created"
+            self.append([changed("Tenant", name, "", what, write.principal)])
+            return record
+
+        return await self._once(write, fingerprint("submit tenant", name, spec), TenantRecord, act)
+
+    async def delete_tenant(self, name: str, write: Write) -> None:
+        def act() -> None:
+            current = self.tables.tenants.get(name)
+            if current is None:
+                raise NotFound(f"there is no tenant {name!r}")
+            check_condition(name, write, current.resource_version)
+            del self.tables.tenants[name]
+            self.append([changed("Tenant", name, "", "Deleted", write.principal)])
+
+        await self._once(write, fingerprint("delete tenant", name), type(None), act)
+
+    async def invite_cluster(self, draft: JoinDraft, write: Write) -> None:
+        def act() -> None:
+            self._check_free("name", draft.name)
+            if draft.token_hash in self.tables.invitations:
+                raise Taken("this token was given before")
+            self.tables.invitations[draft.token_hash] = Invitation(draft)
+            self.append([changed("Cluster", draft.name, "", "Invited", write.principal)])
+
+        content = fingerprint("invite cluster", draft.name, draft.labels, draft.taints)
+        await self._once(write, content, type(None), act)
+
+    async def join_invitations(self) -> Sequence[JoinDraft]:
+        """Those that can still be redeemed."""
+        return await self.carry(
+            lambda: sorted(
+                (
+                    row.draft
+                    for row in self.tables.invitations.values()
+                    if not row.redeemed and row.draft.expires_at > self.now()
+                ),
+                key=lambda draft: draft.expires_at,
+            )
+        )
+
+    async def join_cluster(
+        self,
+        token_hash: bytes,
+        *,
+        cluster: str,
+        cluster_uid: str,
+        agent_key: str,
+        sealing_key: bytes,
+        account_seed: bytes,
+    ) -> ClusterRecord:
+        def effect() -> ClusterRecord:
+            invitation = self.tables.invitations.get(token_hash)
+            if invitation is None or invitation.redeemed or invitation.draft.expires_at <= self.now():
+                raise NotFound(UNUSABLE)
+            draft = invitation.draft
+            self._check_free("name", draft.name)
+            self._check_free("cluster_uid", cluster_uid)
+            self._check_free("id", cluster)
+            self.tables.invitations[token_hash] = replace(invitation, redeemed=True)
+            self.tables.account_seeds[cluster] = account_seed
+            record = ClusterRecord(
+                id=cluster,
+                name=draft.name,
+                labels=draft.labels,
+                taints=draft.taints,
+                cluster_uid=cluster_uid,
+                agent_key=agent_key,
+                sealing_key=sealing_key,
+                standing=Standing.JOINED,
+                standing_reason="",
+                incarnation=0,
+                resource_version=0,
+                joined_at=self.now(),
+            )
+            return self.put_cluster(record, "Joined", draft.name)
+
+        return await self.carry(effect)
+
+    def _check_free(self, column: str, value: str) -> None:
+        for record in self.tables.clusters.values():
+            counts = column == "id" or record.standing is not Standing.REMOVED
+            if counts and getattr(record, column) == value:
+                raise Taken(taken_text(column, value, record.name))
+
+    async def account_seed(self, cluster: str) -> bytes:
+        if cluster not in self.tables.account_seeds:
+            raise NotFound(f"there is no cluster {cluster!r}")
+        return self.tables.account_seeds[cluster]
+
+    async def change_cluster(
+        self, name: str, labels: Mapping[str, str], taints: tuple[Taint, ...], write: Write
+    ) -> ClusterRecord:
+        def act() -> ClusterRecord:
+            current = self._existing_cluster(name, write)
+            if (current.labels, current.taints) == (labels, taints):
+                return current
+            return self.put_cluster(
+                replace(current, labels=labels, taints=taints), "Changed", write.principal
+            )
+
+        return await self._once(
+            write, fingerprint("change cluster", name, labels, taints), ClusterRecord, act
+        )
+
+    async def remove_cluster(self, name: str, write: Write) -> ClusterRecord:
+        def act() -> ClusterRecord:
+            current = self._existing_cluster(name, write)
+            for rows in (self.tables.outbox, self.tables.placements):
+                for place in [place for place in rows if place[0] == current.id]:
+                    del rows[place]
+            return self.put_cluster(replace(current, standing=Standing.REMOVED), "Removed", write.principal)
+
+        return await self._once(write, fingerprint("remove cluster", name), ClusterRecord, act)
+
+    def _existing_cluster(self, name: str, write: Write) -> ClusterRecord:
+        for record in self.tables.clusters.values():
+            if record.name == name and record.standing is not Standing.REMOVED:
+                check_condition(name, write, record.resource_version)
+                return record
+        raise NotFound(f"there is no cluster {name!r}")
+
+    def put_cluster(self, record: ClusterRecord, what: str, by: str) -> ClusterRecord:
+        record = replace(record, resource_version=self.tables.next_resource_version())
+        self.tables.clusters[record.id] = record
+        self.append([cluster_changed(record, what, by)])
+        return record

@@ -1,0 +1,88 @@
+"""One seed, from the first moment until all has come together."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from tests.simulation.convergence import differences
+from tests.simulation.script import Script
+from tests.simulation.trace import Trace
+from tests.simulation.virtual_time import VirtualLoop
+from tests.simulation.world import World
+
+STEPS = 40
+LONGEST_STEP_SECONDS = 6.0
+CONVERGE_SECONDS = 300.0
+LOOK_SECONDS = 5.0
+SHOWN_LINES = 40
+SEEDS = Path(__file__).with_name("seeds.txt")
+
+
+class SeedFailed(AssertionError):
+    """The text shows the seed, what went wrong, and the last lines of the trace."""
+
+
+@dataclass(frozen=True)
+class Passed:
+    """converged_seconds: virtual, after the last fault."""
+
+    seed: int
+    converged_seconds: float
+    lines: int
+
+
+def remembered_seeds() -> list[int]:
+    """Seeds that have once found something: always run first."""
+    lines = (line.partition("#")[0].strip() for line in SEEDS.read_text().splitlines())
+    return [int(line) for line in lines if line]
+
+
+def run_seed(seed: int, *, faults: bool = True, out: TextIO | None = None) -> Passed:
+    """Raises SeedFailed."""
+    trace = Trace(out)
+    loop = VirtualLoop()
+    try:
+        with trace.capture_logs(), tempfile.TemporaryDirectory(dir=_fast_folder()) as folder:
+            converged = loop.run_to_end(_live(seed, trace, Path(folder), faults=faults))
+    except Exception as error:
+        last = "\n".join(list(trace.lines)[-SHOWN_LINES:])
+        raise SeedFailed(
+            f"seed {seed}: {type(error).__name__}: {error}\n{last}\n"
+            f"again: python -m tests.simulation --seed {seed} --trace"
+        ) from error
+    return Passed(seed, converged, len(trace.lines))
+
+
+def _fast_folder() -> str | None:
+    """Spools sync at every alert; on a disk that would be most of the time."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+async def _live(seed: int, trace: Trace, folder: Path, *, faults: bool) -> float:
+    world = World(seed, trace, folder)
+    try:
+        await world.begin()
+        script = Script(world, faults)
+        for _ in range(STEPS):
+            await world.step(world.random.uniform(0.2, LONGEST_STEP_SECONDS))
+            await script.next_event()
+        trace.say("FAULTS STOP")
+        await world.heal()
+        return await _converge(world)
+    finally:
+        await world.close()
+
+
+async def _converge(world: World) -> float:
+    """Seconds until nothing differed, and it stayed so."""
+    seconds = 0.0
+    while found := differences(world):
+        if seconds >= CONVERGE_SECONDS:
+            raise AssertionError(f"not come together after {seconds:.0f} s:\n  " + "\n  ".join(found))
+        await world.step(LOOK_SECONDS)
+        seconds += LOOK_SECONDS
+    await world.step(LOOK_SECONDS)
+    if found := differences(world):
+        raise AssertionError("came together, and fell apart again:\n  " + "\n  ".join(found))
+    return seconds

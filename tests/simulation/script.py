@@ -1,0 +1,272 @@
+"""What people, clusters and misfortune do to a world: one event a step, drawn from the seed."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from controlplane.loops.ports import NotFound, StoreUnavailable
+from schemas.wire.orders import ObjectRef
+from tests.simulation.drafts import Wish, wish
+from tests.simulation.network import CENTRE, Rates
+from tests.simulation.processes import AgentProcess
+from tests.simulation.world import WRITE, MemberCluster, World
+
+MOST_WORKLOADS = 5
+MOST_REMOVALS = 5
+"""In one cluster within an hour: one more, and an agent holds until a person releases it."""
+RATES = Rates(lost=0.03, answer_lost=0.03, late=0.02, twice=0.03, latency_seconds=0.1, late_seconds=20.0)
+STORE_RATES = Rates(lost=0.01, answer_lost=0.01)
+Event = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class Script:
+    """Events with their weights. faults: whether anything goes wrong at all."""
+
+    world: World
+    faults: bool = True
+    wishes: dict[str, Wish] = field(default_factory=dict[str, Wish])
+    removals: int = 0
+    _marker: int = 0
+    _named: int = 0
+    _nodes: int = 0
+
+    def events(self) -> list[tuple[int, Event]]:
+        ordinary: list[tuple[int, Event]] = [
+            (6, self._submit),
+            (4, self._change),
+            (4, self._scale),
+            (2, self._drop_setting),
+            (2, self._move),
+            (2, self._roll_back),
+            (2, self._delete),
+            (2, self._add_node),
+            (2, self._taint_node),
+            (2, self._node_down),
+            (2, self._node_up),
+            (1, self._remove_node),
+        ]
+        misfortunes: list[tuple[int, Event]] = [
+            (4, self._disturb),
+            (2, self._calm),
+            (3, self._split),
+            (4, self._join),
+            (4, self._crash_centre),
+            (4, self._start_centre),
+            (3, self._crash_agent),
+            (4, self._start_agent),
+            (2, self._second_agent),
+            (2, self._power_cut),
+            (1, self._wipe),
+            (2, self._break_api_server),
+            (1, self._break_watches),
+        ]
+        return ordinary + (misfortunes if self.faults else [])
+
+    async def next_event(self) -> None:
+        events = self.events()
+        (chosen,) = self.world.random.choices(
+            [event for _, event in events], [weight for weight, _ in events]
+        )
+        await chosen()
+
+    # People.
+
+    async def _submit(self) -> None:
+        if len(self.wishes) >= MOST_WORKLOADS:
+            return await self._change()
+        names = [f"work-{number}" for number in range(1, self._named + 1)]
+        free = [name for name in names if name not in self.wishes]
+        # A name that is free again comes back with objects of the same names.
+        if free and self.world.random.random() < 0.5:
+            name = self.world.random.choice(free)
+        else:
+            self._named += 1
+            name = f"work-{self._named}"
+        clusters = tuple(member.name for member in self.world.members)
+        await self._write(wish(self.world.random, name, self._next_marker(), clusters))
+        return None
+
+    async def _change(self) -> None:
+        if held := self._any_wish():
+            await self._write(held.changed(self.world.random, self._next_marker()))
+
+    async def _scale(self) -> None:
+        if held := self._any_wish():
+            await self._write(held.scaled(self.world.random.randint(1, 6)))
+
+    async def _drop_setting(self) -> None:
+        held = self._any_wish()
+        if held and held.settings:
+            await self._write(held.without_setting())
+
+    async def _move(self) -> None:
+        held = self._any_wish()
+        if held and self._may_remove():
+            names = [member.name for member in self.world.members]
+            await self._write(held.moved(tuple(sorted(self.world.random.sample(names, 2)))))
+
+    async def _write(self, wanted: Wish) -> None:
+        self.world.trace.say(f"somebody submits {wanted}")
+        try:
+            record = await self.world.store.submit_workload(wanted.draft(), WRITE)
+        except StoreUnavailable:
+            return
+        self.wishes[wanted.name] = wanted
+        self.world.promises.intents[record.uid] = record
+
+    async def _roll_back(self) -> None:
+        held = self._any_wish()
+        if held is None or not self._may_remove():
+            return
+        self.world.trace.say(f"somebody rolls {held.name} back")
+        try:
+            record = await self.world.store.rollback_workload(held.name, 1, WRITE)
+        except (StoreUnavailable, NotFound):
+            return
+        self.world.promises.intents[record.uid] = record
+
+    async def _delete(self) -> None:
+        held = self._any_wish()
+        if held is None or not self._may_remove():
+            return
+        self.world.trace.say(f"somebody deletes {held.name}")
+        try:
+            record = await self.world.store.delete_workload(held.name, WRITE)
+        except (StoreUnavailable, NotFound):
+            return
+        del self.wishes[held.name]
+        self.world.promises.intents[record.uid] = record
+
+    def _may_remove(self) -> bool:
+        self.removals += 1
+        return self.removals <= MOST_REMOVALS
+
+    def _any_wish(self) -> Wish | None:
+        return self.world.random.choice(list(self.wishes.values())) if self.wishes else None
+
+    def _next_marker(self) -> int:
+        self._marker += 1
+        return self._marker
+
+    # Clusters.
+
+    async def _add_node(self) -> None:
+        member = self._any_member()
+        node = member.cluster.objects("Node")[0]
+        self._nodes += 1
+        name = f"added-{self._nodes}"
+        self.world.trace.say(f"node {name} is added to {member.name}")
+        metadata = {"name": name, "labels": {**node["metadata"]["labels"], "kubernetes.io/hostname": name}}
+        status = {**node["status"], "conditions": [{"type": "Ready", "status": "True"}]}
+        body = {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {}, "status": status}
+        member.cluster.put_as("kubelet", body)
+
+    async def _taint_node(self) -> None:
+        member = self._any_member()
+        name = self._any_node(member)
+        taint = {"key": "world/tainted", "value": "yes", "effect": "NoSchedule"}
+        self.world.trace.say(f"node {name} of {member.name} is tainted, or no longer")
+
+        def change(node: dict[str, Any]) -> None:
+            taints: list[dict[str, str]] = node["spec"].get("taints") or []
+            kept = [each for each in taints if each != taint]
+            node["spec"]["taints"] = kept if taint in taints else [*taints, taint]
+
+        member.cluster.change_node(name, change)
+
+    async def _node_down(self) -> None:
+        member = self._any_member()
+        name = self._any_node(member)
+        self.world.trace.say(f"node {name} of {member.name} falls silent")
+        member.cluster.node_down(name)
+
+    async def _node_up(self) -> None:
+        for member in self.world.members:
+            for node in member.cluster.objects("Node"):
+                member.cluster.node_up(node["metadata"]["name"])
+
+    async def _remove_node(self) -> None:
+        member = self._any_member()
+        if len(member.cluster.objects("Node")) > 1:
+            name = self._any_node(member)
+            self.world.trace.say(f"node {name} of {member.name} is removed")
+            member.cluster.remove(ObjectRef("v1", "Node", "", name))
+
+    def _any_member(self) -> MemberCluster:
+        return self.world.random.choice(self.world.members)
+
+    def _any_node(self, member: MemberCluster) -> str:
+        names = [node["metadata"]["name"] for node in member.cluster.objects("Node")]
+        return self.world.random.choice(names)
+
+    # Misfortune.
+
+    async def _disturb(self) -> None:
+        self.world.trace.say("the network, the database and the API servers begin to fail")
+        self.world.network.rates = RATES
+        self.world.store_rates = STORE_RATES
+        self.world.kube_failing = 0.05
+
+    async def _calm(self) -> None:
+        self.world.trace.say("requests arrive again")
+        self.world.network.rates, self.world.store_rates = Rates(), Rates()
+        self.world.kube_failing = 0.0
+
+    async def _split(self) -> None:
+        parties = [CENTRE, *(member.id for member in self.world.members)]
+        party = self.world.random.choice(parties)
+        self.world.trace.say(f"{party} is cut off from the network")
+        self.world.network.split(party)
+
+    async def _join(self) -> None:
+        for party in sorted(self.world.network.partitioned):
+            self.world.trace.say(f"{party} is back on the network")
+            self.world.network.join(party)
+
+    async def _crash_centre(self) -> None:
+        running = [centre for centre in self.world.centres if centre.is_running]
+        if running:
+            await self.world.random.choice(running).crash()
+
+    async def _start_centre(self) -> None:
+        stopped = [index for index, centre in enumerate(self.world.centres) if not centre.is_running]
+        if stopped:
+            self.world.start_centre(self.world.random.choice(stopped))
+
+    async def _crash_agent(self) -> None:
+        running = [agent for agent in self._agents() if agent.is_running]
+        if running:
+            await self.world.random.choice(running).crash()
+
+    async def _start_agent(self) -> None:
+        for member in self.world.members:
+            if not any(agent.is_running for agent in member.agents):
+                self.world.start_agent(self.world.random.choice(member.agents))
+
+    async def _second_agent(self) -> None:
+        stopped = [agent for agent in self._agents() if not agent.is_running]
+        if stopped:
+            self.world.start_agent(self.world.random.choice(stopped))
+
+    def _agents(self) -> list[AgentProcess]:
+        return [agent for member in self.world.members for agent in member.agents]
+
+    async def _power_cut(self) -> None:
+        stream = self.world.random.choice(self.world.nats.streams)
+        lost = self.world.nats.power_cut(stream, self.world.random.randint(1, 6))
+        self.world.trace.say(f"a power cut takes the newest of {stream.name}: {lost}")
+
+    async def _wipe(self) -> None:
+        stream = self.world.random.choice(self.world.nats.streams)
+        self.world.trace.say(f"{stream.name} is made anew")
+        self.world.nats.wipe(stream)
+
+    async def _break_api_server(self) -> None:
+        faults = self._any_member().cluster.faults
+        faults.unreachable = not faults.unreachable
+
+    async def _break_watches(self) -> None:
+        cluster = self._any_member().cluster
+        cluster.compact()
+        cluster.close_watches()

@@ -1,0 +1,195 @@
+"""The whole circle in one event loop and one seed: centres, agents, clusters, people, and what goes wrong.
+
+A step is the world running until a virtual instant; after each the promises are looked at.
+"""
+
+import asyncio
+import hashlib
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from agents.simulated import SimulatedCluster
+from agents.simulation.kubelets import Pace
+from agents.simulation.makes import Make
+from controlplane.loops.ports import JoinDraft, Write
+from schemas.wire.orders import WORKLOAD_LABEL, ObjectRef
+from schemas.wire.subjects import Subjects
+from tests.simulation.ledger import Ledger, ref_of
+from tests.simulation.memory_bus import MemoryNats
+from tests.simulation.memory_store import MemoryStore
+from tests.simulation.network import Fate, Network, Rates
+from tests.simulation.processes import AgentProcess, CentreProcess
+from tests.simulation.promises import AlertKey, Promises
+from tests.simulation.trace import Trace
+from tests.simulation.virtual_time import WorldClock
+
+TICK_SECONDS = 1.0
+ORDERED_KINDS = ("ConfigMap", "Deployment")
+MAKES = ((Make.CLOUD, 3), (Make.EDGE, 2), (Make.CLOUD, 2))
+WRITE = Write("world")
+
+
+@dataclass
+class MemberCluster:
+    """One cluster, and the agents that may act in it."""
+
+    id: str
+    name: str
+    cluster: SimulatedCluster
+    agents: list[AgentProcess] = field(default_factory=list[AgentProcess])
+    standing: set[ObjectRef] = field(default_factory=set[ObjectRef])
+
+    def ours(self) -> dict[ObjectRef, dict[str, object]]:
+        """Objects of Muster's workloads, past all faults."""
+        found = [each for kind in ORDERED_KINDS for each in self.cluster.objects(kind)]
+        return {
+            ref_of(each): each for each in found if WORKLOAD_LABEL in (each["metadata"].get("labels") or {})
+        }
+
+
+class World:
+    """Composed within a running VirtualLoop; `close` releases what it holds."""
+
+    def __init__(self, seed: int, trace: Trace, folder: Path) -> None:
+        loop = asyncio.get_running_loop()
+        self.seed = seed
+        self.random = Random(f"world {seed}")
+        self.trace = trace
+        self.clock = WorldClock(loop)
+        trace.now = loop.time
+        self.network = Network(Random(f"network {seed}"))
+        self.nats = MemoryNats(Subjects(), self.clock.now, self.network)
+        self.store_rates = Rates()
+        self._store_random = Random(f"store {seed}")
+        self._dying = 0
+        self.store = MemoryStore(self.clock, seed=seed, fate=self._store_fate)
+        self.ledger = Ledger(seed)
+        self.promises = Promises(self.ledger, trace.say)
+        self.kube_failing = 0.0
+        self._folder = folder
+        self._exits = ExitStack()
+        self.members = [self._member(index, make, nodes) for index, (make, nodes) in enumerate(MAKES)]
+        self.centres = [
+            CentreProcess(name, self.nats, self.store, self.ledger, self.clock, trace.say)
+            for name in ("centre", "standby")
+        ]
+        self._ticking: asyncio.Task[None] | None = None
+
+    def _member(self, index: int, make: Make, nodes: int) -> MemberCluster:
+        random = self.random
+        identity = "C" + hashlib.sha256(f"{self.seed}/{index}".encode()).hexdigest()[:12]
+        cluster = SimulatedCluster(
+            make=make, seed=random.randrange(1_000), nodes=nodes, pace=Pace(eviction_seconds=20.0)
+        )
+        self._exits.callback(cluster.close)
+        member = MemberCluster(identity, f"cluster-{index + 1}", cluster)
+        skew = random.uniform(-2.0, 2.0)
+        for replica in ("a", "b"):
+            agent = AgentProcess(
+                f"agent-{index + 1}{replica}",
+                identity,
+                cluster,
+                self._folder,
+                self.nats,
+                self.promises,
+                WorldClock(asyncio.get_running_loop(), skew),
+                Random(f"agent {self.seed} {index} {replica}"),
+            )
+            self._exits.callback(agent.close)
+            member.agents.append(agent)
+        return member
+
+    async def begin(self) -> None:
+        """Clusters have joined; one centre and one agent a cluster run."""
+        for member in self.members:
+            token = hashlib.sha256(member.id.encode()).digest()
+            expires_at = self.clock.now() + 60.0
+            await self.store.invite_cluster(JoinDraft(token, member.name, {}, (), expires_at), WRITE)
+            await self.store.join_cluster(
+                token,
+                cluster=member.id,
+                cluster_uid=await member.cluster.cluster_uid(),
+                agent_key=f"key of {member.name}",
+                sealing_key=bytes(32),
+                account_seed=b"",
+            )
+        self._ticking = asyncio.create_task(self._tick(), name="clusters")
+        self.start_centre(0)
+        for member in self.members:
+            self.start_agent(member.agents[0])
+
+    async def _tick(self) -> None:
+        while True:
+            for member in self.members:
+                member.cluster.tick(self.clock.now())
+            await asyncio.sleep(TICK_SECONDS)
+
+    def start_centre(self, index: int) -> None:
+        self.centres[index].start(self._set_dying)
+
+    def start_agent(self, agent: AgentProcess) -> None:
+        agent.start(lambda: self.kube_failing)
+
+    def _set_dying(self, dying: bool) -> None:
+        self._dying += 1 if dying else -1
+
+    def _store_fate(self) -> Fate:
+        if self._dying:
+            return Fate.LOST
+        drawn = self._store_random.random()
+        if drawn < self.store_rates.lost:
+            return Fate.LOST
+        if drawn < self.store_rates.lost + self.store_rates.answer_lost:
+            return Fate.ANSWER_LOST
+        return Fate.DONE
+
+    async def step(self, seconds: float) -> None:
+        """Run for so long, then look. Raises PromiseBroken, or AssertionError for what nobody foresaw."""
+        await asyncio.sleep(seconds)
+        self.look()
+
+    def look(self) -> None:
+        for member in self.members:
+            standing = set(member.ours())
+            self.promises.stood(member.id, member.standing, standing)
+            member.standing = standing
+        self.promises.kept(self.store.tables, self.spooled())
+        self.promises.raise_if_broken()
+        assert not self.nats.trespasses, self.nats.trespasses
+        assert not self.trace.surprises, self.trace.surprises
+        assert not self.store.tables.dead_letters, self.store.tables.dead_letters
+        for process in (*self.centres, *(agent for member in self.members for agent in member.agents)):
+            failure = process.failure()
+            assert failure is None, f"{process.name} ended with {failure!r}"
+
+    def spooled(self) -> set[AlertKey]:
+        return {key for member in self.members for agent in member.agents for key in agent.spooled()}
+
+    async def heal(self) -> None:
+        """No more faults: one agent a cluster and a centre run, everything is reachable."""
+        self.network.heal()
+        self.store_rates, self.kube_failing = Rates(), 0.0
+        for member in self.members:
+            member.cluster.faults.heal()
+            for node in member.cluster.objects("Node"):
+                # On a silent one pods end for ever.
+                member.cluster.node_up(node["metadata"]["name"])
+            first, *others = member.agents
+            # An agent that never comes back takes its disk along: each has to have its turn.
+            for agent in others:
+                if agent.spool is not None and agent.spool.depth and not agent.is_running:
+                    self.start_agent(agent)
+            if not first.is_running:
+                self.start_agent(first)
+        if not self.centres[0].is_running:
+            self.start_centre(0)
+
+    async def close(self) -> None:
+        for process in (*self.centres, *(agent for member in self.members for agent in member.agents)):
+            await process.crash()
+        if self._ticking is not None:
+            self._ticking.cancel()
+            await asyncio.gather(self._ticking, return_exceptions=True)
+        self._exits.close()
