@@ -49,6 +49,8 @@ class Slot:
         if usage.stamp <= self.usage_stamp:
             return Outcome.OLDER
         if self.nodes is None or not _same_epoch(usage, self.nodes):
+            # Looked at now: once it is put into effect together with an inventory it is too late to refuse.
+            UsageRows.of(usage)
             self.usage_stamp, self.waiting_usage = usage.stamp, usage
             return Outcome.WAITING
         self._install_usage(usage, self.nodes)

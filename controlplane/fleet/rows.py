@@ -14,6 +14,8 @@ Floats = NDArray[np.float64]
 
 MOST = 2**53 - 1
 """No amount is taken as larger, so that a float64 holds it exactly (8 PiB of memory on one node)."""
+NOT_KNOWN = -1
+"""In a column of `used`: metrics are served, but not yet of this node."""
 
 
 class LabelSet:
@@ -40,11 +42,11 @@ class NodeClass:
         return "Ready" in self.conditions
 
 
-def column(field: str, packed: bytes) -> Ints:
-    """A packed column without a copy; amounts above MOST count as MOST. ValueError for a negative one."""
+def column(field: str, packed: bytes, *, least: int = 0) -> Ints:
+    """A packed column without a copy; amounts above MOST count as MOST. ValueError for one below `least`."""
     values: Ints = np.frombuffer(packed, dtype="<i8")
     if values.size:
-        if values.min() < 0:
+        if values.min() < least:
             raise ValueError(f"{field}: {int(values.min())} is negative")
         if values.max() > MOST:
             values = np.minimum(values, MOST)
@@ -150,7 +152,7 @@ class UsageRows:
             for resource, packed in zip(usage.resources, usage.foreign, strict=True)
         }
         used = {
-            resource: column(f"used {resource}", packed)
+            resource: column(f"used {resource}", packed, least=NOT_KNOWN)
             for resource, packed in zip(usage.used_resources, usage.used, strict=True)
         }
         keys, key_of = _keys(usage.bound)
@@ -195,7 +197,7 @@ class UsageRows:
             epoch=self.epoch,
             nodes=len(after),
             foreign=_moved(self.foreign, source, known),
-            used=_moved(self.used, source, known),
+            used=_moved(self.used, source, known, missing=NOT_KNOWN),
             bound=_bound_amounts(len(after), self.requests, pods_node, pods_replicas, pods_requests),
             bound_of=_counted(self.keys, pods_key, pods_replicas),
             keys=self.keys,
@@ -265,7 +267,10 @@ def _bound_amounts(
     return amounts
 
 
-def _moved(columns: Mapping[str, Ints], source: Ints, known: NDArray[np.bool_]) -> dict[str, Ints]:
+def _moved(
+    columns: Mapping[str, Ints], source: Ints, known: NDArray[np.bool_], *, missing: int = 0
+) -> dict[str, Ints]:
     return {
-        name: np.where(known, values[source] if len(values) else 0, 0) for name, values in columns.items()
+        name: np.where(known, values[source] if len(values) else missing, missing)
+        for name, values in columns.items()
     }

@@ -8,7 +8,7 @@ import numpy as np
 from controlplane.fleet.cluster import Cluster
 from controlplane.fleet.columns import Columns
 from controlplane.fleet.demand import HOSTNAME, NODE_NAME_FIELD, Demand, untolerated
-from controlplane.fleet.rows import Ints, NodeRows, UsageRows
+from controlplane.fleet.rows import NOT_KNOWN, Ints, NodeRows, UsageRows
 from controlplane.fleet.views import NodeCounts, NodeRow, Totals
 
 
@@ -43,7 +43,8 @@ def totals(cluster: Cluster) -> Totals:
 
 def _add(counter: "Counter[str]", columns: Mapping[str, Ints]) -> None:
     for resource, values in columns.items():
-        counter[resource] += int(values.sum())
+        # What is not known of a node (NOT_KNOWN) adds nothing.
+        counter[resource] += int(np.maximum(values, 0).sum())
 
 
 def nodes(
@@ -77,7 +78,9 @@ def _row(nodes: NodeRows, usage: UsageRows | None, row: int, code: int) -> NodeR
         allocatable=allocatable,
         foreign=foreign,
         bound=bound,
-        used=_amounts(usage.used, row) if usage else {},
+        used={what: amount for what, amount in _amounts(usage.used, row).items() if amount != NOT_KNOWN}
+        if usage
+        else {},
         free={
             resource: max(0, amount - foreign.get(resource, 0) - bound.get(resource, 0))
             for resource, amount in allocatable.items()

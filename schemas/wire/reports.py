@@ -117,7 +117,8 @@ class Usage(Report, frozen=True, kw_only=True):
 
     epoch: the inventory epoch whose rows these are.
     foreign: requested by pods that Muster did not place, one column per entry of `resources`.
-    used: really used, one column per entry of `used_resources`; none where no metrics are served.
+    used: really used, one column per entry of `used_resources`; none where no metrics are served, and
+    -1 where nothing is known of that node.
     bound: pods of Muster's that stand on nodes; `requests` are the distinct amounts that they ask for.
     """
 
