@@ -38,7 +38,9 @@ def invite(
     body = {"name": name, "labels": labels, "taints": taints, "expires_seconds": expires}
     with connect() as client:
         invitation = client.post("/cluster-invitations", body).body
-    command = f"python -m agents --centre {invitation['url']} --token {invitation['token']}"
+    command = (
+        f"python -m agents --state-dir DIR --join-url {invitation['url']} --join-token {invitation['token']}"
+    )
     if output is not Output.TABLE:
         from controlplane.cli.output import print_data
 

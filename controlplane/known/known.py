@@ -1,5 +1,6 @@
 """The memory of one process: records, reports and beats. Loops write it, queries and decisions read it."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -34,6 +35,18 @@ class Heard:
 
 
 @dataclass
+class Traffic:
+    """What went to and fro between this process and one cluster since the process started.
+
+    orders_carried_out: orders of which the agent said that it has carried them out whole.
+    """
+
+    reports_received: int = 0
+    orders_sent: int = 0
+    orders_carried_out: int = 0
+
+
+@dataclass
 class Known:
     """One process's knowledge. Keys are cluster ids and workload uids.
 
@@ -60,6 +73,7 @@ class Known:
     stamps: dict[str, dict[str, Stamp]] = field(default_factory=dict[str, dict[str, Stamp]])
     unpublished: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     newer_stored: set[str] = field(default_factory=set[str])
+    traffic: defaultdict[str, Traffic] = field(default_factory=lambda: defaultdict[str, Traffic](Traffic))
     epochs: tuple[EpochRecord, ...] = ()
     last_generation: int = 0
     change_cursor: int = 0
@@ -141,6 +155,12 @@ class Known:
         record = self.order(cluster, workload)
         if record is not None:
             self.put_order(replace(record, published_sequence=None))
+
+    def behind(self, cluster: str) -> list[str]:
+        """Subject tails that stand at an older report than the last beat says was published."""
+        heard, applied = self.heard.get(cluster), self.stamps.get(cluster, {})
+        digests = heard.beat.digests if heard is not None else {}
+        return sorted(tail for tail, (stamp, _) in digests.items() if applied.get(tail, (-1, -1)) < stamp)
 
     def put_acknowledged(self, cluster: str, workload: str, version: Version) -> None:
         record = self.order(cluster, workload)

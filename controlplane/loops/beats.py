@@ -83,7 +83,7 @@ class Beats:
         return self._known.alert_watermarks.get(cluster, (0, 0))
 
     def _resend(self, cluster: str, beat: Beat) -> list[str]:
-        tails = [*self._known.fleet.missing(cluster), *self._lost(cluster, beat)]
+        tails = [*self._known.fleet.missing(cluster), *self._lost(cluster)]
         tails += [tail for tail in self._unreported(cluster) if tail not in tails]
         if self._lost_records(cluster, beat):
             tails.append("versions")
@@ -100,10 +100,9 @@ class Beats:
         self._asked[cluster] = now
         return True
 
-    def _lost(self, cluster: str, beat: Beat) -> list[str]:
+    def _lost(self, cluster: str) -> list[str]:
         """Tails whose last report did not arrive: one mismatch may be a report on its way, two are none."""
-        applied = self._known.stamps.get(cluster, {})
-        now = {tail for tail, (stamp, _) in beat.digests.items() if applied.get(tail, (-1, -1)) < stamp}
+        now = set(self._known.behind(cluster))
         lost = now & self._mismatched.get(cluster, set())
         self._mismatched[cluster] = now
         return sorted(lost)

@@ -112,6 +112,7 @@ class Dispatch:
         self._sequences[key] = sequence
         self._published_at[key] = self._clock.now()
         self._metrics.orders.labels("published").inc()
+        self._known.traffic[record.cluster].orders_sent += 1
         return OrderMark(*key, record.version, sequence)
 
     async def _publish_onto_stored(self, record: OutboxRecord, body: bytes) -> int | None:

@@ -94,6 +94,7 @@ class Ingest:
             outcome = "malformed"
             self._remember_buried(DeadLetter(cluster, message.subject, str(error), message.body))
         self._metrics.reports.labels(kind, outcome).inc()
+        self._known.traffic[cluster].reports_received += 1
         self._count(cluster, len(message.body))
 
     def _apply(self, cluster: str, kind: str, name: str, tail: str, body: bytes) -> str:

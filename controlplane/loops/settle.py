@@ -14,7 +14,7 @@ from controlplane.known.known import Known
 from controlplane.known.records import Change, Lease, OutboxRecord
 from controlplane.loops.ports import Bus, OrderMark, Store
 from controlplane.loops.running import LoopMetrics
-from schemas.wire.orders import Verb
+from schemas.wire.orders import Verb, Version
 from schemas.wire.reports import Work, WorkState
 from schemas.wire.subjects import Subjects
 
@@ -42,6 +42,7 @@ class Settle:
         self._metrics = metrics
         self._said: dict[Pair, str] = {}
         self._waiting: dict[Pair, None] = {}
+        self._carried_out: dict[Pair, Version] = {}
         for uid, works in known.work.items():
             for cluster, work in works.items():
                 self._waiting[cluster, uid] = None
@@ -61,6 +62,7 @@ class Settle:
                 if (work := self._known.work.get(pair[1], {}).get(pair[0])) is not None
             }
             await self._acknowledge(works)
+            self._count(works)
             await self._remove(works)
             await self._tell(works)
             for pair in pairs:
@@ -80,6 +82,12 @@ class Settle:
         self._metrics.orders.labels("acknowledged").inc(len(marks))
         for mark in marks:
             self._known.put_acknowledged(mark.cluster, mark.workload, mark.version)
+
+    def _count(self, works: Mapping[Pair, Work]) -> None:
+        for pair, work in works.items():
+            if work.carried_out is not None and work.carried_out != self._carried_out.get(pair):
+                self._carried_out[pair] = work.carried_out
+                self._known.traffic[pair[0]].orders_carried_out += 1
 
     async def _remove(self, works: Mapping[Pair, Work]) -> None:
         gone: list[OrderMark] = []

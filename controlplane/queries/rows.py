@@ -52,6 +52,25 @@ class ClusterRow:
 
 
 @dataclass(frozen=True)
+class StreamRow:
+    """What went to and fro with one cluster since the answering process started.
+
+    reports_behind: subjects that do not stand at the last report that the agent's beat named. subjects: all.
+    alerts_committed: (incarnation of the spool, sequence) up to which alerts are committed.
+    """
+
+    cluster: str
+    subjects: int
+    reports_received: int
+    reports_behind: int
+    orders_sent: int
+    orders_carried_out: int
+    orders_repeated: int
+    spool_depth: int
+    alerts_committed: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class NodeView:
     """features: labels of node-feature-discovery without their prefix; labels: all others.
 

@@ -12,6 +12,7 @@ class Beat(Report, frozen=True, kw_only=True):
     highest: the highest version that the agent has recorded, None for none.
     versions: every version held, only when the last reply asked for `versions`.
     digests: shard or subject tail -> (stamp, hash) of what was last published there, a few a beat.
+    orders_repeated: orders carried out though they had been before, since this process started.
     spool_depth: alert batches not yet under the watermark. clock: Unix seconds of the agent.
     """
 
@@ -22,6 +23,7 @@ class Beat(Report, frozen=True, kw_only=True):
     held: int = 0
     versions: dict[str, Version] | None = None
     digests: dict[str, tuple[Stamp, str]] = {}
+    orders_repeated: int = 0
     spool_depth: int = 0
     holding: bool = False
 

@@ -1,0 +1,106 @@
+"""The programs of an installation on this machine, as processes of their own that end with their parent."""
+
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from controlplane.access.tokens import Role, token_entry
+from controlplane.client import Client, Context
+from controlplane.embedded.processes import ServerProcess, free_port, port_answers, port_is_free
+
+USUAL_PORT = 8420
+START_SECONDS = 45.0
+
+
+@dataclass
+class Installation:
+    """One centre (with embedded NATS and Postgres) and any number of agents in one folder."""
+
+    folder: Path
+    durable: bool = True
+    centre_environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    token: str = field(default_factory=lambda: f"mt1_{secrets.token_urlsafe(32)}", repr=False)
+    port: int = field(default_factory=lambda: USUAL_PORT if port_is_free(USUAL_PORT) else free_port())
+    _centre: ServerProcess | None = None
+    _agents: dict[str, ServerProcess] = field(default_factory=dict[str, ServerProcess])
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def context(self) -> Context:
+        return Context(self.url, self.token)
+
+    def client(self) -> Client:
+        return Client(self.context)
+
+    async def start_centre(self, environment: Mapping[str, str] | None = None) -> ServerProcess:
+        """Returns once the API listens. Raises ServerDidNotStart with the last lines of its log."""
+        home = self.folder / "centre"
+        home.mkdir(mode=0o755, parents=True, exist_ok=True)
+        tokens = home / "tokens"
+        if not tokens.exists():
+            tokens.touch(mode=0o600)
+            tokens.write_text(f"{token_entry('demo', Role.ADMIN, self.token)}\n")
+        self._centre = ServerProcess(
+            name="centre",
+            command=[sys.executable, "-m", "controlplane"],
+            folder=home,
+            stop_signal=signal.SIGTERM,
+            environment={
+                "MUSTER_DATA_DIR": str(home),
+                "MUSTER_TOKENS_FILE": str(tokens),
+                "MUSTER_LISTEN_PORT": str(self.port),
+                "MUSTER_POSTGRES_DURABLE": str(self.durable).lower(),
+                "MUSTER_LOG_FORMAT": "json",
+                **self.centre_environment,
+                **(environment or {}),
+            },
+        )
+        await self._centre.start(lambda: port_answers(self.port), time.monotonic() + START_SECONDS)
+        return self._centre
+
+    async def start_agent(
+        self, name: str, arguments: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> ServerProcess:
+        """An agent with its own state folder; the first time with a fresh token, later by its keys."""
+        home = self.folder / "agents" / name
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._agents[name] = ServerProcess(
+            name="agent",
+            command=[sys.executable, "-m", "agents", "--state-dir", str(home / "state"), *arguments],
+            folder=home,
+            stop_signal=signal.SIGTERM,
+            environment=environment or {},
+        )
+        await self._agents[name].start(lambda: True, time.monotonic() + START_SECONDS)
+        return self._agents[name]
+
+    def invite(self, client: Client, name: str, labels: Mapping[str, str]) -> list[str]:
+        """The arguments by which the agent of a new cluster joins."""
+        invited = client.post("/cluster-invitations", {"name": name, "labels": dict(labels)}).body
+        return ["--join-url", self.url, "--join-token", invited["token"]]
+
+    def ended(self) -> str:
+        """Which program has ended by itself, with its last log lines; "" for none."""
+        programs = {"centre": self._centre, **{f"agent {name}": each for name, each in self._agents.items()}}
+        for name, program in programs.items():
+            if program is not None and not program.running:
+                return f"the {name} ended:\n{program.last_lines()}"
+        return ""
+
+    async def stop(self) -> None:
+        """Agents first, so that they take their leave of a centre that is there."""
+        for agent in self._agents.values():
+            if agent.running:
+                os.kill(agent.pid, signal.SIGTERM)
+        for agent in self._agents.values():
+            await agent.stop()
+        if self._centre is not None:
+            await self._centre.stop()
