@@ -8,6 +8,7 @@ from controlplane.loops.ports import NotFound, Write
 from controlplane.store import answered, changes, outbox
 from controlplane.store.codecs import Connection, clean, taints_of
 from controlplane.store.leases import hold
+from controlplane.store.outcomes import DECIDER
 from controlplane.store.settlement import changed, check_condition, fingerprint
 from schemas.wire.reports import Taint
 
@@ -62,7 +63,7 @@ async def record_standing(
     record = await _update(
         connection, cluster, "standing = $2, standing_reason = $3", standing.value, clean(reason)
     )
-    await changes.append(connection, [cluster_changed(record, standing.value, lease.holder)])
+    await changes.append(connection, [cluster_changed(record, standing.value, DECIDER)])
 
 
 async def record_incarnation(connection: Connection, lease: Lease, cluster: str, incarnation: int) -> None:

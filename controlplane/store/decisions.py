@@ -23,7 +23,7 @@ PLACEMENT = "workload, cluster, replicas, revision, epoch, generation, template"
 async def commit(connection: Connection, lease: Lease, decisions: Sequence[NewDecision]) -> set[str]:
     """Write those that were decided on what is there now; the uids of the others. Raises LeaseLost."""
     await hold(connection, lease)
-    outcomes = await _read(connection, lease, decisions)
+    outcomes = await _read(connection, decisions)
     outcomes.take(decisions)
     await _write_decisions(connection, outcomes)
     await _write_placements(connection, outcomes)
@@ -32,7 +32,7 @@ async def commit(connection: Connection, lease: Lease, decisions: Sequence[NewDe
     return outcomes.skipped
 
 
-async def _read(connection: Connection, lease: Lease, decisions: Sequence[NewDecision]) -> Outcomes:
+async def _read(connection: Connection, decisions: Sequence[NewDecision]) -> Outcomes:
     uids = list({decision.workload for decision in decisions})
     clusters = list({order.cluster for decision in decisions for order in decision.orders})
     # In the order in which people's writes lock them, so that neither waits for the other in a circle.
@@ -56,7 +56,6 @@ async def _read(connection: Connection, lease: Lease, decisions: Sequence[NewDec
             (row["cluster"], row["workload"]): Version(row["epoch"], row["generation"]) for row in versions
         },
         last=await _last_outcomes(connection, uids),
-        by=lease.holder,
         now=await connection.fetchval("select extract(epoch from clock_timestamp())::float8"),
     )
 
@@ -137,7 +136,7 @@ async def _write_placements(connection: Connection, outcomes: Outcomes) -> None:
 
 async def read(connection: Connection, uids: Collection[str]) -> list[DecisionRecord]:
     rows = await connection.fetch(f"select {DECISION} from decision where workload = any($1)", list(uids))
-    return [msgspec.convert(dict(row), DecisionRecord) for row in rows]
+    return [decision_of(dict(row)) for row in rows]
 
 
 async def read_placements(connection: Connection, uids: Collection[str]) -> list[PlacementRecord]:

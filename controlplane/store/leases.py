@@ -96,8 +96,9 @@ async def raise_floor(connection: Connection, lease: Lease, version: Version) ->
     check_issues_generations(lease)
     await hold(connection, lease)
     await connection.execute(
-        "insert into epoch (role, epoch, first_generation) select $1, $2, last_value from generation"
-        " on conflict do nothing",
+        "insert into epoch (role, epoch, first_generation) select $1, $2, coalesce("
+        " (select min(first_generation) from epoch where role = $1 and epoch > $2), last_value)"
+        " from generation on conflict do nothing",
         lease.role,
         version.epoch,
     )

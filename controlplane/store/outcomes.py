@@ -9,6 +9,8 @@ from controlplane.loops.ports import NewDecision, NewOrder
 from controlplane.store.settlement import changed
 from schemas.wire.orders import Verb, Version
 
+DECIDER = "muster"
+"""Stands in changes where no person wrote."""
 Place = tuple[str, str]
 """(cluster, workload)"""
 
@@ -43,7 +45,6 @@ class Outcomes:
     removed: Collection[str]
     orders: dict[Place, Version]
     last: dict[str, Outcome]
-    by: str
     now: float
     skipped: set[str] = field(default_factory=set[str])
     decided: dict[str, DecisionRecord] = field(default_factory=dict[str, DecisionRecord])
@@ -126,4 +127,4 @@ class Outcomes:
             "reason": decision.reason,
             "message": decision.message,
         }
-        self.changes.append(changed("Workload", subject.name, decision.workload, what, self.by, **detail))
+        self.changes.append(changed("Workload", subject.name, decision.workload, what, DECIDER, **detail))

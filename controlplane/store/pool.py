@@ -13,7 +13,7 @@ from controlplane.store.codecs import Connection, set_codecs
 BOUND_SECONDS = 2.0
 """Of a lock, a statement, an idle transaction and an unanswered packet."""
 CONNECT_SECONDS = 2.0
-TRANSACTION_SECONDS = 5.0
+TRANSACTION_SECONDS = 4.0
 ATTEMPTS = 3
 
 _MILLISECONDS = str(int(BOUND_SECONDS * 1000))
@@ -73,13 +73,15 @@ class Pool:
         with unavailable():
             self._pool = await asyncpg.create_pool(
                 self._dsn,
-                min_size=1,
+                min_size=0,
                 max_size=self._size,
                 init=set_codecs,
                 reset=_keep,
                 timeout=CONNECT_SECONDS,
                 server_settings=SESSION,
             )
+        async with self.connection():
+            pass
 
     async def close(self) -> None:
         if self._pool is None:

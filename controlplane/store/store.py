@@ -104,12 +104,12 @@ class PostgresStore:
             return await snapshot.load(connection)
 
     async def changes(self, after: int, limit: int) -> Sequence[Change]:
-        self._listener.about_to_read()
+        self._listener.wakes.about_to_read()
         async with self._pool.connection() as connection:
             return await change_log.read(connection, after, limit)
 
     async def wait_for_change(self, timeout_seconds: float) -> None:
-        await self._listener.wait(timeout_seconds)
+        await self._listener.wakes.wait(timeout_seconds)
 
     async def read_workloads(self, uids: Collection[str]) -> Sequence[WorkloadRecord]:
         async with self._pool.connection() as connection:

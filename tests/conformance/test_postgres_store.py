@@ -1,0 +1,276 @@
+"""What only a real Postgres can show: crashes, backends that stop, databases that another release made."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from controlplane.embedded import EmbeddedPostgres
+from controlplane.known.records import WorkloadRecord
+from controlplane.loops.ports import LeaseLost, StoreUnavailable
+from controlplane.store.migrations import DatabaseNewer, known, migrate
+from controlplane.store.store import PostgresStore
+from tests.conformance.store_worlds import (
+    ME,
+    TTL_SECONDS,
+    PostgresWorld,
+    decision,
+    draft,
+    lead,
+    order,
+    raw,
+    whats,
+)
+
+pytest_plugins = ["tests.conformance.store_fixtures"]
+UNAVAILABLE_WITHIN_SECONDS = 4.0
+BACK_WITHIN_SECONDS = 30.0
+
+
+@pytest.fixture
+def store(postgres_world: PostgresWorld) -> PostgresStore:
+    return postgres_world.store
+
+
+@pytest_asyncio.fixture
+async def durable(open_folder: Path, tmp_path: Path) -> AsyncGenerator[EmbeddedPostgres]:
+    """A server that syncs: what it says it has committed must be there after it is killed."""
+    async with EmbeddedPostgres(open_folder / f"durable-{tmp_path.name}") as server:
+        yield server
+
+
+@contextmanager
+def stopped(pid: int) -> Generator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def unavailable_soon() -> Generator[None]:
+    begin = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        yield
+    assert time.monotonic() - begin < UNAVAILABLE_WITHIN_SECONDS
+
+
+class TestStopped:
+    async def test_a_backend_that_holds_the_lease_row_makes_the_store_unavailable(
+        self, postgres_world: PostgresWorld
+    ) -> None:
+        store = postgres_world.store
+        lease = await lead(store)
+        async with raw(postgres_world.dsn) as connection:
+            await connection.execute("begin; select from lease for update")
+            with stopped(await connection.fetchval("select pg_backend_pid()")):
+                with unavailable_soon():
+                    await store.reserve_generations(lease, 1)
+                with unavailable_soon():
+                    await store.take_lease("deciding", "second", TTL_SECONDS)
+                assert (await store.load()).last_generation == 0
+            await connection.execute("rollback")
+        assert await store.reserve_generations(lease, 1) == range(1, 2)
+
+    async def test_a_leader_that_stands_still_in_a_transaction_is_thrown_out(
+        self, postgres_world: PostgresWorld
+    ) -> None:
+        lease = await lead(postgres_world.store)
+        async with raw(postgres_world.dsn) as connection:
+            await connection.execute("set idle_in_transaction_session_timeout = '300ms'")
+            await connection.execute("begin; select from lease for update")
+            assert await postgres_world.store.reserve_generations(lease, 1) == range(1, 2)
+
+    async def test_our_own_backend_that_stops_answering_is_left_behind(
+        self, postgres_world: PostgresWorld
+    ) -> None:
+        store = PostgresStore(postgres_world.dsn, connections=1)
+        await store.open()
+        try:
+            async with raw(postgres_world.dsn) as connection:
+                pid = await connection.fetchval(
+                    "select pid from pg_stat_activity where application_name = 'muster'"
+                    " and datname = current_database() order by backend_start desc limit 1"
+                )
+            with stopped(pid):
+                begin = time.monotonic()
+                with pytest.raises(StoreUnavailable):
+                    await store.read_tenants(["any"])
+                assert time.monotonic() - begin < 8
+                assert await store.read_tenants(["any"]) == []
+        finally:
+            await store.close()
+
+
+class TestKilled:
+    @pytest.mark.promise(1)
+    async def test_nothing_is_half_there_and_nothing_answered_is_lost(
+        self, durable: EmbeddedPostgres
+    ) -> None:
+        dsn = await durable.create_database("crashing")
+        async with PostgresStore(dsn) as store:
+            lease = await lead(store)
+            answered: list[WorkloadRecord] = []
+            enough = asyncio.Event()
+
+            async def write(writer: int) -> None:
+                for number in range(10_000):
+                    record = await store.submit_workload(draft(f"w{writer}-{number}"), ME)
+                    answered.append(record)
+                    if len(answered) >= 60:
+                        enough.set()
+                    (generation,) = await store.reserve_generations(lease, 1)
+                    await store.commit_decisions(lease, [decision(record, order("a", lease, generation))])
+
+            writers = [asyncio.create_task(write(writer)) for writer in range(6)]
+            await asyncio.wait_for(enough.wait(), BACK_WITHIN_SECONDS)
+            os.kill(durable.pid, signal.SIGKILL)
+            ends = await asyncio.gather(*writers, return_exceptions=True)
+            assert all(isinstance(end, StoreUnavailable) for end in ends)
+            await durable.kill()
+            await durable.start()
+            await _check_whole(store, answered)
+            assert (await _answering(store)).resource_version > max(row.resource_version for row in answered)
+
+    async def test_the_listener_comes_back(self, durable: EmbeddedPostgres) -> None:
+        dsn = await durable.create_database("listening")
+        async with PostgresStore(dsn) as store, PostgresStore(dsn) as other:
+            await store.wait_for_change(1.0)
+            await durable.stop()
+            await durable.start()
+            await _answering(other)
+            seen = await store.changes(0, 100)
+            assert whats(seen) == ["Created"]
+            deadline = time.monotonic() + BACK_WITHIN_SECONDS
+            number = 0
+            while time.monotonic() < deadline:
+                begin = time.monotonic()
+                waiting = asyncio.create_task(store.wait_for_change(1.0))
+                await asyncio.sleep(0)
+                await other.submit_tenant(f"t{(number := number + 1)}", {}, ME)
+                await waiting
+                if number > 3 and time.monotonic() - begin < 0.5:
+                    return
+            pytest.fail("no change was heard of after the server came back")
+
+
+async def _answering(store: PostgresStore) -> WorkloadRecord:
+    deadline = time.monotonic() + BACK_WITHIN_SECONDS
+    while True:
+        try:
+            return await store.submit_workload(draft("after the crash"), ME)
+        except StoreUnavailable:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
+
+
+async def _check_whole(store: PostgresStore, answered: list[WorkloadRecord]) -> None:
+    deadline = time.monotonic() + BACK_WITHIN_SECONDS
+    while True:
+        try:
+            loaded = await store.load()
+            break
+        except StoreUnavailable:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
+    assert {record.uid for record in answered} <= {record.uid for record in loaded.workloads}
+    decided = {row.workload for row in loaded.decisions}
+    assert {row.workload for row in loaded.placements} == decided
+    assert {row.workload for row in loaded.outbox} == decided
+    assert max(row.version.generation for row in loaded.outbox) <= loaded.last_generation
+    changes = await store.changes(0, 1_000_000)
+    assert [change.id for change in changes] == list(range(1, loaded.change_cursor + 1))
+    assert {change.uid for change in changes if change.what == "Created"} == {
+        record.uid for record in loaded.workloads
+    }
+    assert {change.uid for change in changes if change.what == "Placed"} == decided
+    for record in loaded.workloads:
+        assert [row.revision for row in await store.revisions(record.uid)] == [1]
+
+
+class TestTwoProcesses:
+    async def test_writers_of_the_same_names_never_wait_in_a_circle(
+        self, postgres_world: PostgresWorld
+    ) -> None:
+        store = postgres_world.store
+        lease = await lead(store)
+        names = [f"w{number}" for number in range(12)]
+        async with PostgresStore(postgres_world.dsn) as other:
+
+            async def write(through: PostgresStore, begin: int) -> None:
+                for step in range(30):
+                    name = names[(begin + step * (1 if begin % 2 else -1)) % len(names)]
+                    await through.submit_workload(draft(name, step=step, of=[begin, through is store]), ME)
+
+            async def decide() -> None:
+                for _ in range(30):
+                    workloads = (await store.load()).workloads
+                    block = await store.reserve_generations(lease, len(names))
+                    await store.commit_decisions(
+                        lease,
+                        [
+                            decision(row, order("a", lease, generation))
+                            for row, generation in zip(workloads, block, strict=False)
+                        ],
+                    )
+
+            await asyncio.gather(
+                *(write(through, begin) for begin in range(6) for through in (store, other)), decide()
+            )
+        loaded = await store.load()
+        assert sum(row.revision for row in loaded.workloads) == 6 * 2 * 30
+        assert [change.id for change in await store.changes(0, 10_000)] == list(
+            range(1, loaded.change_cursor + 1)
+        )
+
+    async def test_a_poisoned_write_fails_alone(self, store: PostgresStore) -> None:
+        # A name too long for an index: Postgres refuses the whole statement that it stands in.
+        names = ["before", os.urandom(50_000).hex(), "after"]
+        answers = await asyncio.gather(
+            *(store.submit_workload(draft(name), ME) for name in ("first", *names)), return_exceptions=True
+        )
+        assert [isinstance(answer, WorkloadRecord) for answer in answers] == [True, True, False, True]
+
+    async def test_an_old_leader_that_wakes_up_commits_nothing(self, postgres_world: PostgresWorld) -> None:
+        store = postgres_world.store
+        old, work = await lead(store), await store.submit_workload(draft(), ME)
+        async with PostgresStore(postgres_world.dsn) as other:
+            await postgres_world.pass_time(TTL_SECONDS + 1)
+            new = await lead(other, "second")
+            stale, fresh = await asyncio.gather(
+                store.commit_decisions(old, [decision(work, order("a", old, 1))]),
+                other.commit_decisions(new, [decision(work, order("a", new, 2))]),
+                return_exceptions=True,
+            )
+        assert isinstance(stale, LeaseLost)
+        assert fresh == set()
+        assert [row.version.epoch for row in (await store.load()).outbox] == [new.epoch]
+
+
+class TestMigrations:
+    async def test_are_applied_once_by_many_at_once(self, postgres_server: EmbeddedPostgres) -> None:
+        dsn = await postgres_server.create_database("unmigrated")
+        applied = await asyncio.gather(*(migrate(dsn) for _ in range(4)))
+        await postgres_server.drop_database("unmigrated")
+        assert sorted(applied) == [[], [], [], [migration.name for migration in known()]]
+
+    async def test_a_database_of_a_later_release_is_refused(self, database: str) -> None:
+        async with raw(database) as connection:
+            await connection.execute("insert into migration (number, name) values (9999, 'later')")
+        with pytest.raises(DatabaseNewer, match="9999"):
+            await migrate(database)
+
+    async def test_numbers_follow_each_other(self) -> None:
+        assert [migration.number for migration in known()] == list(range(1, len(known()) + 1))
+
+
+async def test_no_server_is_said_to_be_unavailable() -> None:
+    with pytest.raises(StoreUnavailable):
+        await PostgresStore("postgresql://muster:secret@127.0.0.1:9/muster").open()
