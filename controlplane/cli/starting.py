@@ -39,7 +39,9 @@ def serve(
 
 
 def demo(
-    for_seconds: Annotated[float, typer.Option("--for", min=1, help="End by itself after so long.")] = 0.0,
+    for_seconds: Annotated[
+        float | None, typer.Option("--for", min=1, help="End by itself after so long.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="No table; one JSON object on the last line.")
     ] = False,
@@ -48,7 +50,7 @@ def demo(
     """The whole of Muster on this machine: three member clusters, samples placed, a live table."""
     from controlplane.cli.demo import run_demo
 
-    raise typer.Exit(run_demo(for_seconds=for_seconds or None, as_json=as_json, kube=kube))
+    raise typer.Exit(run_demo(for_seconds=for_seconds, as_json=as_json, kube=kube))
 
 
 @nats_app.command("init")
