@@ -85,10 +85,12 @@ def taint(
 ) -> None:
     """Set taints of a cluster; a - at the end removes."""
 
+    given = [(each, None if each.endswith("-") else _parse_taint(each)) for each in taints]
+
     def change(body: dict[str, Any]) -> dict[str, Any]:
         held: list[dict[str, str]] = body["taints"]
-        for each in taints:
-            held = _without(held, each[:-1]) if each.endswith("-") else _with(held, _parse_taint(each))
+        for text, parsed in given:
+            held = _without(held, text[:-1]) if parsed is None else _with(held, parsed)
         return {"taints": held}
 
     _patch(name, change, "tainted")
