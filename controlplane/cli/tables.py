@@ -154,7 +154,7 @@ def _why(row: Row) -> Text:
     placement = row.get("placement")
     if placement:
         said = f": {placement['message']}" if placement["message"] else ""
-        lines.append(f"order {placement['order'].lower()}, {placement['state']}{said}")
+        lines.append(f"{placement['state']}{said}")
     text = Text("\n".join(lines))
     if row["nodes"]:
         text.append(("\n" if lines else "") + row["nodes"], style="dim")

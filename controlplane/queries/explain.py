@@ -82,7 +82,8 @@ def _node_counts(known: Known, view: ClusterView, demand: Demand | None) -> tupl
 def _summary(decision: Decision) -> str:
     replicas = sum(decision.assignments.values())
     clusters = len(decision.assignments)
-    return f"{replicas:,} replicas in {clusters:,} clusters" if replicas else f"in {clusters:,} clusters"
+    where = f"{clusters:,} cluster{'s' if clusters != 1 else ''}"
+    return f"{replicas:,} replica{'s' if replicas != 1 else ''} in {where}" if replicas else f"in {where}"
 
 
 def _decided(known: Known, record: WorkloadRecord) -> dict[str, Any]:

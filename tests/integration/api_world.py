@@ -41,6 +41,7 @@ class WallClock:
 class World:
     """client: as the administrator. waits: what `/readyz` names."""
 
+    deps: ApiDeps
     store: PostgresStore
     known: Known
     app: FastAPI
@@ -132,26 +133,23 @@ async def api_world(dsn: str, nats: NatsInstallation) -> AsyncGenerator[World, N
             random_bytes=os.urandom,
             now=clock.now,
         )
-        app = create_api(
-            ApiDeps(
-                known=known,
-                intent=store,
-                changes=store,
-                registrar=registrar,
-                sealer=SecretValues(generate().master),
-                access=Access(
-                    (token_entry("ada", Role.ADMIN, ADMIN), token_entry("vera", Role.VIEWER, VIEWER))
-                ),
-                clock=clock,
-                not_ready=lambda: waits,
-                random_bytes=secrets.token_bytes,
-                metrics=CollectorRegistry(),
-            )
+        deps = ApiDeps(
+            known=known,
+            intent=store,
+            changes=store,
+            registrar=registrar,
+            sealer=SecretValues(generate().master),
+            access=Access((token_entry("ada", Role.ADMIN, ADMIN), token_entry("vera", Role.VIEWER, VIEWER))),
+            clock=clock,
+            not_ready=lambda: waits,
+            random_bytes=secrets.token_bytes,
+            metrics=CollectorRegistry(),
         )
+        app = create_api(deps)
         transport = httpx.ASGITransport(app)
         headers = {"Authorization": f"Bearer {ADMIN}"}
         async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=headers) as client:
-            yield World(store, known, app, client, waits)
+            yield World(deps, store, known, app, client, waits)
 
 
 def join_body(token: str) -> dict[str, str]:

@@ -3,15 +3,18 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import httpx
 import pytest
 import pytest_asyncio
 import uvicorn
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 
-from controlplane.api import feed
+from controlplane.api import create_api, feed
 from controlplane.known.records import Change
 from tests.installation import NatsInstallation
 from tests.integration.api_world import ADMIN, World, api_world, deployment, workload
@@ -25,18 +28,32 @@ async def world(database: str, nats_installation: NatsInstallation) -> AsyncGene
         yield made
 
 
-@pytest_asyncio.fixture
-async def address(world: World) -> AsyncGenerator[tuple[str, int], None]:
+@asynccontextmanager
+async def served(app: FastAPI) -> AsyncIterator[uvicorn.Server]:
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(world.app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
-    )
+    config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:  # noqa: ASYNC110 - uvicorn tells it by a flag only
-        await asyncio.sleep(0.01)
-    yield listener.getsockname()[:2]
+    await until(lambda: server.started)
+    yield server
     server.should_exit = True
     await serving
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(BOUND_SECONDS):
+        while not holds():  # noqa: ASYNC110 - uvicorn tells it by a flag only
+            await asyncio.sleep(0.01)
+
+
+def address_of(server: uvicorn.Server) -> tuple[str, int]:
+    return server.servers[0].sockets[0].getsockname()[:2]
+
+
+@pytest_asyncio.fixture
+async def address(world: World) -> AsyncGenerator[tuple[str, int], None]:
+    async with served(world.app) as server:
+        yield address_of(server)
 
 
 @asynccontextmanager
@@ -136,6 +153,18 @@ async def _first(many: feed.ChangeFeed, reader: feed.Reader, count: int) -> Asyn
     for _ in range(count):
         yield await anext(changes)
     await changes.aclose()
+
+
+async def test_a_reader_whose_pipe_is_full_is_cut_off_and_holds_nothing(world: World) -> None:
+    async with served(
+        create_api(replace(world.deps, changes=Endless(), metrics=CollectorRegistry()))
+    ) as server:
+        _, writer = await asyncio.open_connection(*address_of(server), limit=1024)
+        request = f"GET /api/v1/events?after=0 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN}\r\n\r\n"
+        writer.write(request.encode())
+        await until(lambda: len(server.server_state.tasks) == 1)
+        await until(lambda: not server.server_state.tasks)
+        writer.close()
 
 
 async def test_there_are_not_more_readers_than_the_bound() -> None:
