@@ -30,7 +30,7 @@ from agents.ports import Bus, Clock, Kube, KubeError
 from agents.publishing import Publisher
 from agents.records import Records
 from agents.spool import Spool
-from agents.standing import Standings
+from agents.standing import Standings, kinds_of
 from agents.timing import Backoff, signalled
 from schemas.wire.beats import BeatReply
 from schemas.wire.orders import Version
@@ -106,6 +106,7 @@ class Term:
             random,
             cache,
             self._discovered,
+            self._kind_known,
             resync_seconds=periods.resync,
             metrics_seconds=periods.metrics,
         )
@@ -222,6 +223,13 @@ class Term:
     def _discovered(self, discovered: Discovered) -> None:
         self._reporting.discovered = discovered
         self._changed.set()
+
+    def _kind_known(self, kind: tuple[str, str]) -> None:
+        """Only now something can be said of workloads with such objects, and of those that have none left."""
+        recorded = self._records.entries.items()
+        self._cache.touch_workloads(
+            workload for workload, entry in recorded if kind in kinds_of(entry.objects)
+        )
 
     async def _report(self) -> None:
         await self._observer.synced.wait()

@@ -30,7 +30,7 @@ _decode_usage = msgspec.json.Decoder(UsageShape)
 
 
 class Observer:
-    """Keeps `cache` like the cluster. `discovered` hears of what is served."""
+    """Keeps `cache` like the cluster. `discovered` hears of what is served, `kind_known` of first lists."""
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Observer:
         random: Random,
         cache: Cache,
         discovered: Callable[[Discovered], None],
+        kind_known: Callable[[tuple[str, str]], None],
         *,
         resync_seconds: float,
         metrics_seconds: float,
@@ -48,6 +49,7 @@ class Observer:
         self._random = random
         self._cache = cache
         self._discovered = discovered
+        self._kind_known = kind_known
         self._resync_seconds = resync_seconds
         self._metrics_seconds = metrics_seconds
         self._served: dict[tuple[str, str], Resource] = {}
@@ -120,7 +122,7 @@ class Observer:
             group.create_task(watching.run())
             await watching.synced.wait()
             self._kinds[kind].set()
-            self._cache.touch_workloads({row.workload for row in self._cache.objects_of(*kind).rows.values()})
+            self._kind_known(kind)
 
     async def _discover(self) -> None:
         """What is served changes as people install things: ask again at every resync."""

@@ -17,13 +17,14 @@ class Follow:
     def __init__(self, store: Store, known: Known) -> None:
         self._store = store
         self._known = known
+        self._touched: dict[str, None] = {}
 
     async def take_changes(self) -> list[str]:
-        """uids of the workloads that were written since the last call."""
-        touched: dict[str, None] = {}
+        """uids of the workloads that were written since the last call that returned."""
         while True:
             changes = await self._store.changes(self._known.change_cursor, CHANGES_AT_ONCE)
             if not changes:
+                touched, self._touched = self._touched, {}
                 return list(touched)
             uids = {change.uid for change in changes if change.kind == "Workload" and not _ours(change.by)}
             clusters = {change.uid for change in changes if change.kind == "Cluster"}
@@ -32,7 +33,7 @@ class Follow:
                 for record in await self._store.read_workloads(uids):
                     if not (record.deleted and record.uid not in self._known.workloads):
                         self._known.put_workload(record)
-                        touched[record.uid] = None
+                        self._touched[record.uid] = None
             if clusters:
                 for record in await self._store.read_clusters(clusters):
                     self._known.clusters[record.id] = record
