@@ -137,13 +137,10 @@ _Loader.yaml_implicit_resolvers = {
 
 def _bounded(text: str | bytes) -> Iterator[Any]:
     """Documents one by one. Aliases are counted as what they stand for, before anything is built of them."""
+    _check_depth(text)
     loader = _Loader(text)
     try:
-        count = 0
         while loader.check_node():
-            count += 1
-            if count > MAX_DOCUMENTS:
-                raise _TooMuch(f"more than {MAX_DOCUMENTS:,} documents")
             node = loader.get_node()
             if node is None:
                 continue
@@ -151,6 +148,22 @@ def _bounded(text: str | bytes) -> Iterator[Any]:
             yield loader.construct_document(node)
     finally:
         loader.dispose()
+
+
+def _check_depth(text: str | bytes) -> None:
+    """Before the composer sees it: it recurses in C, where a deep nest ends the process."""
+    depth = documents = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise _TooMuch(f"nested more than {MAX_DEPTH} deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.DocumentStartEvent):
+            documents += 1
+            if documents > MAX_DOCUMENTS:
+                raise _TooMuch(f"more than {MAX_DOCUMENTS:,} documents")
 
 
 def _check_size(root: yaml.Node) -> None:

@@ -1,0 +1,252 @@
+"""What Muster understands of the objects of a workload."""
+
+from typing import Any
+
+import pytest
+
+from controlplane.fleet import Requirement, Term, Toleration
+from controlplane.fleet.demand import NODE_NAME_FIELD, Operator
+from controlplane.interpreters import NotUnderstood, interpret, pod_demand, pod_requests, render
+
+MIB = 1024**2
+
+
+def container(restart: str | None = None, **amounts: str) -> dict[str, Any]:
+    """cpu, memory: requests. cpu_limit, memory_limit: limits."""
+    limits = {key.removesuffix("_limit"): value for key, value in amounts.items() if key.endswith("_limit")}
+    requests = {key: value for key, value in amounts.items() if not key.endswith("_limit")}
+    given: dict[str, Any] = {"name": "c", "resources": {"requests": requests, "limits": limits}}
+    return given | ({"restartPolicy": restart} if restart else {})
+
+
+def deployment(spec: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": spec or {"containers": [container(cpu="1")]}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}, "template": template, **fields},
+    }
+
+
+def plain(kind: str, api_version: str = "v1", name: str = "x") -> dict[str, Any]:
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": "shop"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "expected"),
+    [
+        ("containers add up", {"containers": [container(cpu="1"), container(cpu="500m")]}, {"cpu": 1500}),
+        (
+            "an init container runs alone",
+            {"containers": [container(cpu="1")], "initContainers": [container(cpu="3"), container(cpu="2")]},
+            {"cpu": 3000},
+        ),
+        (
+            "a sidecar runs with the containers, and with the init containers after it",
+            {
+                "containers": [container(cpu="1")],
+                "initContainers": [
+                    container(cpu="2"),
+                    container("Always", cpu="500m"),
+                    container(cpu="1800m"),
+                ],
+            },
+            {"cpu": 2300},
+        ),
+        (
+            "a limit stands for a request",
+            {"containers": [container(memory_limit="64Mi")]},
+            {"memory": 64 * MIB},
+        ),
+        (
+            "a request stands before its limit",
+            {"containers": [container(memory="32Mi", memory_limit="64Mi")]},
+            {"memory": 32 * MIB},
+        ),
+        (
+            "what the pod itself asks for overrides",
+            {"containers": [container(cpu="1", memory="1Mi")], "resources": {"requests": {"cpu": "4"}}},
+            {"cpu": 4000, "memory": MIB},
+        ),
+        (
+            "a limit of the pod itself stands only where no container asks",
+            {
+                "containers": [container(cpu="1")],
+                "resources": {"limits": {"cpu": "4", "memory": "2Mi"}},
+            },
+            {"cpu": 1000, "memory": 2 * MIB},
+        ),
+        (
+            "overhead comes on top",
+            {"containers": [container(cpu="1")], "overhead": {"cpu": "250m", "memory": "1Mi"}},
+            {"cpu": 1250, "memory": MIB},
+        ),
+        ("nothing asked", {"containers": [container()]}, {}),
+    ],
+)
+def test_what_a_pod_asks_for(name: str, spec: dict[str, Any], expected: dict[str, int]) -> None:
+    assert pod_requests(spec, "spec") == expected, name
+
+
+def test_where_a_pod_may_run() -> None:
+    demand = pod_demand(
+        {
+            "containers": [container(cpu="1")],
+            "nodeSelector": {"disk": "ssd"},
+            "nodeName": "node-7",
+            "tolerations": [{"operator": "Exists"}, {"key": "gpu", "value": "a", "effect": "NoSchedule"}],
+            "affinity": {
+                "nodeAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": {
+                        "nodeSelectorTerms": [
+                            {"matchExpressions": [{"key": "cores", "operator": "Gt", "values": ["8"]}]},
+                            {
+                                "matchFields": [
+                                    {"key": "metadata.name", "operator": "In", "values": ["node-9"]}
+                                ]
+                            },
+                        ]
+                    }
+                }
+            },
+        },
+        "spec",
+    )
+    assert dict(demand.requests) == {"cpu": 1000, "pods": 1}
+    assert dict(demand.node_selector) == {"disk": "ssd", NODE_NAME_FIELD: "node-7"}
+    assert demand.affinity == (
+        Term((Requirement("cores", Operator.GT, ("8",)),)),
+        Term((Requirement(NODE_NAME_FIELD, Operator.IN, ("node-9",)),)),
+    )
+    assert demand.tolerations == (Toleration("", "Exists"), Toleration("gpu", "Equal", "a", "NoSchedule"))
+
+
+def affinity(*terms: Any) -> dict[str, Any]:
+    required = {"nodeSelectorTerms": list(terms)}
+    return {
+        "containers": [container()],
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        (deployment(replicas=-1), r"spec\.manifests\[0\]\.spec\.replicas: -1: a whole number from 0"),
+        (deployment(replicas="3"), r"spec\.replicas: '3': a whole number"),
+        (deployment({"containers": []}), r"spec\.template\.spec\.containers: at least one container"),
+        (deployment(selector={"matchLabels": {"app": "db"}}), r"metadata\.labels: app: db is needed"),
+        (
+            deployment({"containers": [container(cpu="1.1.M")]}),
+            r"containers\[0\]\.resources\.requests\.cpu: '1\.1\.M' is no quantity",
+        ),
+        (
+            deployment({"containers": [container()], "nodeSelector": {"a": 1}}),
+            r"nodeSelector\.a: 1: a string",
+        ),
+        (deployment(affinity()), r"nodeSelectorTerms: 0 terms: 1 to 100"),
+        (
+            deployment(affinity({"matchExpressions": [{"key": "a", "operator": "Near"}]})),
+            r"nodeSelectorTerms\[0\]\.matchExpressions\[0\]\.operator: 'Near': one of In",
+        ),
+        (
+            deployment(affinity({"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["x"]}]})),
+            r"values: Gt takes one whole number",
+        ),
+        (
+            deployment({"containers": [container()], "tolerations": [{"effect": "NoSchedule"}]}),
+            r"tolerations\[0\]\.operator: without a key",
+        ),
+    ],
+)
+def test_a_wrong_field_is_named(manifest: dict[str, Any], message: str) -> None:
+    with pytest.raises(NotUnderstood, match=message):
+        interpret([manifest])
+
+
+def test_two_objects_with_pods_are_refused_by_name() -> None:
+    pod = {**plain("Pod", name="p"), "spec": {"containers": [container()]}}
+    with pytest.raises(NotUnderstood, match=r"Pod shop/p has pods, and so has Deployment shop/web"):
+        interpret([plain("ConfigMap"), deployment(), pod])
+
+
+def test_objects_without_pods_are_carried_along() -> None:
+    found = interpret([plain("ConfigMap"), plain("Widget", "example.com/v1")])
+    assert (found.replicas, found.demand, found.template) == (0, None, "")
+    assert found.kinds == ("example.com/v1/Widget", "v1/ConfigMap")
+    assert found.namespaces == ("shop",)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "replicas", "path", "scaled"),
+    [
+        (deployment(), 3, ("spec", "replicas"), 7),
+        (deployment() | {"kind": "StatefulSet"}, 3, ("spec", "replicas"), 7),
+        (
+            {
+                **plain("Job", "batch/v1"),
+                "spec": {
+                    "parallelism": 4,
+                    "completions": 4,
+                    "template": {"spec": {"containers": [container()]}},
+                },
+            },
+            4,
+            ("spec", "completions"),
+            7,
+        ),
+        (
+            {**plain("Job", "batch/v1"), "spec": {"template": {"spec": {"containers": [container()]}}}},
+            1,
+            ("spec", "parallelism"),
+            7,
+        ),
+        (
+            {**plain("Pod"), "spec": {"containers": [container()], "priority": 5}},
+            1,
+            ("spec", "priority"),
+            5,
+        ),
+    ],
+)
+def test_replicas(manifest: dict[str, Any], replicas: int, path: tuple[str, str], scaled: int) -> None:
+    assert interpret([manifest]).replicas == replicas
+    (rendered,), _ = render([manifest], "uid", 7)
+    assert rendered[path[0]][path[1]] == scaled
+
+
+def test_a_job_whose_completions_are_not_its_parallelism_is_not_divided() -> None:
+    job = {
+        **plain("Job", "batch/v1"),
+        "spec": {"parallelism": 4, "completions": 10, "template": {"spec": {"containers": [container()]}}},
+    }
+    assert "completions 10 is not parallelism 4" in interpret([job]).indivisible
+    (rendered,), _ = render([job], "uid", 4)
+    assert rendered["spec"]["completions"] == 10
+
+
+def test_what_is_rendered() -> None:
+    written = [deployment(), plain("Service"), plain("ConfigMap"), plain("Ingress", "networking.k8s.io/v1")]
+    before = repr(written)
+    rendered, template = render(written, "uid-1", 5)
+    assert repr(written) == before
+    assert [each["kind"] for each in rendered] == ["ConfigMap", "Service", "Deployment", "Ingress"]
+    for each in rendered:
+        assert each["metadata"]["labels"]["muster.dev/workload"] == "uid-1"
+        assert each["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "muster"
+    web = rendered[2]["spec"]
+    assert web["replicas"] == 5
+    assert web["template"]["metadata"]["labels"] == {
+        "app": "web",
+        "muster.dev/workload": "uid-1",
+        "muster.dev/template": template,
+    }
+    assert template == interpret(written).template
+
+
+def test_scaling_changes_no_template_and_rendering_again_neither() -> None:
+    first, template = render([deployment()], "uid", 1)
+    assert render([deployment()], "uid", 9)[1] == template
+    assert render(first, "uid", 1)[1] == template
+    assert render([deployment({"containers": [container(cpu="2")]})], "uid", 1)[1] != template
