@@ -10,7 +10,7 @@ from controlplane.store.codecs import Connection, clean, transposed
 CHANNEL = "muster_change"
 KEPT = 1_000_000
 
-# Taking the one row of change_head is the lock: whoever has it commits before the next one numbers its own.
+# The one row of change_head is the lock: whoever has it commits before the next one numbers its own.
 _APPEND = f"""
 with head as (
     update change_head set last_id = last_id + $1 returning last_id - $1 as before
@@ -26,7 +26,7 @@ from head, notified,
 
 
 async def append(connection: Connection, changes: Sequence[Change]) -> None:
-    """The last statement before a commit: from here on, nobody else commits a change."""
+    """Late in a transaction: from here until its commit, nobody else commits a change."""
     if not changes:
         return
     rows = (

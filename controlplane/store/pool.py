@@ -34,15 +34,22 @@ _MET = (
 )
 """Two writers met. The second reads what the first committed, and decides again."""
 
-_UNANSWERED = (asyncpg.InterfaceError, OSError, TimeoutError)
-_UNAVAILABLE = (
-    *_MET,
-    *_UNANSWERED,
+_BROKEN = (
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
+    asyncpg.InvalidTransactionStateError,
+    OSError,
+    TimeoutError,
+)
+"""After these the state of a connection is unknown, and asking for it could wait for ever."""
+
+_UNAVAILABLE = (
+    *_MET,
+    *_BROKEN,
     asyncpg.InsufficientResourcesError,
     asyncpg.ObjectNotInPrerequisiteStateError,
-    asyncpg.InvalidTransactionStateError,
     asyncpg.InvalidAuthorizationSpecificationError,
 )
 T = TypeVar("T")
@@ -108,8 +115,7 @@ class Pool:
             try:
                 async with asyncio.timeout(seconds):
                     yield connection
-            except (*_UNANSWERED, asyncio.CancelledError):
-                # Its state is unknown, and asking for it could wait for a server that does not answer.
+            except (*_BROKEN, asyncio.CancelledError):
                 connection.terminate()
                 raise
             finally:
@@ -128,7 +134,7 @@ class Pool:
                 if snapshot:
                     await _allow(connection, seconds)
                 yield connection
-            except (*_UNANSWERED, asyncio.CancelledError):
+            except (*_BROKEN, asyncio.CancelledError):
                 raise
             except BaseException:
                 await transaction.rollback()

@@ -205,16 +205,19 @@ class MemoryStore(MemoryIntent):
 
     def _commit_decisions(self, decisions: Sequence[NewDecision]) -> Collection[str]:
         tables = self.tables
+        uids = dict.fromkeys(decision.workload for decision in decisions)
         outcomes = Outcomes(
             subjects={
                 uid: Subject(record.name, record.resource_version, record.deleted)
-                for uid, record in tables.workloads.items()
+                for uid in uids
+                if (record := tables.workloads.get(uid)) is not None
             },
             removed={row.id for row in tables.clusters.values() if row.standing is Standing.REMOVED},
             orders={place: order.version for place, order in tables.outbox.items()},
             last={
                 uid: Outcome(row.placed, row.reason, row.revision, tables.replicas(uid))
-                for uid, row in tables.decisions.items()
+                for uid in uids
+                if (row := tables.decisions.get(uid)) is not None
             },
             now=self.now(),
         )
