@@ -5,7 +5,9 @@
 3. Publish each onto the sequence its subject is known to be at. Where the subject has moved on, read it:
    ours already (a crash between publish and mark) is marked; a newer one is never replaced; an older is.
 4. Mark what was published, in one statement.
-5. What was published long ago and never recorded is looked up again, and published again where it is gone.
+5. What was published long ago and is not carried out is looked up again, and published again where it is
+   gone: streams can lose acknowledged messages. Where it was not even recorded, the agent's consumer is made
+   anew as well: it may have gone with the stream, or stand above it.
 """
 
 import asyncio
@@ -14,18 +16,19 @@ from collections.abc import Iterable
 import structlog
 
 from controlplane.failpoints import reached
-from controlplane.known.known import Known
+from controlplane.known.known import BEAT_LOST_SECONDS, Known
 from controlplane.known.records import Lease, OutboxRecord, Standing
 from controlplane.loops.ports import Bus, Clock, NewerStored, OrderMark, Store
 from controlplane.loops.running import LoopMetrics
 from schemas.wire.codec import Malformed, decode, encode
 from schemas.wire.orders import Order
+from schemas.wire.reports import WorkState
 
 log = structlog.get_logger()
 
 IN_FLIGHT = 128
 AT_ONCE = 1_000
-UNRECORDED_SECONDS = 30.0
+OVERDUE_SECONDS = 30.0
 
 
 class Dispatch:
@@ -42,11 +45,17 @@ class Dispatch:
         self._metrics = metrics
         self._sequences: dict[tuple[str, str], int] = {}
         self._window = asyncio.Semaphore(IN_FLIGHT)
-        self._published_at: dict[tuple[str, str], float] = {}
+        # What an earlier leader has published is watched from now on.
+        self._published_at = {
+            (order.cluster, order.workload): clock.now()
+            for orders in known.orders.values()
+            for order in orders.values()
+            if order.published_sequence is not None and not self._is_done(order)
+        }
 
     async def run_pass(self) -> None:
         """Publish and mark what can be published now."""
-        self._look_up_unrecorded()
+        await self._look_up_overdue()
         while True:
             records = self._due()
             if not records:
@@ -145,14 +154,33 @@ class Dispatch:
         for mark in marks:
             self._known.put_published(mark.cluster, mark.workload, mark.version, mark.sequence)
 
-    def _look_up_unrecorded(self) -> None:
+    async def _look_up_overdue(self) -> None:
         now = self._clock.now()
+        unrecorded: set[str] = set()
         for key, at in list(self._published_at.items()):
             record = self._known.order(*key)
-            if record is None or record.acknowledged == record.version:
+            if record is None or self._is_done(record):
                 del self._published_at[key]
-            elif now - at > UNRECORDED_SECONDS:
+            elif now - at > OVERDUE_SECONDS:
                 # Forgetting the sequence makes the next publish look at what really lies there.
                 del self._published_at[key]
                 self._sequences.pop(key, None)
                 self._known.publish_again(*key)
+                if record.acknowledged != record.version and self._is_heard(record.cluster, now):
+                    unrecorded.add(record.cluster)
+        for cluster in sorted(unrecorded):
+            await self._bus.renew_consumer(cluster)
+
+    def _is_done(self, record: OutboxRecord) -> bool:
+        """Recorded, and the agent has said what became of it: it holds the order itself then."""
+        work = self._known.work.get(record.workload, {}).get(record.cluster)
+        return (
+            record.acknowledged == record.version
+            and work is not None
+            and work.version == record.version
+            and work.state not in (WorkState.RECORDED, WorkState.WITHDRAWING)
+        )
+
+    def _is_heard(self, cluster: str, now: float) -> bool:
+        heard = self._known.heard.get(cluster)
+        return heard is not None and now - heard.at <= BEAT_LOST_SECONDS

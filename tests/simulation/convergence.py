@@ -65,7 +65,7 @@ def _running(world: World, member: MemberCluster) -> Iterator[str]:
     """The objects of each placement stand in the cluster, and nothing else of ours does."""
     ours = member.ours()
     expected: set[Any] = set()
-    known_pods = _pods_by_workload(member)
+    known_pods, rolling = _pods_by_workload(member)
     for (cluster, workload), order in world.store.tables.outbox.items():
         if cluster != member.id or order.verb is not Verb.APPLY:
             continue
@@ -81,7 +81,7 @@ def _running(world: World, member: MemberCluster) -> Iterator[str]:
             elif not _contains(ours[ref], manifest):
                 yield f"{ref} of {workload} stands otherwise in {member.name}"
         pods = known_pods.get(workload, 0)
-        if pods != placement.replicas:
+        if pods != placement.replicas and workload not in rolling:
             yield f"{workload} has {pods} pods, not {placement.replicas}, in {member.name}"
     for ref in sorted(set(ours) - expected):
         yield f"{ref} stands in {member.name}, and nobody wants it"
@@ -107,14 +107,18 @@ def _contains(live: object, wanted: object) -> bool:
             return live == wanted
 
 
-def _pods_by_workload(member: MemberCluster) -> Amounts:
+def _pods_by_workload(member: MemberCluster) -> tuple[Amounts, set[str]]:
+    """Pods by workload, and the workloads that cannot finish a rollout: there is no node for the next pod."""
     counted: Amounts = {}
+    rolling: set[str] = set()
     for pod in member.cluster.objects("Pod"):
         labels: dict[str, str] = pod["metadata"].get("labels") or {}
         workload = labels.get(WORKLOAD_LABEL)
         if workload is not None:
             counted[workload] = counted.get(workload, 0) + 1
-    return counted
+            if not pod["spec"].get("nodeName"):
+                rolling.add(workload)
+    return counted, rolling
 
 
 def _counted(member: MemberCluster, known: Known) -> Iterator[str]:

@@ -168,7 +168,7 @@ class World:
         return {key for member in self.members for agent in member.agents for key in agent.spooled()}
 
     async def heal(self) -> None:
-        """No more faults: one agent a cluster and a centre run, everything is reachable."""
+        """No more faults: a centre runs and is reachable. Agents are started by `hand_over`."""
         self.network.heal()
         self.store_rates, self.kube_failing = Rates(), 0.0
         for member in self.members:
@@ -176,15 +176,24 @@ class World:
             for node in member.cluster.objects("Node"):
                 # On a silent one pods end for ever.
                 member.cluster.node_up(node["metadata"]["name"])
-            first, *others = member.agents
-            # An agent that never comes back takes its disk along: each has to have its turn.
-            for agent in others:
-                if agent.spool is not None and agent.spool.depth and not agent.is_running:
-                    self.start_agent(agent)
-            if not first.is_running:
-                self.start_agent(first)
         if not self.centres[0].is_running:
             self.start_centre(0)
+
+    def others(self) -> list[AgentProcess]:
+        """The agents beside the first of each cluster."""
+        return [agent for member in self.members for agent in member.agents[1:]]
+
+    async def hand_over(self, replica: int) -> None:
+        """Only this replica of each agent runs from now on.
+
+        Only the agent that acts sends alerts, so that what another has accepted waits until that one acts.
+        """
+        for member in self.members:
+            for agent in member.agents:
+                if agent is not member.agents[replica]:
+                    await agent.crash()
+            if not member.agents[replica].is_running:
+                self.start_agent(member.agents[replica])
 
     async def close(self) -> None:
         for process in (*self.centres, *(agent for member in self.members for agent in member.agents)):
