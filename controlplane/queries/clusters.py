@@ -89,10 +89,24 @@ def labels_of(known: Known, record: ClusterRecord) -> dict[str, str]:
     return {**(facts.labels if facts is not None else {}), **record.labels}
 
 
-def list_clusters(known: Known, query: Query, now: float) -> Page[ClusterRow]:
-    living = (record for record in known.clusters.values() if record.standing is not Standing.REMOVED)
-    placed = _placed(known)
-    return CLUSTERS.page((cluster_row(known, record, now, placed) for record in living), query)
+class ClusterListing:
+    """A page of clusters, one cluster a step: each is summed over its nodes, and others may run between."""
+
+    def __init__(self, known: Known, query: Query, now: float) -> None:
+        self._known, self._now = known, now
+        self._terms, self._builder = CLUSTERS.filter(query), CLUSTERS.builder(query)
+
+    def steps(self) -> Iterator[None]:
+        placed = _placed(self._known)
+        for record in list(self._known.clusters.values()):
+            if record.standing is not Standing.REMOVED and record.id in self._known.clusters:
+                row = cluster_row(self._known, record, self._now, placed)
+                if CLUSTERS.holds(self._terms, row):
+                    self._builder.add((row,))
+            yield
+
+    def page(self) -> Page[ClusterRow]:
+        return self._builder.page()
 
 
 def get_cluster(known: Known, name: str, now: float) -> ClusterRow | None:

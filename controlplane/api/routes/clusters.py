@@ -26,7 +26,7 @@ from controlplane.api.remembering import remember_cluster
 from controlplane.identity.tokens import BadToken, join_token, token_hash
 from controlplane.known.records import ClusterRecord, Standing
 from controlplane.loops.ports import JoinDraft, NotFound, Write
-from controlplane.queries.clusters import NodeListing, get_cluster, get_node, list_clusters
+from controlplane.queries.clusters import ClusterListing, NodeListing, get_cluster, get_node
 from controlplane.queries.explain import fleet_manifest
 from controlplane.queries.paging import Page, Query
 from controlplane.queries.rows import ClusterRow, NodeView
@@ -64,7 +64,7 @@ def _add_reads(api: APIRouter, deps: ApiDeps, reader: Any) -> None:
         """Filter and sort by name, id, standing, status, provider, region, zone, environment,
         kubernetes_version, nodes, nodes_ready, workloads, cpu, memory (allocatable), cpu_requested,
         cpu_used, memory_requested, memory_used (shares from 0 to 1), joined_at, and by labels."""
-        return answer(list_clusters(deps.known, query, deps.clock.now()))
+        return await _stepped(ClusterListing(deps.known, query, deps.clock.now()))
 
     @api.get(
         "/clusters/{name}",
@@ -150,11 +150,7 @@ def _add_nodes(api: APIRouter, deps: ApiDeps, reader: Any) -> None:
         """Filter and sort by cluster, name, ready, condition, taint, feature, cpu, memory, gpu (allocatable),
         cpu_free, memory_free, gpu_free, cpu_requested, cpu_used, memory_requested, memory_used (shares), and
         by labels, those of node-feature-discovery among them."""
-        listing = NodeListing(deps.known, query)
-        for _ in listing.steps():
-            # Between two clusters others run: half a million nodes shall not hold up a lease.
-            await asyncio.sleep(0)
-        return answer(listing.page())
+        return await _stepped(NodeListing(deps.known, query))
 
     @api.get(
         "/clusters/{cluster}/nodes/{name}",
@@ -168,6 +164,13 @@ def _add_nodes(api: APIRouter, deps: ApiDeps, reader: Any) -> None:
         if found is None:
             raise not_found(f"node {name!r} of cluster {cluster!r}")
         return answer(found)
+
+
+async def _stepped(listing: ClusterListing | NodeListing) -> Response:
+    for _ in listing.steps():
+        # Between two clusters others run: half a million nodes shall not hold up a lease.
+        await asyncio.sleep(0)
+    return answer(listing.page())
 
 
 def _named(deps: ApiDeps, name: str) -> ClusterRecord:
