@@ -11,53 +11,11 @@ from schemas.wire.subjects import shard_name
 
 GIB = 1024**3
 RESOURCES = ["cpu", "memory", "pods", "ephemeral-storage", "nvidia.com/gpu"]
-FEATURES = [
-    "AVX",
-    "AVX2",
-    "AVX512F",
-    "AVX512VNNI",
-    "AVX512BW",
-    "AVX512CD",
-    "AVX512DQ",
-    "AVX512VL",
-    "AMXTILE",
-    "AMXBF16",
-    "AMXINT8",
-    "ADX",
-    "AESNI",
-    "FMA3",
-    "VMX",
-    "SHA",
-    "GFNI",
-    "VAES",
-    "RTM",
-    "HLE",
-    "IBPB",
-    "STIBP",
-    "SSE4",
-    "SSE42",
-    "MOVBE",
-    "BMI1",
-    "BMI2",
-    "F16C",
-    "POPCNT",
-    "RDRAND",
-    "RDSEED",
-    "CLZERO",
-    "CMPXCHG8",
-    "FXSR",
-    "LAHF",
-    "MCAOVERFLOW",
-    "MSRIRC",
-    "OSXSAVE",
-    "SYSCALL",
-    "SYSEE",
-    "TSXLDTRK",
-    "WBNOINVD",
-    "X87",
-    "XSAVE",
-    "XSAVEC",
-]
+FEATURES = """
+    ADX AESNI AMXBF16 AMXINT8 AMXTILE AVX AVX2 AVX512BW AVX512CD AVX512DQ AVX512F AVX512VL AVX512VNNI BMI1 BMI2
+    CLZERO CMPXCHG8 F16C FMA3 FXSR GFNI HLE IBPB LAHF MCAOVERFLOW MOVBE MSRIRC OSXSAVE POPCNT RDRAND RDSEED RTM
+    SHA SSE4 SSE42 STIBP SYSCALL SYSEE TSXLDTRK VAES VMX WBNOINVD X87 XSAVE XSAVEC
+""".split()  # noqa: SIM905
 
 
 @dataclass(frozen=True)

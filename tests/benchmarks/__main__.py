@@ -1,0 +1,32 @@
+"""`make bench`: every figure; one JSON object on the last line."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+
+from tests.benchmarks import fleet
+
+FIGURES: dict[str, Callable[[], dict[str, float]]] = {"fleet": fleet.figures}
+"""By name, so that `python -m tests.benchmarks fleet` runs one alone."""
+
+
+def main(names: list[str]) -> int:
+    unknown = [name for name in names if name not in FIGURES]
+    if unknown:
+        print(f"no figures named {', '.join(unknown)}: {', '.join(FIGURES)}", file=sys.stderr)
+        return 2
+    measured: dict[str, float] = {}
+    for name in names or FIGURES:
+        started = time.monotonic()
+        found = FIGURES[name]()
+        print(f"{name}: {time.monotonic() - started:.1f} s")
+        for figure, value in found.items():
+            print(f"  {figure} {value:,}")
+        measured |= found
+    print(json.dumps(measured))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
