@@ -3,17 +3,17 @@
 1. Decode and verify. What is not signed for this cluster is acknowledged, refused and reported.
 2. Serial per workload: look at the record. Older, or the same version with other words: refused.
 3. Record, with the resource version that was read as precondition; then acknowledge.
-4. Carry out, if it does not remove too much at once; mark it in the record as carried out.
+4. Have it brought about.
 5. On a period: again what failed, what somebody changed, what is still being removed, what a release let go.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from random import Random
 
 import structlog
 
+from agents.acting import Acting
 from agents.carry_out import CarryOut
 from agents.failpoints import reached
 from agents.fence import BadRecord, Entry, Verdict, joined, judge, order_digest
@@ -21,13 +21,13 @@ from agents.intake import NotTaken, Prepared, prepared, verified
 from agents.keys import OrderKeys
 from agents.lanes import Lanes
 from agents.ports import Bus, BusUnavailable, Clock, Conflict, Delivery, KubeError
-from agents.records import Records, Superseded
+from agents.records import Records
 from agents.removals import may_remove
-from agents.standing import Standing, Standings, held_refusal, kinds_of
+from agents.standing import Standings, kinds_of
 from agents.timing import Backoff
 from schemas.reasons import Reason
 from schemas.wire.orders import Order, Verb, Version
-from schemas.wire.reports import Refusal, WorkState
+from schemas.wire.reports import Refusal
 from schemas.wire.subjects import RELEASE, token
 
 AT_ONCE = 64
@@ -35,8 +35,6 @@ IN_FLIGHT = 256
 PULL_SECONDS = 5.0
 WRITE_ATTEMPTS = 6
 REPAIR_SECONDS = 2.0
-SETTLE_SECONDS = 5.0
-LONGEST_RETRY_SECONDS = 300.0
 _log = structlog.get_logger()
 
 
@@ -61,12 +59,12 @@ class Orders:
         self._random = random
         self._keys = keys
         self._records = records
-        self._carry_out = carry_out
         self._standings = standings
         self._want = want
         self._parallel = parallel
         self._deciding = asyncio.Lock()
         self._newest: dict[str, Version] = {}
+        self._acting = Acting(clock, random, records, carry_out, standings, self._newest.get)
 
     @property
     def holding(self) -> bool:
@@ -105,10 +103,12 @@ class Orders:
             self._say(workload, why.refusal)
             await _acknowledge(delivery)
             return
+        came = f"{order.version.epoch}.{order.version.generation}"
+        _log.debug("order_delivered", workload=workload, verb=order.verb.value, version=came)
         self._newest[workload] = max(self._newest.get(workload, order.version), order.version)
-        await lanes.put(workload, lambda: self._take(lanes, order, delivery))
+        await lanes.put(workload, lambda: self._take(order, delivery))
 
-    async def _take(self, lanes: Lanes, order: Order, delivery: Delivery) -> None:
+    async def _take(self, order: Order, delivery: Delivery) -> None:
         """Fence, record, acknowledge, act."""
         backoff = Backoff(self._random)
         for _ in range(WRITE_ATTEMPTS):
@@ -130,9 +130,9 @@ class Orders:
         reached("agent.after_acknowledge")
         self._standings.touch(order.workload)
         if order.verb is Verb.RELEASE:
-            await self._release(lanes)
+            await self._acting.release()
         else:
-            await self._act(order.workload)
+            await self._acting.act(order.workload)
 
     async def _reread(self, workload: str) -> None:
         try:
@@ -203,133 +203,16 @@ class Orders:
         self._standings.of(workload).said = [refusal]
         self._standings.touch(workload)
 
-    async def _release(self, lanes: Lanes) -> None:
-        """Let go what was held by orders older than the release."""
-        for workload, entry in list(self._records.entries.items()):
-            if entry.held and workload != RELEASE:
-                await self._again(lanes, workload)
-        entry = self._records.entries[RELEASE]
-        standing = self._standings.of(RELEASE)
-        standing.state = WorkState.APPLIED
-        await self._mark(replace(entry, carried_out=entry.version))
-
     async def _again(self, lanes: Lanes, workload: str) -> None:
         if not lanes.busy(workload):
-            await lanes.put(workload, lambda: self._act(workload))
-
-    async def _act(self, workload: str) -> None:
-        """Bring the recorded order about, as far as this process has it."""
-        standing, entry = self._standings.of(workload), self._records.entries.get(workload)
-        if entry is None or not standing.is_for(entry.version):
-            return
-        try:
-            if entry.held and not await self._let_go(entry):
-                standing.state, standing.refusals = WorkState.HELD, [held_refusal()]
-            elif entry.verb is Verb.WITHDRAW:
-                await self._withdraw(standing, self._records.entries[workload])
-            else:
-                await self._apply(standing, self._records.entries[workload])
-        except Superseded:
-            _log.info("order_superseded", workload=workload)
-        except (KubeError, BadRecord) as error:
-            self._fail(standing, [Refusal(reason=Reason.CLUSTER_UNREACHABLE, message=str(error)[:1000])])
-        self._standings.touch(workload)
-
-    async def _let_go(self, entry: Entry) -> bool:
-        release = self._records.entries.get(RELEASE)
-        if release is None or release.version < entry.version:
-            return False
-        await self._records.write(replace(entry, held=False, decided_at=self._clock.now()))
-        return True
-
-    async def _apply(self, standing: Standing, entry: Entry) -> None:
-        ready = standing.prepared
-        if ready is None:
-            return
-        if ready.malformed is not None:
-            standing.state, standing.refusals = WorkState.REFUSED, [ready.malformed]
-            return
-        version, workload = entry.version, entry.workload
-        outcome = await self._carry_out.apply(
-            workload,
-            version,
-            ready.manifests,
-            ready.dropped,
-            lambda: self._newest.get(workload, version) == version,
-        )
-        reached("agent.after_apply")
-        standing.marks |= outcome.marks
-        if outcome.refused or outcome.failed:
-            self._fail(standing, [*outcome.refused, *outcome.failed], refused=bool(outcome.refused))
-            return
-        standing.marks = outcome.marks
-        # What an order neither has nor dropped stays recorded: a withdrawal has to find it.
-        left = tuple(ref for ref in entry.objects if ref not in ready.dropped)
-        if not entry.is_carried_out or entry.objects != left:
-            await self._mark(replace(entry, carried_out=version, objects=left))
-        reached("agent.after_mark")
-        self._settle(standing, WorkState.APPLIED)
-
-    async def _withdraw(self, standing: Standing, entry: Entry) -> None:
-        standing.marks = {}
-        if not entry.is_carried_out or standing.state is not WorkState.WITHDRAWN:
-            standing.state = WorkState.WITHDRAWING
-        outcome = await self._carry_out.withdraw(entry.workload, entry.version, entry.objects)
-        reached("agent.after_apply")
-        if outcome.failed:
-            self._fail(standing, outcome.failed)
-            return
-        if not await self._carry_out.is_gone(entry.workload, entry.objects):
-            self._standings.touch(entry.workload)
-            return
-        if not entry.is_carried_out:
-            await self._mark(replace(entry, carried_out=entry.version))
-        if not self._standings.pods(entry.workload):
-            self._settle(standing, WorkState.WITHDRAWN)
-
-    async def _mark(self, entry: Entry) -> None:
-        """Raises Superseded when a newer one was recorded, and KubeError."""
-        try:
-            await self._records.write(entry)
-        except Conflict:
-            await self._records.check(entry.workload, entry.version)
-            await self._records.write(entry)
-
-    def _settle(self, standing: Standing, state: WorkState) -> None:
-        standing.state, standing.refusals, standing.failures = state, [], 0
-        standing.settled_at = self._clock.now()
-
-    def _fail(self, standing: Standing, refusals: Sequence[Refusal], *, refused: bool = False) -> None:
-        standing.state = WorkState.REFUSED if refused else WorkState.FAILED
-        standing.refusals = list(refusals)
-        pause = min(LONGEST_RETRY_SECONDS, 2.0 ** min(standing.failures, 10))
-        standing.failures += 1
-        standing.retry_at = self._clock.now() + pause * (0.75 + self._random.random() / 2)
+            await lanes.put(workload, lambda: self._acting.act(workload))
 
     async def _repair(self, lanes: Lanes) -> None:
         while True:
             await self._clock.sleep(REPAIR_SECONDS)
             for workload in self._standings.workloads():
-                if self._is_due(workload):
+                if self._acting.is_due(workload):
                     await self._again(lanes, workload)
-
-    def _is_due(self, workload: str) -> bool:
-        standing, entry = self._standings.of(workload), self._records.entries.get(workload)
-        if entry is None or not standing.is_for(entry.version) or workload == RELEASE:
-            return False
-        if standing.prepared is not None and standing.prepared.malformed is not None:
-            return False
-        now = self._clock.now()
-        match standing.state:
-            case WorkState.WITHDRAWING | None:
-                return True
-            case WorkState.FAILED | WorkState.REFUSED:
-                return now >= standing.retry_at
-            case WorkState.APPLIED | WorkState.WITHDRAWN:
-                settled = now - standing.settled_at >= SETTLE_SECONDS
-                return settled and self._standings.drifted(workload, entry)
-            case _:
-                return False
 
 
 async def _acknowledge(delivery: Delivery) -> None:

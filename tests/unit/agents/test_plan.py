@@ -1,0 +1,138 @@
+"""What the plan makes of an ordered object and of what is there under its name."""
+
+from typing import Any
+
+import pytest
+
+from agents.plan import (
+    Apply,
+    BadManifest,
+    Create,
+    Delete,
+    EnsureNamespace,
+    Refuse,
+    check_ordered,
+    namespaces_of,
+    plan_object,
+    plan_removal,
+    ref_of,
+)
+from schemas.reasons import Reason
+from schemas.wire.orders import WORKLOAD_LABEL, ObjectRef
+
+UID = "w1"
+
+
+def manifest(kind: str = "Deployment", *, label: str | None = UID, **spec: Any) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": "web", "namespace": "shop"}
+    if label:
+        metadata["labels"] = {WORKLOAD_LABEL: label}
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def live(*managers: tuple[str, dict[str, Any]], label: str | None = UID, **spec: Any) -> dict[str, Any]:
+    found = manifest(label=label, **spec)
+    found["metadata"] |= {
+        "uid": "u-1",
+        "resourceVersion": "7",
+        "managedFields": [
+            {
+                "manager": name,
+                "operation": "Update",
+                "time": f"2026-01-0{index}T00:00:00Z",
+                "fieldsV1": fields,
+            }
+            for index, (name, fields) in enumerate(managers, start=1)
+        ],
+    }
+    return found
+
+
+REPLICAS: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
+STATUS: dict[str, Any] = {"f:status": {"f:replicas": {}}}
+
+
+def test_what_is_missing_is_created() -> None:
+    assert plan_object(UID, manifest(), None) == Create(ref_of(manifest()), manifest())
+
+
+def test_what_is_ours_is_applied_onto_what_was_read() -> None:
+    step = plan_object(UID, manifest(replicas=2), live(("muster", REPLICAS), replicas=5))
+    assert step == Apply(ref_of(manifest()), manifest(replicas=2), "u-1", "7")
+
+
+@pytest.mark.parametrize(
+    ("ordered", "there", "sent"),
+    [
+        pytest.param(2, live(("muster", REPLICAS), replicas=5), 2, id="ours-only"),
+        pytest.param(2, live(("muster", STATUS), ("hpa", REPLICAS), replicas=5), None, id="autoscaler-owns"),
+        pytest.param(2, live(("muster", REPLICAS), ("hpa", REPLICAS), replicas=5), None, id="both-own"),
+        pytest.param(2, live(("muster", REPLICAS), ("kcm", STATUS), replicas=5), 2, id="another-owns-status"),
+        pytest.param(None, live(("muster", REPLICAS), replicas=5), 5, id="left-out-and-ours-it-stays"),
+        pytest.param(None, live(("hpa", REPLICAS), replicas=5), None, id="left-out-and-anothers"),
+    ],
+)
+def test_replicas_are_sent_only_while_nobody_else_owns_them(
+    ordered: int | None, there: dict[str, Any], sent: int | None
+) -> None:
+    wanted = manifest() if ordered is None else manifest(replicas=ordered)
+    step = plan_object(UID, wanted, there)
+    assert isinstance(step, Apply)
+    assert step.manifest["spec"].get("replicas") == sent
+
+
+@pytest.mark.parametrize(
+    ("there", "named"),
+    [
+        pytest.param(live(("helm", {}), ("kubectl", {}), label=None), "kubectl, helm", id="newest-first"),
+        pytest.param(live(label=None), "somebody who is not noted", id="nobody-noted"),
+        pytest.param(live(("muster", {}), label="w2"), "workload w2", id="another-workload-of-ours"),
+    ],
+)
+def test_what_is_not_ours_is_refused_by_name(there: dict[str, Any], named: str) -> None:
+    step = plan_object(UID, manifest(), there)
+    assert isinstance(step, Refuse)
+    assert step.refusal.reason is Reason.OWNED_BY_OTHER
+    assert named in step.refusal.message
+
+
+@pytest.mark.parametrize(
+    ("ref", "there", "expected"),
+    [
+        pytest.param(ref_of(manifest()), live(), True, id="ours"),
+        pytest.param(ref_of(manifest()), None, False, id="gone"),
+        pytest.param(ref_of(manifest()), live(label=None), False, id="somebody-elses-by-now"),
+        pytest.param(ref_of(manifest()), live(label="w2"), False, id="another-workloads"),
+        pytest.param(ObjectRef("v1", "Namespace", "", "shop"), live(), False, id="namespaces-never"),
+    ],
+)
+def test_only_what_is_ours_is_deleted(ref: ObjectRef, there: dict[str, Any] | None, expected: bool) -> None:
+    step = plan_removal(UID, ref, there)
+    assert step == (Delete(ref, "u-1", "7") if expected else None)
+
+
+def test_namespaces_are_made_unless_the_order_brings_them() -> None:
+    refs = (
+        ObjectRef("v1", "Namespace", "", "own"),
+        ObjectRef("v1", "ConfigMap", "own", "a"),
+        ObjectRef("v1", "ConfigMap", "shop", "b"),
+        ObjectRef("v1", "ConfigMap", "shop", "c"),
+        ObjectRef("rbac.authorization.k8s.io/v1", "ClusterRole", "", "d"),
+    )
+    assert namespaces_of(refs) == (EnsureNamespace("shop"),)
+
+
+@pytest.mark.parametrize(
+    ("manifests", "says"),
+    [
+        pytest.param([manifest(label=None)], "lacks the label", id="no-label"),
+        pytest.param([manifest(label="w2")], "lacks the label", id="another-workloads-label"),
+        pytest.param([manifest(), manifest()], "twice", id="twice"),
+        pytest.param([{"kind": "ConfigMap"}], r"objects\[0\]: metadata", id="no-metadata"),
+        pytest.param([{"kind": "ConfigMap", "metadata": {"name": "a"}}], "apiVersion", id="no-api-version"),
+        pytest.param([manifest() | {"metadata": {"name": 7}}], "metadata.name", id="name-is-a-number"),
+    ],
+)
+def test_an_order_with_a_wrong_object_says_which_and_why(manifests: list[dict[str, Any]], says: str) -> None:
+    with pytest.raises(BadManifest, match=says):
+        check_ordered(UID, manifests)
