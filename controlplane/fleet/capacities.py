@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from controlplane.fleet.columns import Selected
 from controlplane.fleet.demand import Demand
+from controlplane.fleet.features import Features, Selection
 
 MOST_SIGNATURES = 1024
 
@@ -32,7 +32,9 @@ class Entry:
 class Capacities:
     """The least recently asked of MOST_SIGNATURES gives way. Clusters count from 0 as they arrive."""
 
-    def __init__(self) -> None:
+    def __init__(self, features: Features, living: Callable[[], int]) -> None:
+        self._living = living
+        self._features = features
         self.generations: NDArray[np.int64] = np.zeros(0, np.int64)
         self._entries: OrderedDict[Demand, Entry] = OrderedDict()
 
@@ -56,7 +58,7 @@ class Capacities:
             entry.capacity[position] -= replicas
             entry.generation[position] = self.generations[position]
 
-    def entry(self, demand: Demand, count: Callable[[int, Demand, Selected], tuple[int, int]]) -> Entry:
+    def entry(self, demand: Demand, count: Callable[[int, Demand, Selection], tuple[int, int]]) -> Entry:
         """Up to date for every cluster; `count` is asked for those that have changed."""
         entry = self._entries.get(demand)
         if entry is None:
@@ -68,8 +70,9 @@ class Capacities:
         self._entries.move_to_end(demand)
         changed = np.flatnonzero(entry.generation != self.generations)
         if changed.size:
-            selected: Selected = {}
+            self._features.renumber_when_due(self._living)
+            selection = self._features.selection(demand)
             for position in changed.tolist():
-                entry.capacity[position], entry.matching[position] = count(position, demand, selected)
+                entry.capacity[position], entry.matching[position] = count(position, demand, selection)
             entry.generation[changed] = self.generations[changed]
         return entry

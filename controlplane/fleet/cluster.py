@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from controlplane.fleet.columns import Columns
 from controlplane.fleet.demand import Demand
+from controlplane.fleet.features import Features
 from controlplane.fleet.reported import Reported, Slot
 from controlplane.fleet.rows import LabelSet
 from controlplane.fleet.views import Outcome, Promise
@@ -16,6 +17,7 @@ _Bound = dict[tuple[str, str], int]
 class Cluster:
     """bound: replicas by workload, then template. outstanding: promised and not yet bound, where not 0."""
 
+    features: Features
     reported: Reported = field(default_factory=Reported)
     promises: dict[str, Promise] = field(default_factory=dict[str, Promise])
     bound: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
@@ -72,7 +74,7 @@ class Cluster:
         if self._columns is None or not self._packed or not anew or was:
             self._packed = False
             return None
-        return self._columns.pack(promise.demand, due, {}) if due else 0
+        return self._columns.pack(promise.demand, due, self.features.selection(promise.demand)) if due else 0
 
     def unpromise(self, workload: str) -> bool:
         if self.promises.pop(workload, None) is None:
@@ -81,6 +83,10 @@ class Cluster:
         if self.outstanding.pop(workload, 0):
             self._packed = False
         return True
+
+    @property
+    def classes(self) -> int:
+        return 0 if self._columns is None else len(self._columns.classes)
 
     def columns(self) -> Columns | None:
         """With all that is outstanding packed; None while the cluster is incomplete."""
@@ -92,7 +98,8 @@ class Cluster:
                     (slot.nodes, slot.usage)
                     for _, slot in self.reported.shards()
                     if slot.nodes is not None and slot.usage is not None
-                ]
+                ],
+                self.features,
             )
             self._packed = False
         if not self._packed:
@@ -108,12 +115,12 @@ class Cluster:
         for workload in sorted(self.outstanding, key=self._order.__getitem__):
             demand = self.promises[workload].demand
             if pending is not None and demand != pending:
-                columns.pack(pending, replicas, {})
+                columns.pack(pending, replicas, self.features.selection(pending))
                 replicas = 0
             pending = demand
             replicas += self.outstanding[workload]
         if pending is not None:
-            columns.pack(pending, replicas, {})
+            columns.pack(pending, replicas, self.features.selection(pending))
 
     def _slot_changed(self, layout: int, before: _Bound, slot: Slot, *, nodes: bool) -> None:
         if self._layout_may_have_changed():

@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controlplane.fleet.demand import HOSTNAME, NODE_NAME_FIELD, Demand, untolerated
-from controlplane.fleet.rows import Floats, LabelSet, NodeClass, NodeRows, UsageRows, free_of
-
-Selected = dict[LabelSet, bool]
-"""What a demand's selector says of each profile: asked once, whatever the number of clusters and nodes."""
+from controlplane.fleet.features import Features, Selection
+from controlplane.fleet.rows import Floats, NodeClass, NodeRows, UsageRows, free_of
 
 _MOST_WEIGHTS = 512
 _NO_NAME = "\0"
@@ -35,11 +33,14 @@ class Columns:
     would be so by at least 1/request, which is more than half a unit in the last place.
     """
 
-    def __init__(self, shards: Sequence[tuple[NodeRows, UsageRows]]) -> None:
+    def __init__(self, shards: Sequence[tuple[NodeRows, UsageRows]], features: Features) -> None:
         self._shards = list(shards)
         self._starts = np.cumsum([0, *(len(nodes) for nodes, _ in shards)]).tolist()
         self.rows: int = self._starts[-1]
         self.classes, self.class_of = _classes(shards, self.rows)
+        self._features = features
+        self._numbering = features.numbering
+        self._profiles, self._gates = features.numbers(self.classes)
         self._sizes = np.bincount(self.class_of, minlength=len(self.classes))
         self._base: dict[str, Floats] = {}
         self._free: dict[str, Floats] | None = None
@@ -71,32 +72,32 @@ class Columns:
         """Nothing is packed any more."""
         self._free = None
 
-    def weights(self, demand: Demand, selected: Selected) -> Weights:
+    def weights(self, demand: Demand, selection: Selection) -> Weights:
         known = self._weights.get(demand)
         if known is None:
             if len(self._weights) >= _MOST_WEIGHTS:
                 self._weights.clear()
-            known = self._weights[demand] = self._weigh(demand, selected)
+            known = self._weights[demand] = self._weigh(demand, selection)
         return known
 
-    def capacity(self, demand: Demand, selected: Selected) -> tuple[int, int]:
+    def capacity(self, demand: Demand, selection: Selection) -> tuple[int, int]:
         """(replicas that fit, nodes that the selector matches)."""
-        weights = self.weights(demand, selected)
+        weights = self.weights(demand, selection)
         if weights.nowhere:
             return 0, weights.matching
         return int(self._fits(demand, weights).sum()), weights.matching
 
-    def fits(self, demand: Demand, selected: Selected) -> Floats:
+    def fits(self, demand: Demand, selection: Selection) -> Floats:
         """Per node, how many replicas fit; good until the next call."""
-        return self._fits(demand, self.weights(demand, selected))
+        return self._fits(demand, self.weights(demand, selection))
 
-    def pack(self, demand: Demand, replicas: int, selected: Selected) -> int:
+    def pack(self, demand: Demand, replicas: int, selection: Selection) -> int:
         """Put up to `replicas` on the first nodes that take them. Returns how many found room.
 
         Which nodes the scheduler of the cluster will take is not known; for the same demand it makes no
         difference, and for others the first nodes in the order of shards are as good a guess as any.
         """
-        fits = self.fits(demand, selected)
+        fits = self.fits(demand, selection)
         filled = np.cumsum(fits)
         room = int(filled[-1]) if self.rows else 0
         placed = min(replicas, room)
@@ -134,16 +135,18 @@ class Columns:
             np.multiply(fits, other, out=fits)
         return fits
 
-    def _weigh(self, demand: Demand, selected: Selected) -> Weights:
+    def _weigh(self, demand: Demand, selection: Selection) -> Weights:
         if demand.asks_for_name:
             return self._weigh_by_name(demand)
-        selects = [_selects(each.label_set, demand, selected) for each in self.classes]
-        takes = [selects[position] and self._open(each, demand) for position, each in enumerate(self.classes)]
+        if self._numbering != self._features.numbering:
+            self._numbering = self._features.numbering
+            self._profiles, self._gates = self._features.numbers(self.classes)
+        selected, takes = selection.of(self._profiles, self._gates)
         return Weights(
-            classes=np.array(takes, np.float64),
-            everywhere=all(takes),
-            nowhere=not any(takes),
-            matching=int(self._sizes[np.array(selects, np.bool_)].sum()) if selects else 0,
+            classes=takes.astype(np.float64),
+            everywhere=bool(takes.all()),
+            nowhere=not takes.any(),
+            matching=int(self._sizes[selected].sum()),
         )
 
     def _weigh_by_name(self, demand: Demand) -> Weights:
@@ -180,13 +183,6 @@ class Columns:
     @staticmethod
     def _open(node_class: NodeClass, demand: Demand) -> bool:
         return node_class.ready and untolerated(node_class.taints, demand.tolerations) is None
-
-
-def _selects(label_set: LabelSet, demand: Demand, selected: Selected) -> bool:
-    answer = selected.get(label_set)
-    if answer is None:
-        answer = selected[label_set] = demand.selects(label_set.labels)
-    return answer
 
 
 def _named(node_class: NodeClass, name: str) -> dict[str, str]:

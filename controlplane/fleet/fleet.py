@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from controlplane.fleet import summary
 from controlplane.fleet.capacities import Capacities
 from controlplane.fleet.cluster import Cluster
-from controlplane.fleet.columns import Selected
 from controlplane.fleet.demand import Demand
+from controlplane.fleet.features import Features, Selection
 from controlplane.fleet.rows import LabelSet
 from controlplane.fleet.views import NodeCounts, NodeRow, Outcome, Promise, Totals
 from schemas.wire.reports import Facts, Inventory, Profile, Stamp, Usage
@@ -28,7 +28,8 @@ class Fleet:
     def __init__(self) -> None:
         self._positions: dict[str, int] = {}
         self._members: list[Cluster] = []
-        self._capacities = Capacities()
+        self._features = Features()
+        self._capacities = Capacities(self._features, self._living)
         self._label_sets: WeakValueDictionary[str, LabelSet] = WeakValueDictionary()
 
     @property
@@ -167,11 +168,15 @@ class Fleet:
         """Counted over nothing while the cluster is incomplete."""
         member = self._known(cluster)
         columns = member.columns() if member else None
-        return NodeCounts.nothing() if columns is None else summary.explain(columns, demand)
+        return (
+            NodeCounts.nothing()
+            if columns is None
+            else summary.explain(columns, demand, self._features.selection(demand))
+        )
 
     def totals(self, cluster: str) -> Totals:
         """Of what is here, also while the cluster is incomplete."""
-        return summary.totals(self._known(cluster) or Cluster())
+        return summary.totals(self._known(cluster) or Cluster(self._features))
 
     def nodes(
         self,
@@ -187,6 +192,9 @@ class Fleet:
             return []
         return list(summary.nodes(member, labels=labels or {}, name_contains=name_contains, ready=ready))
 
+    def _living(self) -> int:
+        return sum(member.classes for member in self._members)
+
     def _known(self, cluster: str) -> Cluster | None:
         position = self._positions.get(cluster)
         return None if position is None else self._members[position]
@@ -195,16 +203,16 @@ class Fleet:
         position = self._positions.get(cluster)
         if position is None:
             position = self._positions[cluster] = len(self._members)
-            self._members.append(Cluster())
+            self._members.append(Cluster(self._features))
             self._capacities.add_cluster()
         return self._members[position]
 
     def _touch(self, cluster: str) -> None:
         self._capacities.touch(self._positions[cluster])
 
-    def _count(self, position: int, demand: Demand, selected: Selected) -> tuple[int, int]:
+    def _count(self, position: int, demand: Demand, selection: Selection) -> tuple[int, int]:
         columns = self._members[position].columns()
-        return (0, 0) if columns is None else columns.capacity(demand, selected)
+        return (0, 0) if columns is None else columns.capacity(demand, selection)
 
     def _ordered(self, vector: NDArray[np.int64], clusters: Sequence[str]) -> list[int]:
         values: list[int] = vector.tolist()

@@ -8,6 +8,7 @@ import numpy as np
 from controlplane.fleet.cluster import Cluster
 from controlplane.fleet.columns import Columns
 from controlplane.fleet.demand import HOSTNAME, NODE_NAME_FIELD, Demand, untolerated
+from controlplane.fleet.features import Selection
 from controlplane.fleet.rows import NOT_KNOWN, Ints, NodeRows, UsageRows
 from controlplane.fleet.views import NodeCounts, NodeRow, Totals
 
@@ -92,7 +93,7 @@ def _amounts(columns: Mapping[str, Ints], row: int) -> dict[str, int]:
     return {resource: int(values[row]) for resource, values in columns.items()}
 
 
-def explain(columns: Columns, demand: Demand) -> NodeCounts:
+def explain(columns: Columns, demand: Demand, selection: Selection) -> NodeCounts:
     """Every node counts once: unselected, tainted, not ready, full, or it fits."""
     unselected: Counter[str] = Counter()
     tainted: Counter[str] = Counter()
@@ -115,7 +116,7 @@ def explain(columns: Columns, demand: Demand) -> NodeCounts:
                 not_ready += len(members)
             else:
                 open_rows[members] = True
-    fits = columns.fits(demand, {})
+    fits = columns.fits(demand, selection)
     full = open_rows & (fits < 1)
     short = {
         resource: int((full & (columns.free(resource) < amount)).sum())

@@ -389,3 +389,20 @@ class TestReads:
 
 def _fields(report: object) -> dict[str, object]:
     return {name: getattr(report, name) for name in report.__struct_fields__}  # type: ignore[attr-defined]
+
+
+def test_profiles_long_gone_leave_nothing_behind_and_no_answer_wrong(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controlplane.fleet.features._SLACK", 4)
+    features = fleet._features  # pyright: ignore[reportPrivateUsage]
+    features._limit = 4  # pyright: ignore[reportPrivateUsage]
+    for number in range(40):
+        labels = profile({"make": f"m{number}"}, number + 2)
+        fleet.apply_profile("c", labels.hash, labels)
+        fleet.apply_inventory("c", "1-0", inventory("n1 n2", number + 2, profiles=[labels.hash, PLAIN]))
+        assert capacity(fleet, Demand.of({"cpu": 1000}, {"make": f"m{number}"})) == 4
+        assert capacity(fleet, Demand.of({"cpu": 1000}, {"make": f"m{number - 1}"})) == 0
+        assert capacity(fleet, Demand.of({"cpu": 1000}, LABELS)) == 4
+    assert features.counts[0] < 20
+    assert features.numbering > 1
