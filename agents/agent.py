@@ -44,7 +44,7 @@ class Agent:
         """Until cancelled; then the lease is given back."""
         try:
             while True:
-                held = await self._lease.acquire()
+                held = await self._lease.acquire(lambda: self._spool.depth > 0)
                 try:
                     await self._act(held)
                 except* LeaseLost as lost:
@@ -54,7 +54,7 @@ class Agent:
 
     async def _act(self, held: Held) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._lease.keep())
+            group.create_task(self._lease.keep(lambda: self._spool.depth == 0))
             records = Records(self._around.kube)
             await self._load(records)
             term = Term(

@@ -1,5 +1,6 @@
 """One agent acts: a Lease of coordination.k8s.io, and the incarnation that goes with holding it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
@@ -13,6 +14,8 @@ from schemas.wire.orders import ObjectRef
 
 NAME = "muster-agent"
 INCARNATION = "muster.dev/incarnation"
+WANTED = "muster.dev/wanted-by"
+"""On the lease: a waiting agent whose disk still holds alerts that the centre has not committed."""
 _REF = ObjectRef("coordination.k8s.io/v1", "Lease", NAMESPACE, NAME)
 _log = structlog.get_logger()
 
@@ -42,9 +45,14 @@ class Lease:
         self._holder = holder
         self._duration = duration_seconds
         self._renewed_at = 0.0
+        self._yielded = False
 
-    async def acquire(self) -> Held:
-        """Wait until this agent acts."""
+    async def acquire(self, wants: Callable[[], bool]) -> Held:
+        """Wait until this agent acts. `wants`: whether it has what only an acting agent can bring."""
+        if self._yielded:
+            # Whoever asked for it comes first.
+            self._yielded = False
+            await self._clock.sleep(self._duration)
         seen: tuple[str, float] = ("", 0.0)
         while True:
             try:
@@ -55,18 +63,25 @@ class Lease:
                     seen = mark, now
                 if found is None or _is_free(found, self._holder) or now - seen[1] >= self._duration:
                     return await self._take(found)
+                if wants() and WANTED not in _annotations(found):
+                    found["metadata"]["annotations"] = {**_annotations(found), WANTED: self._holder}
+                    await self._kube.replace(found)
             except (Conflict, AlreadyExists):
                 pass
             except KubeError as error:
                 _log.warning("lease_not_taken", detail=str(error))
             await self._pause()
 
-    async def keep(self) -> None:
-        """Renew until cancelled. Raises LeaseLost."""
+    async def keep(self, may_yield: Callable[[], bool]) -> None:
+        """Renew until cancelled. Raises LeaseLost, also where another wants it and this agent can let go."""
         while True:
             await self._pause()
             try:
-                await self._renew(None)
+                found = await self._renew(None)
+                if WANTED in _annotations(found) and may_yield():
+                    self._yielded = True
+                    await self.release()
+                    raise LeaseLost(f"{_annotations(found)[WANTED]} has something to bring")
             except Conflict:
                 continue
             except KubeError as error:
@@ -104,21 +119,23 @@ class Lease:
         spec: dict[str, Any] = found.get("spec") or {}
         transitions = int(spec.get("leaseTransitions") or 0) + 1
         found["spec"] = self._spec(transitions, at, at)
+        kept = {key: value for key, value in _annotations(found).items() if key != WANTED}
+        found["metadata"]["annotations"] = kept
         await self._kube.replace(found)
         self._renewed_at = at
         return Held(transitions, _stored(found))
 
-    async def _renew(self, incarnation: int | None) -> None:
+    async def _renew(self, incarnation: int | None) -> dict[str, Any]:
         at = self._clock.now()
         found = await self._kube.get(_REF)
         if found is None or found["spec"].get("holderIdentity") != self._holder:
             raise LeaseLost("another agent acts" if found else "the lease was deleted")
         found["spec"]["renewTime"] = _micro_time(at)
         if incarnation is not None:
-            annotations: dict[str, str] = found["metadata"].get("annotations") or {}
-            found["metadata"]["annotations"] = {**annotations, INCARNATION: str(incarnation)}
+            found["metadata"]["annotations"] = {**_annotations(found), INCARNATION: str(incarnation)}
         await self._kube.replace(found)
         self._renewed_at = at
+        return found
 
     def _spec(self, transitions: int, acquired: float, renewed: float) -> dict[str, Any]:
         return {
@@ -144,9 +161,13 @@ def _is_free(found: dict[str, Any], holder: str) -> bool:
 
 
 def _stored(found: dict[str, Any]) -> int:
-    annotations: dict[str, str] = found["metadata"].get("annotations") or {}
-    text = annotations.get(INCARNATION, "0")
+    text = _annotations(found).get(INCARNATION, "0")
     return int(text) if text.isdigit() else 0
+
+
+def _annotations(found: dict[str, Any]) -> dict[str, str]:
+    annotations: dict[str, str] | None = found["metadata"].get("annotations")
+    return annotations or {}
 
 
 def _micro_time(at: float) -> str:

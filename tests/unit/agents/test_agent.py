@@ -278,3 +278,21 @@ async def test_a_restarted_agent_comes_with_a_higher_incarnation_than_any_seen(w
     await world.kill()
     world.start()
     await world.until(lambda: world.centre.incarnation == 43, "above its own last")
+
+
+@pytest.mark.promise(1)
+async def test_a_waiting_agent_with_alerts_on_its_disk_is_let_in(world: AgentWorld, tmp_path: Path) -> None:
+    world.centre.away = True
+    world.start()
+    world.cluster.node_down("ip-10-0-001")
+    await world.until(lambda: world.spool.depth == 1, "spooled")
+    await world.kill()
+    world.centre.away = False
+    other_disk = world.folder = tmp_path / "other"
+    other_disk.mkdir()
+    world.start()
+    await world.until(lambda: len(world.centre.alerts) == 1, "the other agent says what it sees itself")
+    world.folder = tmp_path
+    world.start_beside()
+    await world.until(lambda: len(world.centre.alerts) >= 2, "the first disk is emptied", 15)
+    await world.until(lambda: world.spool.depth == 0, "and trimmed")

@@ -204,14 +204,15 @@ def deployment_ref(name: str = "web") -> ObjectRef:
 class AgentWorld:
     """One member cluster; `start` and `kill` its agent, which keeps its disk and its cluster."""
 
-    def __init__(self, folder: Path, make: str = "cloud", nodes: int = 4) -> None:
+    def __init__(self, folder: Path, make: str = "cloud", nodes: int = 4, *, state: str = ":memory:") -> None:
         self.folder = folder
         self.centre = CentreDouble()
         pace = Pace(ready_seconds=0.05, termination_seconds=0.02)
-        self.cluster = SimulatedCluster(make=make, seed=7, nodes=nodes, pace=pace)
+        self.cluster = SimulatedCluster(state, make, 7, nodes=nodes, pace=pace)
         self.random = Random(7)
         self.starts = 0
         self._spool: Spool | None = None
+        self._spools: list[Spool] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._ticking = asyncio.create_task(self._tick())
 
@@ -224,6 +225,12 @@ class AgentWorld:
         while True:
             self.cluster.tick(time.time())
             await asyncio.sleep(0.01)
+
+    def start_beside(self) -> None:
+        """Another agent, while the first one runs; `spool` is the newest one's."""
+        if self._spool is not None:
+            self._spools.append(self._spool)
+        self.start()
 
     def start(self) -> None:
         self.starts += 1
@@ -248,9 +255,10 @@ class AgentWorld:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
-        if self._spool is not None:
-            self._spool.close()
-            self._spool = None
+        for spool in [*self._spools, *([self._spool] if self._spool else [])]:
+            spool.close()
+        self._spools.clear()
+        self._spool = None
 
     async def close(self) -> None:
         await self.kill()
