@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,11 +46,11 @@ class NodeClass:
 def column(field: str, packed: bytes, *, least: int = 0) -> Ints:
     """A packed column without a copy; amounts above MOST count as MOST. ValueError for one below `least`."""
     values: Ints = np.frombuffer(packed, dtype="<i8")
-    if values.size:
+    # As unsigned numbers negative ones are the largest of all: one look finds both.
+    if values.size and values.view(np.uint64).max() > MOST:
         if values.min() < least:
             raise ValueError(f"{field}: {int(values.min())} is negative")
-        if values.max() > MOST:
-            values = np.minimum(values, MOST)
+        values = np.minimum(values, MOST)
     return values
 
 
@@ -235,8 +236,13 @@ def _keys(bound: Iterable[Bound]) -> tuple[tuple[tuple[str, str], ...], NDArray[
     positions: dict[tuple[str, str], int] = {}
     put = positions.setdefault
     key_of = [put((each.workload, each.template), len(positions)) for each in bound]
-    keys = tuple((sys.intern(workload), sys.intern(template)) for workload, template in positions)
-    return keys, np.array(key_of, np.int32)
+    return tuple(map(_shared, positions)), np.array(key_of, np.int32)
+
+
+@lru_cache(maxsize=100_000)
+def _shared(key: tuple[str, str]) -> tuple[str, str]:
+    """One object for equal keys: a workload's pods stand on the nodes of many shards."""
+    return key
 
 
 def _counted(
@@ -244,8 +250,7 @@ def _counted(
 ) -> dict[tuple[str, str], int]:
     if not keys:
         return {}
-    counts = np.zeros(len(keys), np.int64)
-    np.add.at(counts, key_of, replicas)
+    counts = np.bincount(key_of, weights=replicas, minlength=len(keys)).astype(np.int64)
     return {key: count for key, count in zip(keys, counts.tolist(), strict=True) if count}
 
 
@@ -260,10 +265,10 @@ def _bound_amounts(
         return {}
     amounts: dict[str, Ints] = {}
     for resource in {name for each in requests for name in each}:
-        asked = np.array([min(each.get(resource, 0), MOST) for each in requests], np.int64)
-        total = np.zeros(nodes, np.int64)
-        np.add.at(total, pods_node, np.minimum(asked[pods_requests] * pods_replicas, MOST))
-        amounts[resource] = np.minimum(total, MOST)
+        # Floats are exact up to MOST, and what is beyond counts as MOST without ever wrapping around.
+        asked = np.array([min(each.get(resource, 0), MOST) for each in requests], np.float64)
+        total = np.bincount(pods_node, weights=asked[pods_requests] * pods_replicas, minlength=nodes)
+        amounts[resource] = np.minimum(total, MOST).astype(np.int64)
     return amounts
 
 

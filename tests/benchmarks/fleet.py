@@ -73,7 +73,7 @@ def measure(state: Path, later: Path) -> dict[str, float]:
     for name in fleet.clusters:
         assert fleet.completeness(name) is None
         assert fleet.missing(name) == []
-    cold = [_timed(lambda: _placed(fleet, views, demand)) for demand in map(_demand, range(1, ROUNDS))]
+    cold = [_timed(lambda demand=_demand(each): _placed(fleet, views, demand)) for each in range(1, ROUNDS)]
     warm = [_timed(lambda: _placed(fleet, views, _demand(1))) for _ in range(200)]
     return {
         "fleet_rebuild_seconds": round(rebuilt, 3),
