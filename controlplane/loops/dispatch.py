@@ -21,7 +21,7 @@ from controlplane.known.records import Lease, OutboxRecord, Standing
 from controlplane.loops.ports import Bus, Clock, NewerStored, OrderMark, Store
 from controlplane.loops.running import LoopMetrics
 from schemas.wire.codec import Malformed, decode, encode
-from schemas.wire.orders import Order
+from schemas.wire.orders import Order, Version
 from schemas.wire.reports import WorkState
 
 log = structlog.get_logger()
@@ -129,15 +129,14 @@ class Dispatch:
         stored = await self._bus.last_order(*key)
         if stored is None:
             return await self._bus.publish_order(*key, body, expected_sequence=0)
-        try:
-            lying = decode(Order, stored.body)
-        except Malformed as error:
-            log.error("stored_order_malformed", cluster=record.cluster, detail=str(error))
+        lying = _version_of(stored.body)
+        if lying is None:
+            log.error("stored_order_malformed", cluster=record.cluster, workload=record.workload)
             return await self._bus.publish_order(*key, body, expected_sequence=stored.sequence)
-        if lying.version == record.version:
+        if lying == record.version:
             return stored.sequence
-        if lying.version > record.version:
-            if self._known.issued(lying.version):
+        if lying > record.version:
+            if self._known.issued(lying):
                 # An order of a leader that was stopped and has woken up: its own outbox row is newer too.
                 log.info("order_superseded", cluster=record.cluster, workload=record.workload)
                 return None
@@ -156,31 +155,49 @@ class Dispatch:
 
     async def _look_up_overdue(self) -> None:
         now = self._clock.now()
-        unrecorded: set[str] = set()
+        overdue: list[OutboxRecord] = []
         for key, at in list(self._published_at.items()):
             record = self._known.order(*key)
             if record is None or self._is_done(record):
                 del self._published_at[key]
-            elif now - at > OVERDUE_SECONDS:
-                # Forgetting the sequence makes the next publish look at what really lies there.
-                del self._published_at[key]
-                self._sequences.pop(key, None)
-                self._known.publish_again(*key)
-                if record.acknowledged != record.version and self._is_heard(record.cluster, now):
-                    unrecorded.add(record.cluster)
+            elif now - at > OVERDUE_SECONDS and len(overdue) < AT_ONCE:
+                self._published_at[key] = now
+                overdue.append(record)
+        await asyncio.gather(*(self._look_up(record) for record in overdue))
+        unrecorded = {
+            record.cluster
+            for record in overdue
+            if record.acknowledged != record.version and self._is_heard(record.cluster, now)
+        }
         for cluster in sorted(unrecorded):
             await self._bus.renew_consumer(cluster)
 
+    async def _look_up(self, record: OutboxRecord) -> None:
+        key = record.cluster, record.workload
+        async with self._window:
+            stored = await self._bus.last_order(*key)
+        if stored is None or _version_of(stored.body) != record.version:
+            self._sequences.pop(key, None)
+            self._known.publish_again(*key)
+
     def _is_done(self, record: OutboxRecord) -> bool:
-        """Recorded, and the agent has said what became of it: it holds the order itself then."""
+        """Until it is carried out, an agent that starts again needs the order once more."""
         work = self._known.work.get(record.workload, {}).get(record.cluster)
         return (
             record.acknowledged == record.version
             and work is not None
             and work.version == record.version
-            and work.state not in (WorkState.RECORDED, WorkState.WITHDRAWING)
+            and (work.carried_out == record.version or work.state is WorkState.REFUSED)
         )
 
     def _is_heard(self, cluster: str, now: float) -> bool:
         heard = self._known.heard.get(cluster)
         return heard is not None and now - heard.at <= BEAT_LOST_SECONDS
+
+
+def _version_of(body: bytes) -> Version | None:
+    """None where it is no order."""
+    try:
+        return decode(Order, body).version
+    except Malformed:
+        return None

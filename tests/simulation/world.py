@@ -81,7 +81,10 @@ class World:
         random = self.random
         identity = "C" + hashlib.sha256(f"{self.seed}/{index}".encode()).hexdigest()[:12]
         cluster = SimulatedCluster(
-            make=make, seed=random.randrange(1_000), nodes=nodes, pace=Pace(eviction_seconds=20.0)
+            make=make,
+            seed=index * 1_000 + random.randrange(1_000),
+            nodes=nodes,
+            pace=Pace(eviction_seconds=20.0),
         )
         self._exits.callback(cluster.close)
         member = MemberCluster(identity, f"cluster-{index + 1}", cluster)
