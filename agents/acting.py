@@ -28,7 +28,7 @@ _log = structlog.get_logger()
 
 
 class Acting:
-    """Acts on what is recorded, as far as its order has come here. Calls for one workload are serial.
+    """Acts on what is recorded, as far as the order is needed and here. Calls for one workload are serial.
 
     `newest` names the highest verified version that was delivered, be it recorded yet or not.
     """
@@ -52,7 +52,7 @@ class Acting:
     async def act(self, workload: str) -> None:
         """Bring the recorded order about, as far as this process has it."""
         standing, entry = self._standings.of(workload), self._records.entries.get(workload)
-        if entry is None or not standing.is_for(entry.version):
+        if entry is None or not (standing.is_for(entry.version) or _needs_no_order(entry)):
             return
         try:
             if entry.held and not await self._let_go(entry):
@@ -153,9 +153,11 @@ class Acting:
     def is_due(self, workload: str) -> bool:
         """Whether something is still to be done, or was undone by somebody."""
         standing, entry = self._standings.of(workload), self._records.entries.get(workload)
-        if entry is None or not standing.is_for(entry.version) or workload == RELEASE:
+        if entry is None or workload == RELEASE:
             return False
-        if standing.prepared is not None and standing.prepared.malformed is not None:
+        if not standing.is_for(entry.version) and not _needs_no_order(entry):
+            return False
+        if entry.verb is Verb.APPLY and standing.prepared is not None and standing.prepared.malformed:
             return False
         now = self._clock.now()
         match standing.state:
@@ -170,3 +172,8 @@ class Acting:
                 return settled and self._standings.drifted(workload, entry)
             case _:
                 return False
+
+
+def _needs_no_order(entry: Entry) -> bool:
+    """A withdrawal that is recorded names all that it removes: it is finished, be its order lost since."""
+    return entry.verb is Verb.WITHDRAW and not entry.is_carried_out

@@ -210,7 +210,7 @@ class Orders:
     async def _repair(self, lanes: Lanes) -> None:
         while True:
             await self._clock.sleep(REPAIR_SECONDS)
-            for workload in self._standings.workloads():
+            for workload in list(self._records.entries):
                 if self._acting.is_due(workload):
                     await self._again(lanes, workload)
 

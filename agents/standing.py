@@ -68,9 +68,6 @@ class Standings:
         """Its report may have changed."""
         self._cache.touch_workloads((workload,))
 
-    def workloads(self) -> list[str]:
-        return list(self._all)
-
     def pods(self, workload: str) -> int:
         return len(self._cache.pods_of.get(workload, ()))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.ports import Unreachable
 from schemas.reasons import Reason
 from schemas.wire.codec import unpack_column
 from schemas.wire.orders import ObjectRef, OrderBody, Verb, Version
@@ -296,3 +297,21 @@ async def test_a_waiting_agent_with_alerts_on_its_disk_is_let_in(world: AgentWor
     world.start_beside()
     await world.until(lambda: len(world.centre.alerts) >= 2, "the first disk is emptied", 15)
     await world.until(lambda: world.spool.depth == 0, "and trimmed")
+
+
+@pytest.mark.promise(9)
+async def test_a_recorded_withdrawal_is_finished_though_its_order_is_lost(world: AgentWorld) -> None:
+    world.start()
+    world.centre.order(apply_order("w1", 1, config_map("w1")))
+    await world.until(lambda: bool((work := world.centre.work("w1")) and work.carried_out), "applied")
+    world.cluster.faults.fail_next("delete", Unreachable("away"), times=1000)
+    world.centre.order(withdraw_order("w1", 2))
+    await world.until(lambda: Version(1, 2) in world.centre.acknowledged, "recorded")
+    await world.kill()
+    world.cluster.faults.heal()
+    world.centre.lose_orders()
+    world.start()
+    await world.until(lambda: world.cluster.look(SETTINGS) is None, "removed")
+    await world.until(
+        lambda: bool((work := world.centre.work("w1")) and work.state is WorkState.WITHDRAWN), "and said"
+    )

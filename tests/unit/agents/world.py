@@ -137,6 +137,11 @@ class CentreDouble:
         subject = SUBJECTS.order(CLUSTER, workload or order.workload)
         self._orders[subject] = self._undelivered[subject] = encode(order)
 
+    def lose_orders(self) -> None:
+        """A power cut at the stream."""
+        self._orders.clear()
+        self._undelivered.clear()
+
     def report(self, kind: type[R], tail: str) -> R | None:
         found = self.reports.get(tail)
         return found if isinstance(found, kind) else None
