@@ -62,7 +62,9 @@ async def _read(session: Session, stream: str, position: Position) -> AsyncGener
     jetstream = client.jetstream()
     info = await jetstream.stream_info(stream)
     created = info.created.timestamp() if info.created else 0.0
-    if created != position.created:
+    # A power cut takes the newest messages, and their sequences are given again. A consumer that starts above
+    # the last one is not clamped by the server: it would wait, and miss all that comes until then.
+    if created != position.created or info.state.last_seq < position.sequence:
         position.created, position.sequence, position.caught_up = created, 0, False
     consumer = await jetstream.add_consumer(stream, replay_consumer(position.sequence))
     if not position.caught_up and not consumer.num_pending:
