@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -88,13 +89,23 @@ class Circle:
         await self.start_centre(failpoints)
 
     async def join(
-        self, cluster: str, arguments: list[str], labels: Mapping[str, str] | None = None, failpoints: str = ""
+        self,
+        cluster: str,
+        arguments: list[str],
+        labels: Mapping[str, str] | None = None,
+        failpoints: str = "",
     ) -> None:
         """An agent of a new cluster; returns once the centre places there."""
         self._arguments[cluster] = [*arguments, *QUICK]
         invitation = self.installation.invite(self.client, cluster, labels or {})
         await self.start_agent(cluster, failpoints=failpoints, more=invitation)
         await self.until_ready(cluster)
+
+    async def leave(self, cluster: str) -> None:
+        """The operator takes the cluster out; its agent is stopped."""
+        await self.programs.pop(cluster).stop()
+        del self._arguments[cluster]
+        self.client.delete(f"/clusters/{cluster}")
 
     async def start_agent(
         self, cluster: str, *, failpoints: str = "", more: list[str] | None = None
@@ -121,7 +132,7 @@ class Circle:
     async def until_ready(self, *clusters: str) -> None:
         for name in clusters:
             await eventually(
-                f"{name} is placed on", lambda: self.cluster(name), lambda row: row["status"] == "Ready"
+                f"{name} is placed on", partial(self.cluster, name), lambda row: row["status"] == "Ready"
             )
 
     # What the API says.
@@ -258,7 +269,7 @@ class Circle:
         return {pod["metadata"]["uid"]: pod["status"]["phase"] for pod in pods}
 
     async def set_node(self, cluster: str, node: str, *, down: bool) -> None:
-        """The kubelet falls silent, or is back. The agent, which runs the simulation, is started anew for it."""
+        """The kubelet falls silent, or is back; the agent, which runs the simulation, is started anew."""
         await self.programs[cluster].stop()
         simulated = SimulatedCluster(self.state(cluster) / "cluster.sqlite", "edge")
         try:
@@ -281,11 +292,17 @@ class Circle:
             return db.execute("select count(*) from alert").fetchone()[0]
 
 
+def open_folder() -> Path:
+    """One that `nobody` may enter, unlike pytest's own: Postgres does not run as root."""
+    folder = Path(tempfile.mkdtemp(prefix="muster-circle-"))
+    folder.chmod(0o755)
+    return folder
+
+
 @asynccontextmanager
 async def running_circle(*, durable: bool = False) -> AsyncGenerator[Circle]:
     """A centre without clusters. durable: where Postgres is killed, too."""
-    folder = Path(tempfile.mkdtemp(prefix="muster-circle-"))
-    folder.chmod(0o755)
+    folder = open_folder()
     # A centre that was killed leaves its lease behind, and the next one waits for its end.
     environment = {"MUSTER_LEASE_SECONDS": "1.5"}
     installation = Installation(folder, durable=durable, port=free_port(), centre_environment=environment)
@@ -375,4 +392,3 @@ def workload(name: str, *manifests: Object, **placement: Any) -> Object:
 def only(*clusters: str) -> Object:
     """The placement that names its clusters."""
     return {"clusterAffinity": {"clusterNames": list(clusters)}}
-
