@@ -168,6 +168,9 @@ class Circle:
     async def delete(self, name: str) -> None:
         """Withdrawn, and nothing of it is reported any more."""
         self.client.delete(f"/workloads/{name}")
+        await self.until_gone(name)
+
+    async def until_gone(self, name: str) -> None:
         await eventually(
             f"{name} is gone everywhere",
             lambda: list(self.client.pages("/placements", filter=f"workload={name}")),

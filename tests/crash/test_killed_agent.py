@@ -12,7 +12,7 @@ from itertools import count
 import pytest
 
 from schemas.wire.orders import Version
-from tests.circle import Circle, config_map, deployment, eventually, only, workload
+from tests.circle import Circle, config_map, deployment, only, workload
 
 _numbers = count(100)
 
@@ -107,11 +107,7 @@ async def test_an_agent_that_died_over_a_withdrawal_removes_all_of_it_when_it_is
         held = circle.recorded(cluster, uid)
 
         await circle.start_agent(cluster)
-        await eventually(
-            "the removal is reported",
-            lambda: list(circle.client.pages("/placements", filter="workload=leaving")),
-            lambda rows: not rows,
-        )
+        await circle.until_gone("leaving")
         assert "leaving" not in circle.objects(cluster, "deployments", "leaving")
         assert "leaving" not in circle.objects(cluster, "configmaps", "leaving")
         assert circle.pods(cluster, "leaving") == {}
