@@ -108,6 +108,36 @@ def remove(name: str, yes: YesOption = False) -> None:
     console().print(f"cluster/{name} removed", style="green")
 
 
+@app.command("release")
+def release(name: str, yes: YesOption = False) -> None:
+    """Let an agent go on that holds, since it was told to remove an unusual share of what it runs."""
+    if not yes:
+        typer.confirm(f"Let the agent of {name} remove all that it was told to", abort=True)
+    _ask(name, "release", "release asked for; its agent goes on in a moment")
+
+
+def recover(
+    name: Annotated[str, typer.Argument(metavar="CLUSTER")],
+    yes: YesOption = False,
+) -> None:
+    """After a restored database: go on above what a cluster's agent holds (its status is AgentAhead).
+
+    What this database knows is ordered anew there, as this database has it: an older backup is an older
+    state. What it does not know runs on, untouched.
+    """
+    if not yes:
+        typer.confirm(f"Order {name} anew by what this database knows", abort=True)
+    _ask(name, "recover", "recovery asked for; its orders are issued anew in a moment")
+
+
+def _ask(name: str, what: str, done: str) -> None:
+    from controlplane.cli.output import console
+
+    with connect() as client:
+        client.post(path("clusters", name, what), {})
+    console().print(f"cluster/{name}: {done}", style="green")
+
+
 def _patch(name: str, change: Callable[[dict[str, Any]], dict[str, Any]], done: str) -> None:
     from controlplane.cli.output import console
 

@@ -24,6 +24,7 @@ for command, panel in (
     (writing.apply, _WRITE),
     (writing.rollback, _WRITE),
     (writing.delete, _WRITE),
+    (clusters.recover, _WRITE),
     (reading.get, _READ),
     (reading.describe, _READ),
     (reading.explain, _READ),

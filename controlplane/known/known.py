@@ -1,7 +1,6 @@
 """The memory of one process: records, reports and beats. Loops write it, queries and decisions read it."""
 
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from controlplane.fleet import Fleet
@@ -54,6 +53,7 @@ class Known:
     orders: per workload and cluster the newest order; orders_in: the same per cluster and workload.
     stamps: per cluster and subject tail, the last report that was applied. alert_gaps: clusters whose
     alerts miss a link. newer_stored: clusters for which ORDERS holds what this database never issued.
+    unordered: per cluster, workloads that are reported there though no order is known, not even to withdraw.
     """
 
     fleet: Fleet = field(default_factory=Fleet)
@@ -73,6 +73,7 @@ class Known:
     stamps: dict[str, dict[str, Stamp]] = field(default_factory=dict[str, dict[str, Stamp]])
     unpublished: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     newer_stored: set[str] = field(default_factory=set[str])
+    unordered: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     traffic: defaultdict[str, Traffic] = field(default_factory=lambda: defaultdict[str, Traffic](Traffic))
     epochs: tuple[EpochRecord, ...] = ()
     last_generation: int = 0
@@ -116,6 +117,31 @@ class Known:
         for memory in (self.placements, self.decisions, self.work, self.orders):
             memory.pop(uid, None)
 
+    def put_cluster(self, record: ClusterRecord) -> list[str]:
+        """Returns the uids of workloads that must be decided on again.
+
+        A removed cluster is declared lost: what was promised there is free, and has to go elsewhere.
+        """
+        before = self.clusters.get(record.id)
+        self.clusters[record.id] = record
+        if record.standing is Standing.REMOVED:
+            return self._lose(record.id)
+        if before is not None and before.floor != record.floor:
+            return list(self.orders_in.get(record.id, {}))
+        return []
+
+    def _lose(self, cluster: str) -> list[str]:
+        uids = list(self.orders_in.get(cluster, {}))
+        for uid in uids:
+            self.forget_order(cluster, uid)
+            self.placements_of(uid).pop(cluster, None)
+        for memory in (self.heard, self.stamps, self.traffic):
+            memory.pop(cluster, None)
+        for works in self.work.values():
+            works.pop(cluster, None)
+        self.fleet.forget(cluster)
+        return uids
+
     def workload(self, name: str) -> WorkloadRecord | None:
         """The living workload of that name."""
         uid = self._names.get(name)
@@ -124,8 +150,13 @@ class Known:
     def cluster_named(self, name: str) -> ClusterRecord | None:
         return next((record for record in self.clusters.values() if record.name == name), None)
 
-    def placements_of(self, uid: str) -> Mapping[str, PlacementRecord]:
+    def placements_of(self, uid: str) -> dict[str, PlacementRecord]:
         return self.placements.get(uid, {})
+
+    def below_floor(self, record: OutboxRecord) -> bool:
+        """Whether the order is no newer than what its agent held when it was recovered."""
+        cluster = self.clusters.get(record.cluster)
+        return cluster is not None and cluster.floor is not None and record.version <= cluster.floor
 
     def order(self, cluster: str, workload: str) -> OutboxRecord | None:
         """The newest order for this workload in this cluster."""

@@ -17,9 +17,20 @@ class Standing(StrEnum):
     REMOVED = "Removed"
 
 
+class Request(StrEnum):
+    """What an operator asked the leader to do about a cluster; kept until it is done."""
+
+    NONE = ""
+    RECOVERY = "Recovery"
+    RELEASE = "Release"
+
+
 @dataclass(frozen=True)
 class ClusterRecord:
-    """id: public key of its NATS account. labels: the operator's, over what the agent reports."""
+    """id: public key of its NATS account. labels: the operator's, over what the agent reports.
+
+    floor: the highest version that its agent held when it was recovered; orders up to it are issued anew.
+    """
 
     id: str
     name: str
@@ -33,6 +44,8 @@ class ClusterRecord:
     incarnation: int
     resource_version: int
     joined_at: float
+    requested: Request = Request.NONE
+    floor: Version | None = None
 
 
 @dataclass(frozen=True)

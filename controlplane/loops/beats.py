@@ -108,12 +108,14 @@ class Beats:
         return sorted(lost)
 
     def _unreported(self, cluster: str) -> list[str]:
-        """Orders that were recorded there and of which no report is here (a stream that lost its end)."""
-        return [
+        """Orders recorded there of which no report is here, and reports of what nobody has ordered."""
+        missing = [
             f"work.{uid}"
             for uid, record in self._known.orders_in.get(cluster, {}).items()
             if record.acknowledged and cluster not in self._known.work.get(uid, {})
-        ][:RESEND_TAILS]
+        ]
+        doubted = sorted(f"work.{uid}" for uid in self._known.unordered.get(cluster, ()))
+        return [*missing, *doubted][:RESEND_TAILS]
 
     def _lost_records(self, cluster: str, beat: Beat) -> bool:
         """An agent that holds less than it has acknowledged lost its records, and needs its orders again."""

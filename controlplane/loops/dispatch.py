@@ -92,7 +92,7 @@ class Dispatch:
             if cluster not in sendable:
                 sendable[cluster] = self.may_send(cluster)
             record = self._known.order(cluster, workload) if sendable[cluster] else None
-            if record is not None:
+            if record is not None and not self._known.below_floor(record):
                 due.append(record)
         due.sort(key=lambda record: record.version)
         return due[:AT_ONCE]

@@ -2,7 +2,7 @@
 
 1. Read the change rows above the cursor, in commit order.
 2. Re-read each workload, tenant and cluster that they name, once.
-3. Put them into memory; say which workloads were touched.
+3. Put them into memory; say which workloads were touched, by a write or by what became of a cluster.
 """
 
 from controlplane.known.known import Known
@@ -20,7 +20,7 @@ class Follow:
         self._touched: dict[str, None] = {}
 
     async def take_changes(self) -> list[str]:
-        """uids of the workloads that were written since the last call that returned."""
+        """uids of the workloads that were written, or lost a cluster, since the last call that returned."""
         while True:
             changes = await self._store.changes(self._known.change_cursor, CHANGES_AT_ONCE)
             if not changes:
@@ -36,7 +36,7 @@ class Follow:
                         self._touched[record.uid] = None
             if clusters:
                 for record in await self._store.read_clusters(clusters):
-                    self._known.clusters[record.id] = record
+                    self._touched |= dict.fromkeys(self._known.put_cluster(record))
             if tenants:
                 found = {record.name: record for record in await self._store.read_tenants(tenants)}
                 for name in tenants:
@@ -49,4 +49,4 @@ class Follow:
 
 def _ours(by: str) -> bool:
     """Written by the decider itself, of which it already knows."""
-    return by.startswith(("agent/", "muster"))
+    return by == "muster" or by.startswith("agent/")

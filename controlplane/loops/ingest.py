@@ -18,10 +18,11 @@ from controlplane.loops.ports import Bus, DeadLetter, Store, StoreUnavailable, S
 from controlplane.loops.running import LoopMetrics
 from schemas.wire.codec import Malformed, decode
 from schemas.wire.reports import Facts, Inventory, Profile, Stamp, Usage, Work
-from schemas.wire.subjects import Subjects
+from schemas.wire.subjects import Subjects, token
 
 log = structlog.get_logger()
 
+KINDS = ("facts", "profile", "inventory", "usage", "work")
 SLICE_SECONDS = 0.004
 MAX_SUBJECTS = 100_000
 MAX_BYTES_A_MINUTE = 256 * 1024 * 1024
@@ -90,10 +91,15 @@ class Ingest:
         kind, _, name = tail.partition(".")
         try:
             outcome = self._apply(cluster, kind, name, tail, message.body)
-        except (Malformed, ValueError) as error:
+        except ValueError as error:
             outcome = "malformed"
             self._remember_buried(DeadLetter(cluster, message.subject, str(error), message.body))
-        self._metrics.reports.labels(kind, outcome).inc()
+        except Exception as error:
+            # It lies in the stream and would stop every replica at every start: better one report too few.
+            log.exception("report_not_understood", cluster=cluster, subject=message.subject)
+            outcome, reason = "malformed", f"{type(error).__name__}: {error}"
+            self._remember_buried(DeadLetter(cluster, message.subject, reason, message.body))
+        self._metrics.reports.labels(kind if kind in KINDS else "unknown", outcome).inc()
         self._known.traffic[cluster].reports_received += 1
         self._count(cluster, len(message.body))
 
@@ -114,13 +120,14 @@ class Ingest:
                 fleet.apply_usage(cluster, name, report)
             case "work":
                 report = decode(Work, body)
+                token(name)
                 held = self._known.work.setdefault(name, {}).get(cluster)
                 if held is not None and held.stamp >= report.stamp:
                     return "old"
                 self._known.work[name][cluster] = report
                 self._work_reported(cluster, name)
             case _:
-                return "unknown"
+                raise Malformed(f"{kind[:64]!r} is no kind of report: {', '.join(KINDS)} are")
         return self._stamp(cluster, tail, report.stamp)
 
     def _stamp(self, cluster: str, tail: str, stamp: Stamp) -> str:

@@ -2,7 +2,7 @@
 
 Every replica: ingest, and leadership. The leader, in its epoch:
 1. load Postgres, and wait until STATE and USAGE are drained;
-2. answer beats, and run place, dispatch, settle, alert and watchdog until the lease ends.
+2. answer beats, and run place, dispatch, settle, alert, requests and watchdog until the lease ends.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from controlplane.loops.leadership import Leadership
 from controlplane.loops.orders import Signer
 from controlplane.loops.place import Place
 from controlplane.loops.ports import Bus, BusUnavailable, Clock, Store, StoreUnavailable
+from controlplane.loops.requests import Requests
 from controlplane.loops.running import LoopMetrics, Wake, keep_running
 from controlplane.loops.settle import Settle
 from controlplane.loops.watchdog import PASS_SECONDS, Watchdog
@@ -114,11 +115,13 @@ class Centre:
             lease,
             self.ingest.over_bound,
         )
+        requests = Requests(ports.store, ports.bus, known, ports.signer, lease)
         beats = Beats(ports.store, ports.bus, known, ports.clock, lease, self._wakes.dispatch)
         passes: list[tuple[str, Callable[[], Awaitable[None]], Wake, float]] = [
             ("place", place.run_pass, self._wakes.place, 1.0),
             ("dispatch", dispatch.run_pass, self._wakes.dispatch, 1.0),
             ("settle", settle.run_pass, self._wakes.settle, 1.0),
+            ("requests", requests.run_pass, Wake(), PASS_SECONDS),
             ("watchdog", watchdog.run_pass, Wake(), PASS_SECONDS),
         ]
         self._settle, self._beats = settle, beats

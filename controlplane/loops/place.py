@@ -1,7 +1,8 @@
 """Where work runs: the loop that decides.
 
 1. Take in what changed in Postgres since the last pass; re-read what the changes name.
-2. List what is to be decided: workloads written since their last decision, and those that wait for room.
+2. List what is to be decided: workloads written since their last decision, those that wait for room, those
+   of which a cluster was lost, or recovered (its orders are issued anew, above what its agent held).
 3. Decide one after the other, each on what the ones before it were promised.
 4. Commit many decisions in one transaction: placements, outbox, decision and change rows.
 5. A decision whose workload moved on meanwhile was skipped: take its promise back, decide again.
@@ -79,6 +80,7 @@ class Place:
         self._compiler = Compiler(known)
         self._generations = range(0)
         self._due: dict[str, None] = {}
+        self._skipped: set[str] = set()
         self._retried_at = 0.0
         for uid in known.workloads:
             self._offer(uid)
@@ -86,8 +88,10 @@ class Place:
 
     async def run_pass(self) -> None:
         """Decide all that is due."""
-        for uid in await self._follow.take_changes():
-            self._offer(uid)
+        for uid in [*await self._follow.take_changes(), *self._skipped]:
+            if uid in self._known.workloads:
+                self._due[uid] = None
+        self._skipped.clear()
         self._offer_waiting()
         while self._due:
             await self._reserve()
@@ -99,7 +103,11 @@ class Place:
     def _offer(self, uid: str) -> None:
         record = self._known.workloads.get(uid)
         decision = self._known.decisions.get(uid)
-        if record is not None and (decision is None or decision.resource_version < record.resource_version):
+        if record is None:
+            return
+        orders = self._known.orders.get(uid, {}).values()
+        is_decided = decision is not None and decision.resource_version >= record.resource_version
+        if not is_decided or any(self._known.below_floor(order) for order in orders):
             self._due[uid] = None
 
     def _offer_waiting(self) -> None:
@@ -181,7 +189,8 @@ class Place:
         for cluster, replicas in decision.assignments.items():
             before = self._known.order(cluster, record.uid)
             held = placed.get(cluster)
-            if held is not None and (held.replicas, held.revision) == (replicas, record.revision):
+            unchanged = held is not None and (held.replicas, held.revision) == (replicas, record.revision)
+            if unchanged and before is not None and not self._known.below_floor(before):
                 continue
             order = writer.apply(self._known.clusters[cluster], replicas, self._version(), before)
             orders.append(order)
@@ -189,7 +198,7 @@ class Place:
                 promises[cluster] = Promise(order.template, demand, replicas)
         orders += [
             writer.withdraw(cluster, self._version())
-            for cluster in placed
+            for cluster in [*placed, *self._withdrawn_below_floor(record.uid)]
             if cluster not in decision.assignments
         ]
         message = f"{sum(decision.assignments.values())} replicas in {len(decision.assignments)} clusters"
@@ -213,7 +222,7 @@ class Place:
         orders = [
             writer.withdraw(cluster, self._version())
             for cluster, order in self._known.orders.get(record.uid, {}).items()
-            if order.verb is Verb.APPLY
+            if order.verb is Verb.APPLY or self._known.below_floor(order)
         ]
         new = NewDecision(
             record.uid,
@@ -227,6 +236,13 @@ class Place:
         )
         return _Made(record, new, {})
 
+    def _withdrawn_below_floor(self, uid: str) -> list[str]:
+        return [
+            cluster
+            for cluster, order in self._known.orders.get(uid, {}).items()
+            if order.verb is Verb.WITHDRAW and self._known.below_floor(order)
+        ]
+
     async def _commit(self, made: list[_Made]) -> None:
         try:
             skipped = await self._store.commit_decisions(self._lease, [one.new for one in made])
@@ -237,6 +253,7 @@ class Place:
         for one in made:
             if one.record.uid in skipped:
                 self._take_back(one)
+                self._skipped.add(one.record.uid)
                 continue
             self._enter(one)
             self._metrics.decisions.labels(one.new.reason).inc()
@@ -284,9 +301,18 @@ class Place:
             self._compiler.forget(uid)
 
     def _promise_all(self) -> None:
-        for uid, placements in self._known.placements.items():
-            for cluster in placements:
-                self._promise(cluster, uid)
+        """As Postgres has it, in the order of versions, since packing follows it.
+
+        What this process promised in an earlier epoch may never have been committed.
+        """
+        fleet = self._known.fleet
+        for cluster in fleet.clusters:
+            for uid in set(fleet.promises(cluster)):
+                if cluster not in self._known.placements_of(uid):
+                    fleet.unpromise(cluster, uid)
+        every = [placement for each in self._known.placements.values() for placement in each.values()]
+        for placement in sorted(every, key=lambda placement: placement.version):
+            self._promise(placement.cluster, placement.workload)
 
     def _promise(self, cluster: str, uid: str) -> None:
         """The promise as its committed order has it: that order's own objects say what a replica asks for."""

@@ -10,6 +10,7 @@ from controlplane.known.records import (
     Lease,
     Loaded,
     OutboxRecord,
+    Request,
     RevisionRecord,
     Standing,
     TenantRecord,
@@ -156,7 +157,16 @@ class Store(Protocol):
         ...
 
     async def raise_floor(self, lease: Lease, version: Version) -> None:
-        """After a restore: generations go on above `version.generation` (`recover`)."""
+        """After a restore: `version` counts as issued, generations go on above it (`recover`).
+
+        Where its epoch is above the lease's, the lease ends: the next one has a later epoch still.
+        """
+        ...
+
+    async def record_request_done(
+        self, lease: Lease, cluster: str, request: Request, floor: Version | None
+    ) -> None:
+        """The request is done, if it is still that one. floor: of a recovery, else None: it stays."""
         ...
 
 
@@ -242,7 +252,10 @@ class Intent(Protocol):
         sealing_key: bytes,
         account_seed: bytes,
     ) -> ClusterRecord:
-        """Redeem a token, once. NotFound for an unknown, used or expired one. account_seed: sealed."""
+        """Redeem a token, once. NotFound for an unknown, used or expired one. account_seed: sealed.
+
+        The same agent of the same cluster that comes again with its token gets the record it got.
+        """
         ...
 
     async def change_cluster(
@@ -250,6 +263,10 @@ class Intent(Protocol):
     ) -> ClusterRecord: ...
 
     async def remove_cluster(self, name: str, write: Write) -> ClusterRecord: ...
+
+    async def request(self, name: str, request: Request, write: Write) -> ClusterRecord:
+        """Ask the leader to recover a cluster, or to release its agent; a newer request replaces an older."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@
 2. An order that is recorded there is acknowledged here.
 3. A removal that is reported: purge its order and its report, then the outbox row goes.
    (In this order: a crash between leaves a row whose removal is reported again.)
-4. A deleted workload of which nothing is left anywhere is forgotten.
-5. What changed for people (applied, refused, ready, gone) becomes change rows.
+4. A report without an order is doubted: the agent is asked for it with the next beat.
+5. A deleted workload of which nothing is left anywhere is forgotten.
+6. What changed for people (applied, refused, ready, gone) becomes change rows.
 """
 
 from collections.abc import Mapping
@@ -63,6 +64,7 @@ class Settle:
             }
             await self._acknowledge(works)
             self._count(works)
+            self._note_unordered(works)
             await self._remove(works)
             await self._tell(works)
             for pair in pairs:
@@ -88,6 +90,15 @@ class Settle:
             if work.carried_out is not None and work.carried_out != self._carried_out.get(pair):
                 self._carried_out[pair] = work.carried_out
                 self._known.traffic[pair[0]].orders_carried_out += 1
+
+    def _note_unordered(self, works: Mapping[Pair, Work]) -> None:
+        """An old report may come late, or back from a power cut, after its removal: the agent is asked."""
+        for (cluster, uid), work in works.items():
+            unordered = self._known.unordered.setdefault(cluster, set())
+            if self._known.order(cluster, uid) is None and work.state is not WorkState.WITHDRAWN:
+                unordered.add(uid)
+            else:
+                unordered.discard(uid)
 
     async def _remove(self, works: Mapping[Pair, Work]) -> None:
         gone: list[OrderMark] = []

@@ -143,6 +143,7 @@ def cluster_row(known: Known, record: ClusterRecord, now: float, placed: Mapping
         nodes=totals.nodes,
         nodes_ready=totals.ready,
         workloads=placed.get(record.id, 0),
+        unordered=len(known.unordered.get(record.id, ())),
         allocatable=totals.allocatable,
         requested=amounts_sum(totals.foreign, totals.bound),
         promised=totals.promised,

@@ -22,6 +22,7 @@ class ClusterRow:
     """status: `Ready`, or the reason why nothing new is placed there; message says it for people.
 
     labels: what the agent reports, under what the operator set. promised: ordered and not yet bound.
+    unordered: workloads that its agent runs by orders which this database does not know.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ClusterRow:
     nodes: int
     nodes_ready: int
     workloads: int
+    unordered: int
     allocatable: Amounts
     requested: Amounts
     promised: Amounts

@@ -3,18 +3,20 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from controlplane.known.records import ClusterRecord, Lease, Standing
+from controlplane.known.records import ClusterRecord, Lease, Request, Standing
 from controlplane.loops.ports import NotFound, Write
 from controlplane.store import answered, changes, outbox
 from controlplane.store.codecs import Connection, clean, taints_of
 from controlplane.store.leases import hold
 from controlplane.store.outcomes import DECIDER
 from controlplane.store.settlement import changed, check_condition, fingerprint
+from schemas.wire.orders import Version
 from schemas.wire.reports import Taint
 
 COLUMNS = (
     "id, name, labels, taints, cluster_uid, agent_key, sealing_key, standing, standing_reason,"
-    " incarnation, resource_version, extract(epoch from joined_at)::float8 as joined_at"
+    " incarnation, requested, floor_epoch, floor_generation, resource_version,"
+    " extract(epoch from joined_at)::float8 as joined_at"
 )
 
 
@@ -48,6 +50,40 @@ async def remove(connection: Connection, name: str, write: Write) -> ClusterReco
         return record
 
     return await answered.once(connection, write, fingerprint("remove cluster", name), ClusterRecord, act)
+
+
+async def request(connection: Connection, name: str, asked: Request, write: Write) -> ClusterRecord:
+    """Raises NotFound and PreconditionFailed."""
+
+    async def act() -> ClusterRecord:
+        current = await _existing(connection, name, write)
+        record = await _update(connection, current.id, "requested = $2", asked.value)
+        what = f"{asked.value}Requested"
+        await changes.append(connection, [cluster_changed(record, what, write.principal)])
+        return record
+
+    content = fingerprint("request", name, asked.value)
+    return await answered.once(connection, write, content, ClusterRecord, act)
+
+
+async def record_request_done(
+    connection: Connection, lease: Lease, cluster: str, asked: Request, floor: Version | None
+) -> None:
+    """Raises LeaseLost."""
+    await hold(connection, lease)
+    row = await connection.fetchrow(
+        "update cluster set requested = '', floor_epoch = coalesce($3, floor_epoch),"
+        " floor_generation = coalesce($4, floor_generation),"
+        " resource_version = nextval('resource_version')"
+        f" where id = $1 and requested = $2 returning {COLUMNS}",
+        cluster,
+        asked.value,
+        floor.epoch if floor else None,
+        floor.generation if floor else None,
+    )
+    if row is not None:
+        record = record_of(dict(row))
+        await changes.append(connection, [cluster_changed(record, f"{asked.value}Done", DECIDER)])
 
 
 async def record_standing(
@@ -118,4 +154,6 @@ async def account_seed(connection: Connection, cluster: str) -> bytes:
 def record_of(row: dict[str, Any]) -> ClusterRecord:
     row["taints"] = taints_of(row["taints"])
     row["standing"] = Standing(row["standing"])
-    return ClusterRecord(**row)
+    row["requested"] = Request(row["requested"])
+    epoch, generation = row.pop("floor_epoch"), row.pop("floor_generation")
+    return ClusterRecord(**row, floor=None if epoch is None else Version(epoch, generation))

@@ -14,6 +14,7 @@ from controlplane.known.records import (
     Loaded,
     OutboxRecord,
     PlacementRecord,
+    Request,
     RevisionRecord,
     Standing,
     TenantRecord,
@@ -171,6 +172,12 @@ class PostgresStore:
         async with self._pool.transaction() as connection:
             await dead_letters.bury(connection, letters)
 
+    async def record_request_done(
+        self, lease: Lease, cluster: str, request: Request, floor: Version | None
+    ) -> None:
+        async with self._pool.transaction() as connection:
+            await clusters.record_request_done(connection, lease, cluster, request, floor)
+
     async def raise_floor(self, lease: Lease, version: Version) -> None:
         async with self._pool.transaction() as connection:
             await leases.raise_floor(connection, lease, version)
@@ -223,6 +230,9 @@ class PostgresStore:
 
     async def remove_cluster(self, name: str, write: Write) -> ClusterRecord:
         return await self._pool.retried(lambda connection: clusters.remove(connection, name, write))
+
+    async def request(self, name: str, request: Request, write: Write) -> ClusterRecord:
+        return await self._pool.retried(lambda connection: clusters.request(connection, name, request, write))
 
     # For the API and the command, beyond the ports
 

@@ -50,14 +50,17 @@ async def invite(connection: Connection, draft: JoinDraft, write: Write) -> None
 
 
 async def join(connection: Connection, token_hash: bytes, joining: Joining) -> ClusterRecord:
-    """Raises NotFound, and Taken where the name, the account or the cluster itself is registered already."""
+    """Raises NotFound, and Taken where the name, the account or the cluster itself is registered already.
+
+    The answer to the first use may have been lost: the same agent may use the token again.
+    """
     row = await connection.fetchrow(
         "select name, labels, taints from invitation where token_hash = $1 and redeemed_by is null"
         " and expires_at > clock_timestamp() for update",
         token_hash,
     )
     if row is None:
-        raise NotFound(UNUSABLE)
+        return await _joined_before(connection, token_hash, joining)
     await _check_free(connection, "name", row["name"])
     await _check_free(connection, "cluster_uid", joining.cluster_uid)
     await _check_free(connection, "id", joining.cluster)
@@ -81,6 +84,22 @@ async def join(connection: Connection, token_hash: bytes, joining: Joining) -> C
     record = clusters.record_of(dict(joined))
     await changes.append(connection, [clusters.cluster_changed(record, "Joined", record.name)])
     return record
+
+
+async def _joined_before(connection: Connection, token_hash: bytes, joining: Joining) -> ClusterRecord:
+    row = await connection.fetchrow(
+        f"select {clusters.COLUMNS} from cluster"
+        " where id = (select redeemed_by from invitation where token_hash = $1)"
+        " and agent_key = $2 and cluster_uid = $3 and sealing_key = $4 and standing = $5",
+        token_hash,
+        joining.agent_key,
+        joining.cluster_uid,
+        joining.sealing_key,
+        Standing.JOINED.value,
+    )
+    if row is None:
+        raise NotFound(UNUSABLE)
+    return clusters.record_of(dict(row))
 
 
 async def _check_free(connection: Connection, column: str, value: str) -> None:

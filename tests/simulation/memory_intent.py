@@ -11,6 +11,7 @@ import msgspec
 from controlplane.known.records import (
     Change,
     ClusterRecord,
+    Request,
     RevisionRecord,
     Standing,
     TenantRecord,
@@ -156,7 +157,7 @@ class MemoryIntent:
                 (
                     row.draft
                     for row in self.tables.invitations.values()
-                    if not row.redeemed and row.draft.expires_at > self.now()
+                    if not row.redeemed_by and row.draft.expires_at > self.now()
                 ),
                 key=lambda draft: draft.expires_at,
             )
@@ -174,13 +175,15 @@ class MemoryIntent:
     ) -> ClusterRecord:
         def effect() -> ClusterRecord:
             invitation = self.tables.invitations.get(token_hash)
-            if invitation is None or invitation.redeemed or invitation.draft.expires_at <= self.now():
+            if invitation is not None and invitation.redeemed_by:
+                return self._joined_before(invitation.redeemed_by, agent_key, cluster_uid, sealing_key)
+            if invitation is None or invitation.draft.expires_at <= self.now():
                 raise NotFound(UNUSABLE)
             draft = invitation.draft
             self._check_free("name", draft.name)
             self._check_free("cluster_uid", cluster_uid)
             self._check_free("id", cluster)
-            self.tables.invitations[token_hash] = replace(invitation, redeemed=True)
+            self.tables.invitations[token_hash] = replace(invitation, redeemed_by=cluster)
             self.tables.account_seeds[cluster] = account_seed
             record = ClusterRecord(
                 id=cluster,
@@ -199,6 +202,17 @@ class MemoryIntent:
             return self.put_cluster(record, "Joined", draft.name)
 
         return await self.carry(effect)
+
+    def _joined_before(
+        self, cluster: str, agent_key: str, cluster_uid: str, sealing_key: bytes
+    ) -> ClusterRecord:
+        record = self.tables.clusters[cluster]
+        brought = agent_key, cluster_uid, sealing_key
+        if (record.agent_key, record.cluster_uid, record.sealing_key) != brought:
+            raise NotFound(UNUSABLE)
+        if record.standing is not Standing.JOINED:
+            raise NotFound(UNUSABLE)
+        return record
 
     def _check_free(self, column: str, value: str) -> None:
         for record in self.tables.clusters.values():
@@ -235,6 +249,14 @@ class MemoryIntent:
             return self.put_cluster(replace(current, standing=Standing.REMOVED), "Removed", write.principal)
 
         return await self._once(write, fingerprint("remove cluster", name), ClusterRecord, act)
+
+    async def request(self, name: str, request: Request, write: Write) -> ClusterRecord:
+        def act() -> ClusterRecord:
+            current = self._existing_cluster(name, write)
+            asked = replace(current, requested=request)
+            return self.put_cluster(asked, f"{request.value}Requested", write.principal)
+
+        return await self._once(write, fingerprint("request", name, request.value), ClusterRecord, act)
 
     def _existing_cluster(self, name: str, write: Write) -> ClusterRecord:
         for record in self.tables.clusters.values():

@@ -18,6 +18,7 @@ from controlplane.known.records import (
     Loaded,
     OutboxRecord,
     PlacementRecord,
+    Request,
     Standing,
     TenantRecord,
     WorkloadRecord,
@@ -184,6 +185,17 @@ class MemoryStore(MemoryIntent):
     def _reserve(self, count: int) -> range:
         self.tables.generation += count
         return range(self.tables.generation - count + 1, self.tables.generation + 1)
+
+    async def record_request_done(
+        self, lease: Lease, cluster: str, request: Request, floor: Version | None
+    ) -> None:
+        def effect() -> None:
+            record = self.tables.clusters.get(cluster)
+            if record is not None and record.requested is request:
+                done = replace(record, requested=Request.NONE, floor=floor or record.floor)
+                self.put_cluster(done, f"{request.value}Done", DECIDER)
+
+        await self._carry_held(lease, effect)
 
     async def raise_floor(self, lease: Lease, version: Version) -> None:
         leases.check_issues_generations(lease)

@@ -31,7 +31,7 @@ class LeaseRow:
 @dataclass(frozen=True)
 class Invitation:
     draft: JoinDraft
-    redeemed: bool = False
+    redeemed_by: str = ""
 
 
 @dataclass

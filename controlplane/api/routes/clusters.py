@@ -25,6 +25,7 @@ from controlplane.api.problems import Problem, invalid, not_found
 from controlplane.api.remembering import remember_cluster
 from controlplane.identity.tokens import BadToken, join_token, token_hash
 from controlplane.known.records import ClusterRecord, Standing
+from controlplane.known.records import Request as Asked
 from controlplane.loops.ports import JoinDraft, NotFound, Write
 from controlplane.queries.clusters import ClusterListing, NodeListing, get_cluster, get_node
 from controlplane.queries.explain import fleet_manifest
@@ -136,6 +137,25 @@ def _add_writes(api: APIRouter, deps: ApiDeps, writer: Any) -> None:
         record = await deps.intent.remove_cluster(name, write_of(request, principal))
         remember_cluster(deps.known, record)
         return answer({"name": record.name, "id": record.id, "standing": record.standing.value})
+
+    @api.post("/clusters/{name}/recover", tags=["clusters"], openapi_extra={"parameters": WRITE_HEADERS})
+    async def recover(
+        name: str, request: Request, principal: Annotated[Principal, Depends(writer)]
+    ) -> Response:
+        """After a restored database: own up to what the agent holds, and order what is known here anew."""
+        return await ask(name, Asked.RECOVERY, request, principal)
+
+    @api.post("/clusters/{name}/release", tags=["clusters"], openapi_extra={"parameters": WRITE_HEADERS})
+    async def release(
+        name: str, request: Request, principal: Annotated[Principal, Depends(writer)]
+    ) -> Response:
+        """Let an agent go on that holds since it was told to remove an unusual share of what it runs."""
+        return await ask(name, Asked.RELEASE, request, principal)
+
+    async def ask(name: str, asked: Asked, request: Request, principal: Principal) -> Response:
+        record = await deps.intent.request(name, asked, write_of(request, principal))
+        remember_cluster(deps.known, record)
+        return _row(deps, record)
 
 
 def _add_nodes(api: APIRouter, deps: ApiDeps, reader: Any) -> None:

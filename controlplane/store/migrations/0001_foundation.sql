@@ -34,6 +34,9 @@ create table cluster (
     standing text not null,
     standing_reason text not null default '',
     incarnation bigint not null default 0,
+    requested text not null default '',
+    floor_epoch bigint,
+    floor_generation bigint,
     resource_version bigint not null default nextval('resource_version'),
     joined_at timestamptz not null default clock_timestamp()
 );
