@@ -328,7 +328,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Under pytest-xdist those that share a circle run in one worker."""
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
-            if "crash_circle" in getattr(item, "fixturenames", ()):
+            if "shared_circle" in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.xdist_group("crash"))
 
 

@@ -39,7 +39,7 @@ def decode(kind: type[T], body: bytes) -> T:
     """One message of `kind`; Malformed names what is wrong with it."""
     try:
         return _decoder(kind).decode(_inflate(body))
-    except (msgspec.MsgspecError, UnicodeDecodeError, zstandard.ZstdError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, zstandard.ZstdError, RecursionError) as error:
         raise Malformed(f"{kind.__name__}: {error}") from error
 
 

@@ -1,16 +1,19 @@
 """What the centre orders. Signed over cluster, workload, verb, version and body; values of Secrets sealed."""
 
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A number that fits a column of the database: a larger one in a report would stop whoever stores it."""
 
 
 class Version(msgspec.Struct, frozen=True, order=True, array_like=True):
     """(epoch of the leader, generation from one database sequence): later is larger, on every restore."""
 
-    epoch: int
-    generation: int
+    epoch: Count
+    generation: Count
 
 
 class Verb(StrEnum):

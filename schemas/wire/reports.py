@@ -5,20 +5,25 @@ Columns are packed 64-bit integers (`codec.pack_column`); cpu is in millicores, 
 
 import hashlib
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
 from schemas.reasons import Reason
 from schemas.wire.codec import column_length
-from schemas.wire.orders import Version
+from schemas.wire.orders import Count, Version
 
 Stamp = tuple[int, int]
 """(incarnation, sequence)"""
 
+Small = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+ShardNodes = Annotated[int, msgspec.Meta(ge=0, le=65_536)]
+"""Memory is taken for so many nodes before anything else of a usage is looked at."""
+
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    incarnation: int
-    sequence: int
+    incarnation: Count
+    sequence: Count
 
     @property
     def stamp(self) -> Stamp:
@@ -78,7 +83,7 @@ class Inventory(Report, frozen=True, kw_only=True):
     condition_sets: the names of conditions that are true (`Ready`, `MemoryPressure`, ...).
     """
 
-    epoch: int
+    epoch: Count
     names: list[str]
     profile_hashes: list[str]
     profiles: bytes
@@ -107,9 +112,9 @@ class Bound(msgspec.Struct, frozen=True, array_like=True):
 
     workload: str
     template: str
-    node: int
-    replicas: int
-    requests: int
+    node: Small
+    replicas: Small
+    requests: Small
 
 
 class Usage(Report, frozen=True, kw_only=True):
@@ -122,8 +127,8 @@ class Usage(Report, frozen=True, kw_only=True):
     bound: pods of Muster's that stand on nodes; `requests` are the distinct amounts that they ask for.
     """
 
-    epoch: int
-    nodes: int
+    epoch: Count
+    nodes: ShardNodes
     resources: list[str]
     foreign: list[bytes]
     used_resources: list[str] = []
@@ -185,8 +190,8 @@ class Work(Report, frozen=True, kw_only=True):
     state: WorkState
     refusals: list[Refusal] = []
     objects: list[ObjectStatus] = []
-    pods: int = 0
-    ready: int = 0
+    pods: Count = 0
+    ready: Count = 0
 
 
 def _check_length(field: str, column: bytes, rows: int) -> None:
