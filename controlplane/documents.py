@@ -35,7 +35,12 @@ def check_nesting(text: bytes) -> None:
 def read_json(text: bytes) -> Any:
     """One JSON text. Raises Unreadable with line and column."""
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_doubles)
+        value = json.loads(
+            text,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            object_pairs_hook=_without_doubles,
+        )
     except UnicodeDecodeError as error:
         raise Unreadable(f"not UTF-8: {error.reason} at byte {error.start}") from error
     except json.JSONDecodeError as error:
@@ -44,8 +49,23 @@ def read_json(text: bytes) -> Any:
         raise Unreadable(f"nested deeper than {MAX_DEPTH}") from None
     except ValueError as error:
         raise error if isinstance(error, Unreadable) else Unreadable(f"not JSON: {error}") from error
-    _count(value, MAX_VALUES, MAX_DEPTH)
+    if _may_be_large(text):
+        _count(value, MAX_VALUES, MAX_DEPTH)
     return value
+
+
+def _may_be_large(text: bytes) -> bool:
+    """Whether nesting, values or half a character could be out of bounds: nearly every text shows at once
+    that they cannot be, and is not walked."""
+    opened = text.count(b"{") + text.count(b"[")
+    return opened > MAX_DEPTH or opened + text.count(b",") + 1 > MAX_VALUES or b"\\u" in text
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise Unreadable("a number that is larger than numbers are")
+    return number
 
 
 def _refuse_constant(name: str) -> Any:
@@ -53,11 +73,11 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            raise Unreadable(f"the key {key!r} is given twice")
-        result[key] = value
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        doubled = next(key for key in keys if keys.count(key) > 1)
+        raise Unreadable(f"the key {doubled!r} is given twice")
     return result
 
 
@@ -77,8 +97,6 @@ def _count(value: Any, left: int, depth: int) -> int:
     elif isinstance(value, list):
         for inner in cast(list[Any], value):
             left = _count(inner, left, depth - 1)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise Unreadable("a number that is larger than numbers are")
     return left
 
 

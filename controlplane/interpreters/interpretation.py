@@ -1,6 +1,5 @@
 """What a workload's objects mean: replicas, what a pod asks for, what must be served; and what is applied."""
 
-import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -65,7 +64,8 @@ def interpret(objects: Sequence[Mapping[str, Any]]) -> Interpretation:
 
 def render(objects: Sequence[Mapping[str, Any]], uid: str, replicas: int) -> tuple[list[dict[str, Any]], str]:
     """(objects as they are applied in one cluster, in order; template hash). The input stays as it is."""
-    rendered = [copy.deepcopy(dict(each)) for each in objects]
+    # A copy by way of JSON, which manifests are: several times as fast as copy.deepcopy.
+    rendered: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(objects))
     found = _podded(rendered, tuple(_ref(each) for each in rendered))
     template = ""
     if found is not None:

@@ -30,6 +30,8 @@ from schemas.wire.subjects import Subjects
 
 log = structlog.get_logger()
 
+GATHER_SECONDS = 0.01
+
 
 @dataclass(frozen=True)
 class Ports:
@@ -130,7 +132,14 @@ class Centre:
             async with asyncio.TaskGroup() as group:
                 for name, run_pass, wake, period_seconds in passes:
                     group.create_task(
-                        keep_running(name, run_pass, wake, ports.metrics, period_seconds=period_seconds)
+                        keep_running(
+                            name,
+                            run_pass,
+                            wake,
+                            ports.metrics,
+                            period_seconds=period_seconds,
+                            gather_seconds=GATHER_SECONDS,
+                        )
                     )
                 group.create_task(self._wake_on_change())
                 group.create_task(self._restarting("alert", alerts.run))

@@ -57,9 +57,13 @@ async def keep_running(
     metrics: LoopMetrics,
     *,
     period_seconds: float,
+    gather_seconds: float = 0.0,
     back_off_seconds: float = 1.0,
 ) -> None:
-    """Run passes until cancelled or LeaseLost. An error ends its pass, never the loop."""
+    """Run passes until cancelled or LeaseLost. An error ends its pass, never the loop.
+
+    gather_seconds: how long a wake-up waits for others, so that under load one pass serves many.
+    """
     while True:
         try:
             with metrics.seconds.labels(name).time():
@@ -78,3 +82,5 @@ async def keep_running(
             await asyncio.sleep(back_off_seconds)
             continue
         await wake.wait(period_seconds)
+        if gather_seconds:
+            await asyncio.sleep(gather_seconds)

@@ -14,7 +14,7 @@ import aiohttp
 from controlplane.cli.demo.installation import Installation
 
 CLUSTERS = 2
-NODES = 400
+NODES = 60
 WRITERS = 24
 SETTLE_SECONDS = 120.0
 
