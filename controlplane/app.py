@@ -21,6 +21,7 @@ from controlplane.api.ports import ApiDeps, NotReady
 from controlplane.bus.adapter import NatsBus
 from controlplane.embedded.nats import EmbeddedNats
 from controlplane.embedded.postgres import EmbeddedPostgres
+from controlplane.embedded.supervising import keep_up
 from controlplane.identity import keys as key_folder
 from controlplane.identity.keys import Keys
 from controlplane.identity.order_keys import OrderKeys, SecretValues
@@ -68,8 +69,8 @@ async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.
     clock, registry = WallClock(), CollectorRegistry()
     subjects = Subjects(settings.prefix)
     keys = key_folder.load_or_init(settings.keys_folder)
-    store = await _open_store(settings, stack)
-    bus, nats_url = await _open_bus(settings, stack, keys, subjects, clock)
+    store = await _open_store(settings, stack, stopping)
+    bus, nats_url = await _open_bus(settings, stack, stopping, keys, subjects, clock)
     centre = Centre(
         Ports(
             store=store,
@@ -120,22 +121,29 @@ async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.
     print(f"Listening on address={host}:{port}", file=sys.stderr, flush=True)  # noqa: T201
 
 
-async def _open_store(settings: Settings, stack: AsyncExitStack) -> PostgresStore:
+async def _open_store(settings: Settings, stack: AsyncExitStack, stopping: asyncio.Event) -> PostgresStore:
     dsn = settings.postgres_dsn
     if not dsn:
         postgres = EmbeddedPostgres(settings.data_dir / "postgres", durable=settings.postgres_durable)
         await stack.enter_async_context(postgres)
+        await _start(stack, "postgres", keep_up("postgres", postgres), stopping)
         dsn = await postgres.ensure_database("muster")
     return await stack.enter_async_context(PostgresStore(dsn))
 
 
 async def _open_bus(
-    settings: Settings, stack: AsyncExitStack, keys: Keys, subjects: Subjects, clock: WallClock
+    settings: Settings,
+    stack: AsyncExitStack,
+    stopping: asyncio.Event,
+    keys: Keys,
+    subjects: Subjects,
+    clock: WallClock,
 ) -> tuple[NatsBus, str]:
     url = settings.nats_url
     if not url:
         trust = Trust.of(keys, (subjects,), int(clock.now()))
         nats = await stack.enter_async_context(EmbeddedNats(settings.data_dir / "nats", trust))
+        await _start(stack, "nats", keep_up("nats", nats), stopping)
         url = nats.url
     bus = NatsBus(url.split(","), keys, subjects, clock.now)
     stack.push_async_callback(bus.close)

@@ -45,6 +45,10 @@ class EmbeddedNats:
         return f"nats://127.0.0.1:{self.port}"
 
     @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.running
+
+    @property
     def pid(self) -> int:
         if self._process is None:
             raise RuntimeError("the embedded NATS server is not running")

@@ -57,6 +57,10 @@ class EmbeddedPostgres:
         return self._port
 
     @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.running
+
+    @property
     def pid(self) -> int:
         if self._process is None:
             raise RuntimeError("the embedded Postgres is not running")
