@@ -90,9 +90,12 @@ class OrderWriter:
             )
         return self._signed(cluster.id, Verb.APPLY, version, body, replicas, rendered.template)
 
-    def withdraw(self, cluster: str, version: Version) -> NewOrder:
+    def withdraw(self, cluster: str, version: Version, before: OutboxRecord | None) -> NewOrder:
+        """It lists what it removes: an apply that replaces it unread has to know what it leaves behind."""
         record = self._compiled.record
-        body = msgspec.json.encode(OrderBody(name=record.name, revision=record.revision))
+        body = msgspec.json.encode(
+            OrderBody(name=record.name, revision=record.revision, dropped=dropped(before, []))
+        )
         return self._signed(cluster, Verb.WITHDRAW, version, body, 0, "")
 
     def _signed(
@@ -105,9 +108,10 @@ class OrderWriter:
 def dropped(before: OutboxRecord | None, objects: Sequence[Mapping[str, Any]]) -> list[ObjectRef]:
     """Objects that the last order had, or had dropped, and that this one has not.
 
-    What the last one had dropped stays in the list, since that order may have been replaced unread.
+    What the last one had dropped stays in the list, since that order may have been replaced unread; so with
+    what a withdrawal removes, that has not been reported done (then it would not be here any more).
     """
-    if before is None or before.verb is not Verb.APPLY:
+    if before is None:
         return []
     body = msgspec.json.decode(before.body, type=OrderBody)
     ours = {ref_of(each) for each in objects}

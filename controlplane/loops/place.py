@@ -197,7 +197,7 @@ class Place:
             if demand is not None:
                 promises[cluster] = Promise(order.template, demand, replicas)
         orders += [
-            writer.withdraw(cluster, self._version())
+            writer.withdraw(cluster, self._version(), self._known.order(cluster, record.uid))
             for cluster in [*placed, *self._withdrawn_below_floor(record.uid)]
             if cluster not in decision.assignments
         ]
@@ -220,7 +220,7 @@ class Place:
         record = compiled.record
         writer = OrderWriter(self._signer, compiled)
         orders = [
-            writer.withdraw(cluster, self._version())
+            writer.withdraw(cluster, self._version(), order)
             for cluster, order in self._known.orders.get(record.uid, {}).items()
             if order.verb is Verb.APPLY or self._known.below_floor(order)
         ]

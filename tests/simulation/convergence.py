@@ -33,10 +33,11 @@ def _undecided(world: World) -> Iterator[str]:
     tables = world.store.tables
     for uid, record in tables.workloads.items():
         decision = tables.decisions.get(uid)
-        if decision is None or decision.resource_version < record.resource_version:
+        if record.deleted:
+            if any(workload == uid for _, workload in (*tables.outbox, *tables.placements)):
+                yield f"{record.name} ({uid}) is deleted, and something of it is left"
+        elif decision is None or decision.resource_version < record.resource_version:
             yield f"{record.name} is not decided at {record.resource_version}: {decision}"
-        if record.deleted and any(workload == uid for _, workload in (*tables.outbox, *tables.placements)):
-            yield f"{record.name} ({uid}) is deleted, and something of it is left"
 
 
 def _unsettled(world: World, known: Known) -> Iterator[str]:
