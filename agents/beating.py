@@ -13,7 +13,7 @@ from schemas.wire.orders import Version
 from schemas.wire.reports import Stamp
 
 TIMEOUT_SECONDS = 5.0
-DIGESTS_A_BEAT = 8
+DIGESTS_A_BEAT = 64
 SKEW_SECONDS = 30.0
 FIRST_RETRY_SECONDS = 1.0
 _log = structlog.get_logger()
@@ -27,6 +27,9 @@ class Told(Protocol):
     def digests(self, count: int) -> dict[str, tuple[Stamp, str]]: ...
 
     def versions(self) -> dict[str, Version]: ...
+
+    @property
+    def orders_repeated(self) -> int: ...
 
     @property
     def spool_depth(self) -> int: ...
@@ -117,6 +120,7 @@ class Beating:
             held=len(versions),
             versions=versions if self._want_versions else None,
             digests=self._told.digests(DIGESTS_A_BEAT) if self._settled else {},
+            orders_repeated=self._told.orders_repeated,
             spool_depth=self._told.spool_depth,
             holding=self._told.holding,
         )

@@ -64,6 +64,7 @@ class Orders:
         self._parallel = parallel
         self._deciding = asyncio.Lock()
         self._newest: dict[str, Version] = {}
+        self.repeated = 0
         self._acting = Acting(clock, random, records, carry_out, standings, self._newest.get)
 
     @property
@@ -159,6 +160,9 @@ class Orders:
             standing.begin_anew()
             self._want(kinds_of(self._records.entries[workload].objects))
         standing.prepared = ready
+        entry = self._records.entries[workload]
+        # Recorded and carried out by an earlier process or term: doing it again is safe, and is told.
+        self.repeated += verdict is Verdict.SAME and entry.is_carried_out
         return True
 
     def _entry(self, ready: Prepared, before: Entry | None) -> Entry:

@@ -48,6 +48,7 @@ class Periods:
 
     beat: float = 10.0
     report: float = 1.0
+    work: float = 0.1
     resync: float = 600.0
     metrics: float = 30.0
     lease: float = 15.0
@@ -156,6 +157,10 @@ class Term:
         return {workload: entry.version for workload, entry in self._records.entries.items()}
 
     @property
+    def orders_repeated(self) -> int:
+        return self._orders.repeated
+
+    @property
     def spool_depth(self) -> int:
         return self._spool.depth
 
@@ -236,6 +241,8 @@ class Term:
         while True:
             self._reporting.report()
             self._node_alerts.look(self._cache.nodes.rows)
-            # Many changes come at once: gather them for a moment.
-            await self._around.clock.sleep(self._periods.report)
+            # Many changes come at once: gather them, those of workloads for a moment only.
+            for _ in range(max(1, round(self._periods.report / self._periods.work))):
+                await self._around.clock.sleep(self._periods.work)
+                self._reporting.report_workloads()
             await signalled(self._around.clock, self._changed, REPORT_ANYWAY_SECONDS)

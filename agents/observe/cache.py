@@ -68,6 +68,11 @@ class Cache:
         changes, self._changes = self._changes, Changes()
         return changes
 
+    def take_workload_changes(self) -> set[str]:
+        """Only the workloads of it: people wait for these."""
+        changed, self._changes.workloads = self._changes.workloads, set()
+        return changed
+
     def objects_of(self, api_version: str, kind: str) -> Rows[ObjectRef, ObjectRow]:
         """The table of one kind, made when first asked for."""
         if (api_version, kind) not in self.objects:

@@ -51,10 +51,14 @@ class Reporting:
             names = [node.name for node in self._shards[index]]
             report = usage(names, self._cache.pods_on, self._cache.used)
             self._outlet.offer(f"usage.{self._name(index)}", report)
-        self.report_work(changes.workloads)
+        self._report_work(changes.workloads)
 
-    def report_work(self, workloads: set[str]) -> None:
-        """Offer how these workloads stand; nothing of those of which nothing can be said yet."""
+    def report_workloads(self) -> None:
+        """Offer only how workloads stand that changed since the last call."""
+        self._report_work(self._cache.take_workload_changes())
+
+    def _report_work(self, workloads: set[str]) -> None:
+        """Nothing of those of which nothing can be said yet."""
         for workload in sorted(workloads):
             work = self._work_of(workload)
             if work is not None:
