@@ -243,7 +243,9 @@ def _refusal(response: "httpx.Response") -> Refused:
         text = response.text[:200] or response.reason_phrase
         refused = Refused(response.status_code, "", f"{response.status_code}: {text}", ())
     if refused.status == 401:
-        refused.hint = "set MUSTER_TOKEN; the demo writes one into the context file"
+        refused.hint = (
+            "set MUSTER_TOKEN to one that the service knows; the demo writes its own into the context file"
+        )
     elif refused.status == 412:
         refused.hint = "somebody else wrote meanwhile: look at the difference and apply again"
     return refused

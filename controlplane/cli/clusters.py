@@ -38,8 +38,10 @@ def invite(
     body = {"name": name, "labels": labels, "taints": taints, "expires_seconds": expires}
     with connect() as client:
         invitation = client.post("/cluster-invitations", body).body
+    # By environment: the arguments of a process are read by everybody on its machine.
     command = (
-        f"python -m agents --state-dir DIR --join-url {invitation['url']} --join-token {invitation['token']}"
+        f"MUSTER_AGENT_JOIN_TOKEN={invitation['token']}"
+        f" python -m agents --state-dir DIR --join-url {invitation['url']}"
     )
     if output is not Output.TABLE:
         from controlplane.cli.output import print_data

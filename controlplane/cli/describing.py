@@ -71,6 +71,7 @@ def _workload(body: dict[str, Any]) -> None:
         for each in placement["objects"]
     ]
     if objects:
+        console().print()
         print_table(_OBJECTS, objects)
     for placement in body["placements"]:
         for refusal in placement["refusals"]:

@@ -49,7 +49,7 @@ KindArgument = Annotated[
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]
 FilterOption = Annotated[
-    str, typer.Option("--filter", "-l", help="e.g. region=eu,cpu_used>0.8,env in (prod,test),!gpu")
+    str, typer.Option("--filter", "-l", help="e.g. status=Ready,cpu_used>0.8,region in (fra,ams),!canary")
 ]
 SortOption = Annotated[str, typer.Option("--sort", help="Fields, the largest first behind a -: -nodes,name")]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="Rows at most.")]

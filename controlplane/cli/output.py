@@ -46,7 +46,7 @@ def print_table(columns: Sequence[Column], rows: Sequence[Row], empty: str = "no
 
 
 def make_table(columns: Sequence[Column], rows: Sequence[Row]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 1))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     for column in columns:
         table.add_column(
             column.title,

@@ -41,10 +41,10 @@ def get(
         elif name and output is not Output.TABLE:
             _show_one(client, wanted, name, output)
         elif name:
-            _show_rows(wanted, [_row_of(client, wanted, name)], output, more=False)
+            _show_rows(wanted, [_row_of(client, wanted, name)], output)
         else:
             rows = _rows(client, wanted, filter, sort, limit)
-            _show_rows(wanted, rows[:limit], output, more=len(rows) > limit)
+            _show_rows(wanted, rows[:limit], output, more=len(rows) > limit, empty=_nothing(wanted, filter))
 
 
 def _rows(client: "Client", kind: Kind, filter: str, sort: str, limit: int) -> list[dict[str, Any]]:
@@ -73,14 +73,29 @@ def _address(kind: Kind, name: str) -> str:
     return path(kind.value, name)
 
 
-def _show_rows(kind: Kind, rows: list[dict[str, Any]], output: Output, *, more: bool) -> None:
+_HOW_TO_BEGIN = {
+    Kind.CLUSTERS: "muster clusters invite NAME",
+    Kind.WORKLOADS: "muster apply -f FILE",
+    Kind.TENANTS: "muster apply -f FILE",
+}
+
+
+def _nothing(kind: Kind, filter: str) -> str:
+    if filter:
+        return f"no {kind} with {filter}"
+    return f"no {kind} yet" + (f": {_HOW_TO_BEGIN[kind]}" if kind in _HOW_TO_BEGIN else "")
+
+
+def _show_rows(
+    kind: Kind, rows: list[dict[str, Any]], output: Output, *, more: bool = False, empty: str = ""
+) -> None:
     from controlplane.cli.output import console, print_data, print_table
     from controlplane.cli.tables import COLUMNS
 
     if output is not Output.TABLE:
         print_data({"items": rows}, output)
     else:
-        print_table(COLUMNS[kind], rows, f"no {kind}")
+        print_table(COLUMNS[kind], rows, empty)
     if more:
         console(errors=True).print(f"more than {len(rows)}: --limit shows more", style="dim")
 
@@ -215,7 +230,8 @@ def _print_change(row: dict[str, Any], output: Output) -> None:
 
     from rich.text import Text
 
-    from controlplane.cli.output import console, moment, pairs
+    from controlplane.cli.output import console, moment
+    from controlplane.cli.tables import change_detail
 
     if output is not Output.TABLE:
         # One line an event, so that a stream of them can be read as it comes.
@@ -226,6 +242,6 @@ def _print_change(row: dict[str, Any], output: Output) -> None:
         f"  {row['kind'].lower()}/{row['name']}  ",
         (row["what"], "bold"),
         (f"  by {row['by']}", "dim"),
-        (f"  {pairs(row['detail'])}" if row["detail"] else "", "dim"),
+        (f"  {change_detail(row)}", "dim"),
     )
     console().print(line, overflow="fold")

@@ -57,6 +57,17 @@ def _said(row: Row) -> Text:
     return dim(str(row["message"] or row.get("reason") or ""))
 
 
+def change_detail(row: Row) -> str:
+    """What a change says beyond its name, without what is empty or stands in its message."""
+    detail = {key: value for key, value in row["detail"].items() if value not in ("", [], {}, None)}
+    message = str(detail.pop("message", ""))
+    if message:
+        # It counts the clusters; which ones they are is a matter of `explain`, and of no one line.
+        detail = {key: value for key, value in detail.items() if key not in ("clusters", "reason")}
+    refusals = detail.pop("refusals", [])
+    return "; ".join(part for part in (message, pairs(detail), *refusals) if part)
+
+
 COLUMNS: Mapping[Kind, tuple[Column, ...]] = {
     Kind.CLUSTERS: (
         Column("NAME", _text("name")),
@@ -115,7 +126,7 @@ COLUMNS: Mapping[Kind, tuple[Column, ...]] = {
         Column("NAME", _text("name")),
         Column("WHAT", _text("what")),
         Column("BY", _text("by")),
-        Column("DETAIL", lambda row: dim(pairs(row["detail"])), wide=True),
+        Column("DETAIL", lambda row: dim(change_detail(row)), wide=True),
     ),
 }
 

@@ -33,9 +33,9 @@ def apply(
     ] = False,
     wait: WaitOption = False,
     timeout: TimeoutOption = 120.0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No difference, one line each.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="One line each, no differences.")] = False,
 ) -> None:
-    """Make or change what files say, and show what that changes."""
+    """Make or change what files say, and show what differs from what was there."""
     from controlplane.cli.files import read_manifests
     from controlplane.cli.output import console
 
@@ -66,7 +66,7 @@ def _apply_one(client: "Client", manifest: "Manifest", *, dry_run: bool, quiet: 
     try:
         stored = client.find(where)
         changed = difference(stored.body["manifest"] if stored else None, written)
-        if changed is not None and not quiet:
+        if changed is not None and not quiet and (stored is not None or dry_run):
             console().print(changed)
         if dry_run:
             _show_dry_run(client, where, written, name)

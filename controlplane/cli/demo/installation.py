@@ -28,6 +28,7 @@ class Installation:
     port: int = field(default_factory=lambda: USUAL_PORT if port_is_free(USUAL_PORT) else free_port())
     _centre: ServerProcess | None = None
     _agents: dict[str, ServerProcess] = field(default_factory=dict[str, ServerProcess])
+    _join_tokens: dict[str, str] = field(default_factory=dict[str, str], repr=False)
 
     @property
     def url(self) -> str:
@@ -72,20 +73,23 @@ class Installation:
         """An agent with its own state folder; the first time with a fresh token, later by its keys."""
         home = self.folder / "agents" / name
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        token = self._join_tokens.pop(name, "")
         self._agents[name] = ServerProcess(
             name="agent",
             command=[sys.executable, "-m", "agents", "--state-dir", str(home / "state"), *arguments],
             folder=home,
             stop_signal=signal.SIGTERM,
-            environment=environment or {},
+            # Not as an argument: those are read by everybody on the machine.
+            environment={"MUSTER_AGENT_JOIN_TOKEN": token, **(environment or {})},
         )
         await self._agents[name].start(lambda: True, time.monotonic() + START_SECONDS)
         return self._agents[name]
 
     def invite(self, client: Client, name: str, labels: Mapping[str, str]) -> list[str]:
-        """The arguments by which the agent of a new cluster joins."""
+        """The arguments by which the agent of a new cluster joins; `start_agent` hands over its token."""
         invited = client.post("/cluster-invitations", {"name": name, "labels": dict(labels)}).body
-        return ["--join-url", self.url, "--join-token", invited["token"]]
+        self._join_tokens[name] = invited["token"]
+        return ["--join-url", self.url]
 
     def ended(self) -> str:
         """Which program has ended by itself, with its last log lines; "" for none."""

@@ -91,8 +91,8 @@ async def start_api_server(stack: AsyncExitStack, folder: Path, member: Member) 
         raise ClientError(f"pods need {', '.join(assets.absent)} beside the API server")
     plane = await stack.enter_async_context(KubeControlPlane(folder / member.name, assets))
     await plane.add_nodes(member.nodes)
-    return ["--kubeconfig", str(plane.kubeconfig), "--beat-seconds", "2"]
+    return ["--kubeconfig", str(plane.kubeconfig), "--beat-seconds", "2", "--metrics-seconds", "5"]
 
 
 def simulated_arguments(member: Member, seed: int) -> list[str]:
-    return ["--simulate", member.make, "--seed", str(seed), "--beat-seconds", "2"]
+    return ["--simulate", member.make, "--seed", str(seed), "--beat-seconds", "2", "--metrics-seconds", "5"]

@@ -10,15 +10,16 @@ from controlplane.cli.options import Kind
 from controlplane.cli.output import make_table
 from controlplane.cli.tables import COLUMNS, TOP_CLUSTERS
 
-_HINT = "In another terminal: muster get workloads | muster explain inference | muster events --follow"
+_TRY = ("explain inference", "get nodes --filter 'gpu>0'", "events --follow")
 
 
 class Screen:
-    """Draws what was seen. url: of the API; began: on the monotonic clock."""
+    """Draws what was seen. url: of the API; began: on the monotonic clock; command: how `muster` is typed."""
 
-    def __init__(self, url: str, began: float) -> None:
+    def __init__(self, url: str, began: float, command: str) -> None:
         self._url = url
         self._began = began
+        self._hints = [f"  {command} {each}" for each in _TRY]
 
     def draw(self, seen: Seen, first_placement: float | None) -> RenderableType:
         elapsed = time.monotonic() - self._began
@@ -37,5 +38,7 @@ class Screen:
             Text(),
             make_table(COLUMNS[Kind.WORKLOADS], seen.workloads),
             Text(),
-            Text(_HINT + "   Ctrl-C ends everything", style="dim"),
+            Text("In another terminal, in this folder:", style="dim"),
+            *(Text(hint) for hint in self._hints),
+            Text("Ctrl-C ends everything.", style="dim"),
         )
