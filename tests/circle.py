@@ -267,9 +267,12 @@ class Circle:
         return Version(int(epoch), int(generation))
 
     def pods(self, cluster: str, namespace: str) -> dict[str, str]:
-        """uid to phase."""
-        pods = self.objects(cluster, "pods", namespace).values()
-        return {pod["metadata"]["uid"]: pod["status"]["phase"] for pod in pods}
+        """uid to phase, without those that are going."""
+        return {
+            pod["metadata"]["uid"]: pod["status"]["phase"]
+            for pod in self.objects(cluster, "pods", namespace).values()
+            if "deletionTimestamp" not in pod["metadata"]
+        }
 
     async def set_node(self, cluster: str, node: str, *, down: bool) -> None:
         """The kubelet falls silent, or is back; the agent, which runs the simulation, is started anew."""

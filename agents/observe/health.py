@@ -42,8 +42,11 @@ def _replicated(
     # A ReplicaSet has no updated pods of its own: its template does not change under it.
     updated = status.replicas if ref.kind == "ReplicaSet" else status.updated_replicas
     seen = (status.observed_generation or 0) >= metadata.generation
-    healthy = seen and updated >= desired and status.ready_replicas >= desired
+    # While older pods are still there, the ready ones may be those: the new image need not run at all.
+    old = max(0, status.replicas - updated)
+    healthy = seen and not old and updated >= desired and status.ready_replicas >= desired
     message = "" if healthy else f"{status.ready_replicas} of {desired} ready, {updated} updated"
+    message += f", {old} old" if old else ""
     stuck = _condition(status, "Progressing", "False") or _condition(status, "ReplicaFailure", "True")
     return _status(
         ref,

@@ -239,6 +239,12 @@ GOOD = {"observedGeneration": 2, "replicas": 3, "readyReplicas": 3, "updatedRepl
             {"spec": {"replicas": 3}, "status": GOOD | {"observedGeneration": 1}},
             (False, 3, 3, "3 of 3 ready, 3 updated"),
         ),
+        (
+            "Deployment",
+            "apps/v1",
+            {"spec": {"replicas": 3}, "status": GOOD | {"replicas": 4}},
+            (False, 3, 3, "3 of 3 ready, 3 updated, 1 old"),
+        ),
         ("Job", "batch/v1", {"spec": {"completions": 2}, "status": {"succeeded": 2}}, (True, 2, 2, "")),
         (
             "Job",
