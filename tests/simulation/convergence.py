@@ -7,12 +7,15 @@ from typing import Any
 from controlplane.known.known import Known
 from controlplane.known.records import OutboxRecord
 from schemas.quantities import quantity_amount
+from schemas.reasons import Reason
 from schemas.wire.orders import WORKLOAD_LABEL, Verb
 from schemas.wire.reports import WorkState
 from tests.simulation.ledger import ref_of
 from tests.simulation.world import MemberCluster, World
 
 Amounts = dict[str, int]
+Pair = tuple[str, str]
+"""(cluster, workload)"""
 
 
 def differences(world: World) -> list[str]:
@@ -21,12 +24,25 @@ def differences(world: World) -> list[str]:
     if centre is None:
         return ["nobody leads"]
     known = centre.known
-    found = [*_undecided(world), *_unsettled(world, known)]
+    blocked = _blocked(world, known)
+    found = [*_undecided(world), *_unsettled(world, known, blocked)]
     for member in world.members:
-        found += _running(world, member)
-        found += _counted(member, known)
+        found += _running(world, member, blocked)
+        found += _counted(member, known, blocked)
         found += _stranded(member)
     return found
+
+
+def _blocked(world: World, known: Known) -> set[Pair]:
+    """After a restore: refused, and said so, for what the database has forgotten has the same name."""
+    return {
+        (cluster, uid)
+        for uid, works in known.work.items()
+        for cluster, work in works.items()
+        if world.is_restored
+        and work.state is WorkState.REFUSED
+        and all(refusal.reason is Reason.OWNED_BY_OTHER for refusal in work.refusals)
+    }
 
 
 def _undecided(world: World) -> Iterator[str]:
@@ -40,10 +56,12 @@ def _undecided(world: World) -> Iterator[str]:
             yield f"{record.name} is not decided at {record.resource_version}: {decision}"
 
 
-def _unsettled(world: World, known: Known) -> Iterator[str]:
+def _unsettled(world: World, known: Known, blocked: set[Pair]) -> Iterator[str]:
     """Every order is published, recorded, carried out and reported."""
     tables = world.store.tables
     for (cluster, workload), order in tables.outbox.items():
+        if (cluster, workload) in blocked:
+            continue
         what = f"{order.verb} {order.version} of {workload} in {cluster}"
         if order.published_sequence is None:
             yield f"{what} is not published"
@@ -58,17 +76,17 @@ def _unsettled(world: World, known: Known) -> Iterator[str]:
         yield f"{workload} in {cluster} waits to be published"
     for uid, works in known.work.items():
         for cluster, work in works.items():
-            if (cluster, uid) not in tables.outbox:
+            if (cluster, uid) not in tables.outbox and not world.is_restored:
                 yield f"a report of {uid} in {cluster} is left: {work.state} {work.version}"
 
 
-def _running(world: World, member: MemberCluster) -> Iterator[str]:
+def _running(world: World, member: MemberCluster, blocked: set[Pair]) -> Iterator[str]:
     """The objects of each placement stand in the cluster, and nothing else of ours does."""
     ours = member.ours()
     expected: set[Any] = set()
     known_pods, rolling = _pods_by_workload(member)
     for (cluster, workload), order in world.store.tables.outbox.items():
-        if cluster != member.id or order.verb is not Verb.APPLY:
+        if cluster != member.id or order.verb is not Verb.APPLY or (cluster, workload) in blocked:
             continue
         placement = world.store.tables.placements.get((cluster, workload))
         if placement is None or placement.version != order.version:
@@ -84,6 +102,9 @@ def _running(world: World, member: MemberCluster) -> Iterator[str]:
         pods = known_pods.get(workload, 0)
         if pods != placement.replicas and workload not in rolling:
             yield f"{workload} has {pods} pods, not {placement.replicas}, in {member.name}"
+    if world.is_restored:
+        # What the restored database does not know runs on, until somebody says otherwise.
+        return
     for ref in sorted(set(ours) - expected):
         yield f"{ref} stands in {member.name}, and nobody wants it"
     wanted = {workload for cluster, workload in world.store.tables.placements if cluster == member.id}
@@ -122,7 +143,7 @@ def _pods_by_workload(member: MemberCluster) -> tuple[Amounts, set[str]]:
     return counted, rolling
 
 
-def _counted(member: MemberCluster, known: Known) -> Iterator[str]:
+def _counted(member: MemberCluster, known: Known, blocked: set[Pair]) -> Iterator[str]:
     """The fleet's nodes are the cluster's, with the same allocatable, and as much taken on each."""
     rows = {row.name: row for row in known.fleet.nodes(member.id)}
     nodes = {node["metadata"]["name"]: node for node in member.cluster.objects("Node")}
@@ -130,6 +151,7 @@ def _counted(member: MemberCluster, known: Known) -> Iterator[str]:
         yield f"{member.name} has nodes {sorted(nodes)}, known are {sorted(rows)}"
         return
     foreign, bound, waiting = _taken(member)
+    waiting += sum(cluster == member.id for cluster, _ in blocked)
     for name, row in rows.items():
         node = nodes[name]
         allocatable = {

@@ -12,7 +12,7 @@ from tests.simulation.virtual_time import VirtualLoop
 from tests.simulation.world import World
 
 STEPS = 40
-LONGEST_STEP_SECONDS = 6.0
+LONGEST_STEP_SECONDS = 4.5
 CONVERGE_SECONDS = 300.0
 LOOK_SECONDS = 5.0
 STILL_LOOKS = 3

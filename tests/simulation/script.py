@@ -60,6 +60,8 @@ class Script:
             (1, self._wipe),
             (2, self._break_api_server),
             (1, self._break_watches),
+            (2, self._back_up),
+            (1, self._restore),
         ]
         return ordinary + (misfortunes if self.faults else [])
 
@@ -270,3 +272,15 @@ class Script:
         cluster = self._any_member().cluster
         cluster.compact()
         cluster.close_watches()
+
+    async def _back_up(self) -> None:
+        self.world.trace.say("the database is backed up")
+        self.world.back_up()
+
+    async def _restore(self) -> None:
+        self.world.trace.say("the database is restored from its last backup, if there is one")
+        await self.world.restore()
+        standing = {
+            record.name for record in self.world.store.tables.workloads.values() if not record.deleted
+        }
+        self.wishes = {name: held for name, held in self.wishes.items() if name in standing}

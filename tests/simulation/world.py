@@ -13,19 +13,22 @@ from random import Random
 from agents.simulated import SimulatedCluster
 from agents.simulation.kubelets import Pace
 from agents.simulation.makes import Make
+from controlplane.known.records import Request, WorkloadRecord
 from controlplane.loops.ports import JoinDraft, Write
 from schemas.wire.orders import WORKLOAD_LABEL, ObjectRef
 from schemas.wire.subjects import Subjects
 from tests.simulation.ledger import Ledger, ref_of
 from tests.simulation.memory_bus import MemoryNats
 from tests.simulation.memory_store import MemoryStore
+from tests.simulation.memory_tables import Tables
 from tests.simulation.network import Fate, Network, Rates
 from tests.simulation.processes import AgentProcess, CentreProcess
 from tests.simulation.promises import AlertKey, Promises
 from tests.simulation.trace import Trace
 from tests.simulation.virtual_time import WorldClock
 
-TICK_SECONDS = 1.0
+TICK_SECONDS = 2.0
+RESTORE_SECONDS = 5.0
 ORDERED_KINDS = ("ConfigMap", "Deployment")
 MAKES = ((Make.CLOUD, 3), (Make.EDGE, 2), (Make.CLOUD, 2))
 WRITE = Write("world")
@@ -76,6 +79,8 @@ class World:
             for name in ("centre", "standby")
         ]
         self._ticking: asyncio.Task[None] | None = None
+        self._backup: tuple[Tables, dict[str, WorkloadRecord]] | None = None
+        self.is_restored = False
 
     def _member(self, index: int, make: Make, nodes: int) -> MemberCluster:
         random = self.random
@@ -181,6 +186,25 @@ class World:
                 member.cluster.node_up(node["metadata"]["name"])
         if not self.centres[0].is_running:
             self.start_centre(0)
+        if self.is_restored:
+            for member in self.members:
+                await self.store.request(member.name, Request.RECOVERY, WRITE)
+
+    def back_up(self) -> None:
+        self._backup = self.store.snapshot(), dict(self.promises.intents)
+
+    async def restore(self) -> None:
+        """The last backup, and a new centre over it. What was accepted after it is lost, and excused."""
+        if self._backup is None:
+            return
+        tables, intents = self._backup
+        for centre in self.centres:
+            await centre.crash()
+        self.store.restore(tables)
+        self.promises.intents = dict(intents)
+        self.is_restored = True
+        await self.step(RESTORE_SECONDS)
+        self.start_centre(0)
 
     def others(self) -> list[AgentProcess]:
         """The agents beside the first of each cluster."""
