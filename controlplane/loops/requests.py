@@ -66,6 +66,8 @@ class Requests:
 
     async def _release(self, record: ClusterRecord) -> None:
         generation = (await self._store.reserve_generations(self._lease, 1))[0]
+        # The agent will hold it: what is not known to be issued would make it look ahead of this database.
+        self._known.last_generation = max(self._known.last_generation, generation)
         version = Version(self._lease.epoch, generation)
         body = msgspec.json.encode(OrderBody(name=RELEASE))
         signature = self._signer.sign(record.id, RELEASE, Verb.RELEASE, version, body)
