@@ -57,12 +57,12 @@ max_payload: 1MB
 jetstream {{
   store_dir: "/var/lib/nats/jetstream"
   # Acknowledged means written, and every two minutes synced. `always` survives a power cut of every server at
-  # once, at a third of the rate. Muster repairs what such a cut takes either way (docs/architecture.md, 9).
+  # once, at a third of the rate. Muster repairs what such a cut takes either way (docs/architecture.md, promise 9).
   # sync_interval: always
 }}
 
-# Three servers, so that one may fail: give each its own server_name, list all three, and start Muster with
-# MUSTER_NATS_REPLICAS=3. Accounts that are pushed reach all of them.
+# Several servers: give each its own server_name and list all of them. Accounts that are pushed reach all.
+# Streams are kept once; three copies of each are not built yet.
 # server_name: nats-1
 # cluster {{
 #   name: muster
@@ -81,7 +81,7 @@ jetstream {{
 def init_nats(folder: Path, prefix: str, issued_at: int) -> list[Path]:
     """Keys and configuration for a NATS that Muster does not run. Returns the paths that were written.
 
-    `keys/` is the centre's (MUSTER_KEYS); the two `.conf` files are the server's and hold no secret. Raises
+    `keys/` is the centre's (MUSTER_KEYS_DIR); the two `.conf` files are the server's and hold no secret. Raises
     BadKeys when the folder has keys, ValueError for a bad prefix.
     """
     subjects = Subjects(prefix)
