@@ -21,6 +21,15 @@ WINDOW_BYTES = 4 * 1024 * 1024
 PULL_BYTES = 4 * 1024 * 1024
 PULL_GRACE_SECONDS = 1.0
 NO_CONSUMER_PAUSE_SECONDS = 0.5
+PULL_ENDINGS = (
+    "404",
+    "408",
+    "No Messages",
+    "Request Timeout",
+    "Batch Completed",
+    "Message Size Exceeds MaxBytes",
+    "Consumer Deleted",
+)
 STORE_REFUSED = 10077
 """The stream is full, or the message too large: a 503 by number, though trying again does not help."""
 
@@ -160,8 +169,10 @@ class Link:
         elif message.subject == self._pull_inbox:
             # Expired, or the consumer was made anew, or there is none: the pull is over.
             self._outstanding = 0
-            status = (message.headers or {}).get("Status", "")
-            self._consumer_missing = status not in ("404", "408")
+            headers = message.headers or {}
+            ending = headers.get("Description") or headers.get("Status", "")
+            # A full batch ends like an error does, with 409: only what is worth waiting for is waited for.
+            self._consumer_missing = ending not in PULL_ENDINGS
         self._arrived.set()
 
 

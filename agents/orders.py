@@ -33,6 +33,7 @@ from schemas.wire.subjects import RELEASE, token
 AT_ONCE = 64
 IN_FLIGHT = 256
 PULL_SECONDS = 5.0
+LONGEST_PULL_PAUSE_SECONDS = 2.0
 WRITE_ATTEMPTS = 6
 REPAIR_SECONDS = 2.0
 _log = structlog.get_logger()
@@ -83,7 +84,8 @@ class Orders:
             await self._pull(lanes)
 
     async def _pull(self, lanes: Lanes) -> None:
-        backoff = Backoff(self._random)
+        # While NATS is away asking costs nothing, and orders shall not wait long once it is back.
+        backoff = Backoff(self._random, longest_seconds=LONGEST_PULL_PAUSE_SECONDS)
         while True:
             try:
                 deliveries = await self._bus.next_orders(limit=AT_ONCE, timeout_seconds=PULL_SECONDS)

@@ -5,9 +5,12 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.benchmarks import fleet
+from tests.benchmarks import fleet, placements
 
-FIGURES: dict[str, Callable[[], dict[str, float]]] = {"fleet": fleet.figures}
+FIGURES: dict[str, Callable[[], dict[str, float]]] = {
+    "fleet": fleet.figures,
+    "placements": placements.figures,
+}
 """By name, so that `python -m tests.benchmarks fleet` runs one alone."""
 
 
