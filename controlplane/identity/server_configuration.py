@@ -57,7 +57,8 @@ max_payload: 1MB
 jetstream {{
   store_dir: "/var/lib/nats/jetstream"
   # Acknowledged means written, and every two minutes synced. `always` survives a power cut of every server at
-  # once, at a third of the rate. Muster repairs what such a cut takes either way (docs/architecture.md, promise 9).
+  # once, at a third of the rate. Muster repairs what such a cut takes either way: docs/architecture.md,
+  # promise 9.
   # sync_interval: always
 }}
 
@@ -81,8 +82,8 @@ jetstream {{
 def init_nats(folder: Path, prefix: str, issued_at: int) -> list[Path]:
     """Keys and configuration for a NATS that Muster does not run. Returns the paths that were written.
 
-    `keys/` is the centre's (MUSTER_KEYS_DIR); the two `.conf` files are the server's and hold no secret. Raises
-    BadKeys when the folder has keys, ValueError for a bad prefix.
+    `keys/` is the centre's (MUSTER_KEYS_DIR); the two `.conf` files are the server's and hold no secret.
+    Raises BadKeys when the folder has keys, ValueError for a bad prefix.
     """
     subjects = Subjects(prefix)
     keys = init(folder / "keys")
