@@ -115,8 +115,16 @@ class Settle:
             return
         await self._store.remove_withdrawn(self._lease, gone)
         for mark in gone:
+            # Meanwhile place may have ordered anew, and the agent have spoken of it: that stays.
+            order = self._known.order(mark.cluster, mark.workload)
+            if order is not None and order.version != mark.version:
+                continue
             self._known.forget_order(mark.cluster, mark.workload)
-            self._known.work.get(mark.workload, {}).pop(mark.cluster, None)
+            if (
+                self._known.work.get(mark.workload, {}).get(mark.cluster)
+                is works[mark.cluster, mark.workload]
+            ):
+                del self._known.work[mark.workload][mark.cluster]
             self._known.stamps.get(mark.cluster, {}).pop(f"work.{mark.workload}", None)
             workload = self._known.workloads.get(mark.workload)
             if workload is not None and workload.deleted and not self._known.orders.get(mark.workload):

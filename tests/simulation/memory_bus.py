@@ -163,6 +163,9 @@ class CentreBus:
             raise ValueError(f"{subject!r} is no report's subject")
         await self._carry(lambda: self._nats.stream_of(subject).purge(subject, None))
 
+    async def purge_cluster(self, cluster: str) -> None:
+        await self._carry(lambda: self._nats.purge_cluster(cluster))
+
     async def last_order(self, cluster: str, workload: str) -> StoredOrder | None:
         stored = await self._carry(lambda: self._nats.orders.last(self._subjects.order(cluster, workload)))
         return StoredOrder(stored.sequence, stored.body) if stored else None
