@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import asyncpg
-import pytest
 import pytest_asyncio
 from nats.aio.client import Client as NatsClient
 
@@ -325,14 +324,6 @@ async def running_circle(*, durable: bool = False) -> AsyncGenerator[Circle]:
 def _reading(path: Path) -> closing[sqlite3.Connection]:
     """A SQLite file that another process writes."""
     return closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0))
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under pytest-xdist those that share a circle run in one worker."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            if "shared_circle" in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group("crash"))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

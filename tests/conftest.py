@@ -19,7 +19,7 @@ from controlplane.store.migrations import migrate
 from schemas.wire.subjects import Subjects
 from tests.installation import SMALL_BOUNDS, NatsInstallation, NatsServer
 
-pytest_plugins = ["tests.kube.fixtures", "tests.circle"]
+pytest_plugins = ["tests.kube.fixtures", "tests.circle", "tests.workers"]
 
 
 @pytest.fixture(scope="session")
