@@ -244,4 +244,5 @@ def _print_change(row: dict[str, Any], output: Output) -> None:
         (f"  by {row['by']}", "dim"),
         (f"  {change_detail(row)}", "dim"),
     )
-    console().print(line, overflow="fold")
+    # An event is a line, whatever the width: it is searched and counted by line.
+    console().print(line, soft_wrap=True)
