@@ -95,6 +95,16 @@ class NatsBus:
                 return await self._purge(stream, subject, None)
         raise ValueError(f"{subject!r} is no report's subject")
 
+    async def purge_cluster(self, cluster: str) -> None:
+        subjects, prefix = self._subjects, self._subjects.prefix
+        for stream, pattern in (
+            (subjects.state_stream, f"{prefix}.state.{cluster}.>"),
+            (subjects.usage_stream, f"{prefix}.usage.{cluster}.>"),
+            (subjects.alerts_stream, subjects.alert(cluster)),
+            (subjects.meter_stream, subjects.meter(cluster)),
+        ):
+            await self._purge(stream, pattern, None)
+
     async def last_order(self, cluster: str, workload: str) -> StoredOrder | None:
         subject = self._subjects.order(cluster, workload)
         async with self._jetstream() as jetstream:

@@ -118,6 +118,12 @@ def release(name: str, yes: YesOption = False) -> None:
     _ask(name, "release", "release asked for; its agent goes on in a moment")
 
 
+@app.command("readmit")
+def readmit(name: str) -> None:
+    """Let a cluster speak again that was cut off for being over its bounds."""
+    _ask(name, "readmit", "readmission asked for; it is let in within half a minute")
+
+
 def recover(
     name: Annotated[str, typer.Argument(metavar="CLUSTER")],
     yes: YesOption = False,

@@ -23,6 +23,7 @@ class Request(StrEnum):
     NONE = ""
     RECOVERY = "Recovery"
     RELEASE = "Release"
+    READMISSION = "Readmission"
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable
 
 import structlog
 
 from controlplane.known.known import Known
+from controlplane.loops.footprint import ClusterBounds, Footprint
 from controlplane.loops.ports import Bus, DeadLetter, Store, StoreUnavailable, StreamBatch, StreamMessage
 from controlplane.loops.running import LoopMetrics
 from schemas.wire.codec import Malformed, decode
@@ -24,8 +24,6 @@ log = structlog.get_logger()
 
 KINDS = ("facts", "profile", "inventory", "usage", "work")
 SLICE_SECONDS = 0.004
-MAX_SUBJECTS = 100_000
-MAX_BYTES_A_MINUTE = 256 * 1024 * 1024
 MAX_BURIED_WAITING = 1_000
 
 
@@ -42,6 +40,8 @@ class Ingest:
         *,
         capacity_changed: Callable[[], None],
         work_reported: Callable[[str, str], None],
+        excess: Callable[[], None],
+        bounds: ClusterBounds,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -50,10 +50,10 @@ class Ingest:
         self._metrics = metrics
         self._capacity_changed = capacity_changed
         self._work_reported = work_reported
+        self._excess = excess
         self._buried: list[DeadLetter] = []
         self._caught_up = {False: False, True: False}
-        self._bytes: dict[str, int] = defaultdict(int)
-        self._minute = 0.0
+        self.footprint = Footprint(bounds)
         self.over_bound: dict[str, str] = {}
         self.drained = asyncio.Event()
 
@@ -101,7 +101,7 @@ class Ingest:
             self._remember_buried(DeadLetter(cluster, message.subject, reason, message.body))
         self._metrics.reports.labels(kind if kind in KINDS else "unknown", outcome).inc()
         self._known.traffic[cluster].reports_received += 1
-        self._count(cluster, len(message.body))
+        self._count(cluster, message)
 
     def _apply(self, cluster: str, kind: str, name: str, tail: str, body: bytes) -> str:
         fleet = self._known.fleet
@@ -135,20 +135,14 @@ class Ingest:
         if stamps.get(tail, (-1, -1)) >= stamp:
             return "old"
         stamps[tail] = stamp
-        if len(stamps) > MAX_SUBJECTS:
-            self.over_bound[cluster] = f"more than {MAX_SUBJECTS} subjects"
         return "applied"
 
-    def _count(self, cluster: str, size: int) -> None:
-        if not self._known.caught_up:
-            return
-        now = asyncio.get_running_loop().time()
-        if now - self._minute > 60:
-            self._bytes.clear()
-            self._minute = now
-        self._bytes[cluster] += size
-        if self._bytes[cluster] > MAX_BYTES_A_MINUTE:
-            self.over_bound[cluster] = f"more than {MAX_BYTES_A_MINUTE} bytes in a minute"
+    def _count(self, cluster: str, message: StreamMessage) -> None:
+        sent_at = asyncio.get_running_loop().time() if self._known.caught_up else None
+        reason = self.footprint.take(cluster, message.subject, len(message.body), sent_at=sent_at)
+        if reason is not None and cluster not in self.over_bound:
+            self.over_bound[cluster] = reason
+            self._excess()
 
     def _remember_buried(self, letter: DeadLetter) -> None:
         log.warning("report_malformed", cluster=letter.cluster, subject=letter.subject, detail=letter.reason)

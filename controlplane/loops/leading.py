@@ -17,6 +17,7 @@ from controlplane.loops.alert import AlertLog
 from controlplane.loops.beats import Beats, NotLeading
 from controlplane.loops.dispatch import Dispatch
 from controlplane.loops.follow import Follow
+from controlplane.loops.footprint import ClusterBounds
 from controlplane.loops.ingest import Ingest
 from controlplane.loops.leadership import Leadership
 from controlplane.loops.orders import Signer
@@ -45,6 +46,7 @@ class Ports:
     metrics: LoopMetrics
     holder: str
     lease_seconds: float = 5.0
+    bounds: ClusterBounds = field(default_factory=ClusterBounds)
 
 
 @dataclass
@@ -52,6 +54,7 @@ class _Wakes:
     place: Wake = field(default_factory=Wake)
     dispatch: Wake = field(default_factory=Wake)
     settle: Wake = field(default_factory=Wake)
+    watchdog: Wake = field(default_factory=Wake)
 
 
 class Centre:
@@ -71,6 +74,8 @@ class Centre:
             ports.metrics,
             capacity_changed=self._wakes.place.up,
             work_reported=self._work_reported,
+            excess=self._wakes.watchdog.up,
+            bounds=ports.bounds,
         )
         self.leadership = Leadership(
             ports.store, self._lead, role="deciding", holder=ports.holder, ttl_seconds=ports.lease_seconds
@@ -116,6 +121,7 @@ class Centre:
             ports.clock,
             lease,
             self.ingest.over_bound,
+            self.ingest.footprint,
         )
         requests = Requests(ports.store, ports.bus, known, ports.signer, lease)
         beats = Beats(ports.store, ports.bus, known, ports.clock, lease, self._wakes.dispatch)
@@ -124,7 +130,7 @@ class Centre:
             ("dispatch", dispatch.run_pass, self._wakes.dispatch, 1.0),
             ("settle", settle.run_pass, self._wakes.settle, 1.0),
             ("requests", requests.run_pass, Wake(), PASS_SECONDS),
-            ("watchdog", watchdog.run_pass, Wake(), PASS_SECONDS),
+            ("watchdog", watchdog.run_pass, self._wakes.watchdog, PASS_SECONDS),
         ]
         self._settle, self._beats = settle, beats
         log.info("leading", epoch=lease.epoch, clusters=len(known.clusters), workloads=len(known.workloads))

@@ -311,6 +311,10 @@ class Bus(Protocol):
         """A profile or shard that nothing refers to any more."""
         ...
 
+    async def purge_cluster(self, cluster: str) -> None:
+        """Everything that this cluster has published."""
+        ...
+
     async def last_order(self, cluster: str, workload: str) -> StoredOrder | None: ...
 
     async def publish_order(self, cluster: str, workload: str, body: bytes, *, expected_sequence: int) -> int:

@@ -1,18 +1,20 @@
-"""What operators asked for about one cluster: recovery after a restored database, release of a held agent.
+"""What operators asked for about one cluster: recovery after a restored database, release of a held agent,
+readmission of one that was cut off.
 
-1. Take the clusters with a request whose agent was heard in this epoch.
+1. Take the clusters with a request; for the first two, whose agent was heard in this epoch.
 2. Recovery: what the agent holds counts as issued from now on, and is the cluster's floor. The request is
    done in the database; then the leader begins anew, since epochs and generations are not what it has loaded.
    Place issues every order of the cluster anew, above the floor. What this database does not know runs on.
 3. Release: a signed order that lets go on what was ordered before it. Then the request is done; a crash in
    between releases twice, which is the same.
+4. Readmission: it stands as joined again; its account is pushed with those of all that are silent.
 """
 
 import msgspec
 import structlog
 
 from controlplane.known.known import Known
-from controlplane.known.records import ClusterRecord, Lease, Request
+from controlplane.known.records import ClusterRecord, Lease, Request, Standing
 from controlplane.loops.orders import Signer
 from controlplane.loops.ports import Bus, LeaseLost, Store
 from schemas.wire.codec import decode, encode
@@ -35,6 +37,8 @@ class Requests:
     async def run_pass(self) -> None:
         """One look at every cluster. LeaseLost after a recovery: everything is to be loaded anew."""
         for record in list(self._known.clusters.values()):
+            if record.requested is Request.READMISSION:
+                await self._readmit(record)
             heard = self._known.heard.get(record.id)
             if heard is None or heard.epoch != self._lease.epoch:
                 continue
@@ -43,8 +47,14 @@ class Requests:
                     await self._recover(record, heard.beat.highest)
                 case Request.RELEASE:
                     await self._release(record)
-                case Request.NONE:
+                case Request.NONE | Request.READMISSION:
                     pass
+
+    async def _readmit(self, record: ClusterRecord) -> None:
+        if record.standing is Standing.CUT_OFF:
+            await self._store.record_standing(self._lease, record.id, Standing.JOINED, "")
+        await self._store.record_request_done(self._lease, record.id, Request.READMISSION, None)
+        log.warning("cluster_readmitted", cluster=record.name)
 
     async def _recover(self, record: ClusterRecord, highest: Version | None) -> None:
         stored = await self._highest_stored(record.id)

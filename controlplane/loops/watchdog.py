@@ -1,7 +1,7 @@
 """What nobody reports: silence, excess, leftovers.
 
 1. A cluster whose standing changed (silent, back, incomplete, ahead, holding) is written as a change.
-2. A cluster over its bounds, or removed by an operator, is cut off, and the reason stored.
+2. A cluster over its bounds, or removed by an operator, is cut off, its messages purged, the reason stored.
 3. Shards of layouts that are over are purged; profiles too, once unreferenced for two full resyncs.
 """
 
@@ -11,6 +11,7 @@ import structlog
 
 from controlplane.known.known import Known
 from controlplane.known.records import Change, Lease, Standing
+from controlplane.loops.footprint import Footprint
 from controlplane.loops.ports import Bus, Clock, Store
 from schemas.wire.subjects import Subjects
 
@@ -32,6 +33,7 @@ class Watchdog:
         clock: Clock,
         lease: Lease,
         over_bound: dict[str, str],
+        footprint: Footprint,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -40,6 +42,7 @@ class Watchdog:
         self._clock = clock
         self._lease = lease
         self._over_bound = over_bound
+        self._footprint = footprint
         self._said: dict[str, str] = {}
         self._cut: set[str] = set()
         self._unreferenced_since: dict[tuple[str, str], float] = {}
@@ -64,6 +67,9 @@ class Watchdog:
         for record in self._known.clusters.values():
             if record.standing is not Standing.JOINED and record.id not in self._cut:
                 await self._bus.cut_off(record.id)
+                # What it filled the streams with is room that the others need.
+                await self._bus.purge_cluster(record.id)
+                self._footprint.forget(record.id)
                 self._cut.add(record.id)
             elif record.standing is Standing.JOINED:
                 self._cut.discard(record.id)
@@ -97,8 +103,9 @@ class Watchdog:
     async def _purge(self, cluster: str) -> None:
         now = self._clock.now()
         for shard in self._known.fleet.stale_shards(cluster):
-            await self._bus.purge_report(self._subjects.inventory(cluster, shard))
-            await self._bus.purge_report(self._subjects.usage(cluster, shard))
+            for subject in (self._subjects.inventory(cluster, shard), self._subjects.usage(cluster, shard)):
+                await self._bus.purge_report(subject)
+                self._footprint.gone(cluster, subject)
             self._forget(cluster, f"inventory.{shard}", f"usage.{shard}")
         unreferenced = set(self._known.fleet.unreferenced_profiles(cluster))
         for key in [key for key in self._unreferenced_since if key[0] == cluster]:

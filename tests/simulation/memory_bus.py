@@ -91,6 +91,13 @@ class MemoryNats:
         self.wake()
         return subjects
 
+    def purge_cluster(self, cluster: str) -> None:
+        """Everything that this cluster has published."""
+        for stream in (self.state, self.usage, self.alerts, self.meter):
+            for subject in stream.subjects():
+                if subject.split(".")[2] == cluster:
+                    stream.purge(subject, None)
+
     def wipe(self, stream: Stream) -> None:
         """The stream is made anew, without its consumers."""
         stream.wipe(self.now())

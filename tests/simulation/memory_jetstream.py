@@ -91,6 +91,9 @@ class Stream:
     def get(self, sequence: int) -> Stored | None:
         return self._messages.get(sequence)
 
+    def subjects(self) -> list[str]:
+        return sorted({message.subject for message in self._messages.values()})
+
     def purge(self, subject: str, up_to_sequence: int | None) -> None:
         """Remove a subject's messages, up to and with `up_to_sequence` where it is given."""
         gone = [

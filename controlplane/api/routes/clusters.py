@@ -152,6 +152,13 @@ def _add_writes(api: APIRouter, deps: ApiDeps, writer: Any) -> None:
         """Let an agent go on that holds since it was told to remove an unusual share of what it runs."""
         return await ask(name, Asked.RELEASE, request, principal)
 
+    @api.post("/clusters/{name}/readmit", tags=["clusters"], openapi_extra={"parameters": WRITE_HEADERS})
+    async def readmit(
+        name: str, request: Request, principal: Annotated[Principal, Depends(writer)]
+    ) -> Response:
+        """Let a cluster speak again that was cut off for being over its bounds."""
+        return await ask(name, Asked.READMISSION, request, principal)
+
     async def ask(name: str, asked: Asked, request: Request, principal: Principal) -> Response:
         record = await deps.intent.request(name, asked, write_of(request, principal))
         remember_cluster(deps.known, record)
