@@ -14,6 +14,7 @@ GROUPS = {
     "tests/crash/test_killed": "killed",
     "tests/crash/test_restored_database.py": "restored",
     "tests/integration/test_bad_reports.py": "reports",
+    "tests/integration/test_documented_commands.py": "documented",
 }
 
 

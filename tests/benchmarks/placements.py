@@ -6,6 +6,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,7 @@ def figures(count: int = 3_000) -> dict[str, float]:
 
 
 async def _figures(count: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory(prefix="muster-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
+    with open_folder("muster-bench-") as folder:
         installation = Installation(folder)
         await installation.start_centre({"MUSTER_LOG_FORMAT": "json"})
         try:
@@ -79,6 +78,15 @@ async def _figures(count: int) -> dict[str, float]:
             return await _measure(installation, count)
         finally:
             await installation.stop()
+
+
+@contextmanager
+def open_folder(prefix: str) -> Iterator[Path]:
+    """A temporary folder that the account of Postgres may enter."""
+    with tempfile.TemporaryDirectory(prefix=prefix) as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 async def _measure(installation: Installation, count: int) -> dict[str, float]:
