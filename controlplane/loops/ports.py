@@ -265,7 +265,7 @@ class Intent(Protocol):
     async def remove_cluster(self, name: str, write: Write) -> ClusterRecord: ...
 
     async def request(self, name: str, request: Request, write: Write) -> ClusterRecord:
-        """Ask the leader to recover a cluster, or to release its agent; a newer request replaces an older."""
+        """Ask the leader to do something about a cluster. Taken while another request is not done."""
         ...
 
 

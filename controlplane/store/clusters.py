@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from controlplane.known.records import ClusterRecord, Lease, Request, Standing
-from controlplane.loops.ports import NotFound, Write
+from controlplane.loops.ports import NotFound, Taken, Write
 from controlplane.store import answered, changes, outbox
 from controlplane.store.codecs import Connection, clean, taints_of
 from controlplane.store.leases import hold
@@ -57,6 +57,7 @@ async def request(connection: Connection, name: str, asked: Request, write: Writ
 
     async def act() -> ClusterRecord:
         current = await _existing(connection, name, write)
+        check_requested(current, asked)
         record = await _update(connection, current.id, "requested = $2", asked.value)
         what = f"{asked.value}Requested"
         await changes.append(connection, [cluster_changed(record, what, write.principal)])
@@ -64,6 +65,14 @@ async def request(connection: Connection, name: str, asked: Request, write: Writ
 
     content = fingerprint("request", name, asked.value)
     return await answered.once(connection, write, content, ClusterRecord, act)
+
+
+def check_requested(current: ClusterRecord, asked: Request) -> None:
+    """Raises Taken: a request that is not done is not replaced, or it would be lost without a word."""
+    if current.requested not in (Request.NONE, asked):
+        raise Taken(
+            f"{current.requested.value.lower()} of {current.name} is asked for and not done yet: ask again then"
+        )
 
 
 async def record_request_done(

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
-from controlplane.known.records import ClusterRecord, Standing, WorkloadRecord
+from controlplane.known.records import ClusterRecord, Request, Standing, WorkloadRecord
 from controlplane.loops.ports import JoinDraft, NotFound, PreconditionFailed, Taken, WorkloadDraft, Write
 from controlplane.store.settlement import KEPT_SECONDS
+from schemas.wire.orders import Version
 from schemas.wire.reports import Taint
 from tests.conformance.store_worlds import ME, AnyStore, World, draft, joined, whats
 
@@ -334,3 +335,48 @@ class TestClusters:
         }
         with pytest.raises(NotFound, match="ghost"):
             await store.remove_cluster("ghost", ME)
+
+
+class TestRequests:
+    """What operators ask the leader to do about a cluster."""
+
+    async def test_one_is_kept_until_it_is_done(self, world: World) -> None:
+        store = world.store
+        record = await joined(store)
+        lease = await store.take_lease("deciding", "a", 10)
+        assert lease is not None
+        asked = await store.request(record.name, Request.RECOVERY, ME)
+        assert (await store.load()).clusters == (asked,)
+        floor = Version(7, 40)
+        await store.record_request_done(lease, record.id, Request.RECOVERY, floor)
+        (done,) = (await store.load()).clusters
+        assert (done.requested, done.floor) == (Request.NONE, floor)
+
+    async def test_another_is_taken_while_one_is_not_done(self, store: AnyStore) -> None:
+        record = await joined(store)
+        await store.request(record.name, Request.RECOVERY, ME)
+        with pytest.raises(Taken, match="recovery of"):
+            await store.request(record.name, Request.RELEASE, ME)
+        assert (await store.request(record.name, Request.RECOVERY, ME)).requested is Request.RECOVERY
+
+    async def test_done_is_only_what_is_asked_for(self, store: AnyStore) -> None:
+        record = await joined(store)
+        lease = await store.take_lease("deciding", "a", 10)
+        assert lease is not None
+        await store.request(record.name, Request.RELEASE, ME)
+        await store.record_request_done(lease, record.id, Request.RECOVERY, Version(7, 40))
+        (still,) = (await store.load()).clusters
+        assert (still.requested, still.floor) == (Request.RELEASE, None)
+
+
+class TestJoiningAgain:
+    async def test_the_same_agent_gets_what_it_got(self, store: AnyStore) -> None:
+        await store.invite_cluster(JoinDraft(b"hash", "north", {}, (), 4e9), ME)
+        first = await _join(store, b"hash", "ACCOUNT", "uid")
+        assert await _join(store, b"hash", "ACCOUNT-OF-SECOND-TRY", "uid") == first
+
+    async def test_nobody_else_does(self, store: AnyStore) -> None:
+        await store.invite_cluster(JoinDraft(b"hash", "north", {}, (), 4e9), ME)
+        await _join(store, b"hash", "ACCOUNT", "uid")
+        with pytest.raises(NotFound):
+            await _join(store, b"hash", "ACCOUNT-OF-SECOND-TRY", "uid-of-another")

@@ -18,7 +18,7 @@ from controlplane.known.records import (
     WorkloadRecord,
 )
 from controlplane.loops.ports import JoinDraft, NotFound, Taken, WorkloadDraft, Write
-from controlplane.store.clusters import cluster_changed
+from controlplane.store.clusters import check_requested, cluster_changed
 from controlplane.store.codecs import plain
 from controlplane.store.settlement import (
     KEPT_SECONDS,
@@ -253,6 +253,7 @@ class MemoryIntent:
     async def request(self, name: str, request: Request, write: Write) -> ClusterRecord:
         def act() -> ClusterRecord:
             current = self._existing_cluster(name, write)
+            check_requested(current, request)
             asked = replace(current, requested=request)
             return self.put_cluster(asked, f"{request.value}Requested", write.principal)
 
