@@ -120,12 +120,10 @@ class Settle:
             if order is not None and order.version != mark.version:
                 continue
             self._known.forget_order(mark.cluster, mark.workload)
-            if (
-                self._known.work.get(mark.workload, {}).get(mark.cluster)
-                is works[mark.cluster, mark.workload]
-            ):
-                del self._known.work[mark.workload][mark.cluster]
-            self._known.stamps.get(mark.cluster, {}).pop(f"work.{mark.workload}", None)
+            reports = self._known.work.get(mark.workload, {})
+            if reports.get(mark.cluster) is works[mark.cluster, mark.workload]:
+                del reports[mark.cluster]
+                self._known.stamps.get(mark.cluster, {}).pop(f"work.{mark.workload}", None)
             workload = self._known.workloads.get(mark.workload)
             if workload is not None and workload.deleted and not self._known.orders.get(mark.workload):
                 self._known.forget_workload(mark.workload)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from controlplane.known.known import Known
@@ -13,6 +14,7 @@ from schemas.wire.reports import WorkState
 from tests.simulation.ledger import ref_of
 from tests.simulation.world import MemberCluster, World
 
+_amount = cache(quantity_amount)
 Amounts = dict[str, int]
 Pair = tuple[str, str]
 """(cluster, workload)"""
@@ -28,9 +30,9 @@ def differences(world: World) -> list[str]:
     found = [*_undecided(world), *_unsettled(world, known, blocked)]
     for member in world.members:
         found += _running(world, member, blocked)
-        found += _counted(member, known, blocked)
         found += _stranded(member)
-    return found
+    # The dearest look, and of no use before the others agree.
+    return found or [each for member in world.members for each in _counted(member, known, blocked)]
 
 
 def _blocked(world: World, known: Known) -> set[Pair]:
@@ -154,9 +156,7 @@ def _counted(member: MemberCluster, known: Known, blocked: set[Pair]) -> Iterato
     waiting += sum(cluster == member.id for cluster, _ in blocked)
     for name, row in rows.items():
         node = nodes[name]
-        allocatable = {
-            what: quantity_amount(what, text) for what, text in node["status"]["allocatable"].items()
-        }
+        allocatable = {what: _amount(what, text) for what, text in node["status"]["allocatable"].items()}
         ready = any(
             each["type"] == "Ready" and each["status"] == "True" for each in node["status"]["conditions"]
         )
@@ -200,7 +200,7 @@ def _taken(member: MemberCluster) -> tuple[dict[str, Amounts], dict[str, Amounts
         taken["pods"] = taken.get("pods", 0) + 1
         for container in pod["spec"]["containers"]:
             for what, text in container.get("resources", {}).get("requests", {}).items():
-                taken[what] = taken.get(what, 0) + quantity_amount(what, text)
+                taken[what] = taken.get(what, 0) + _amount(what, text)
     return foreign, bound, waiting
 
 
