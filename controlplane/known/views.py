@@ -7,6 +7,7 @@ from controlplane.interpreters import Interpretation, interpret
 from controlplane.known.known import Known
 from controlplane.known.records import ClusterRecord, Standing, TenantRecord, WorkloadRecord
 from controlplane.placement import ClusterView, Decision, PlacementRequest, TenantRule, place
+from controlplane.placement.claims import matches
 from controlplane.placement.compiled import placement_request, tenant_rule
 from schemas.manifests import TenantSpec, WorkloadSpec
 
@@ -28,6 +29,8 @@ class Compiler:
         self._known = known
         self._compiled: dict[str, Compiled] = {}
         self._tenants: dict[str, tuple[TenantRecord, TenantRule]] = {}
+        self._tenants_seen: dict[str, TenantRecord] = {}
+        self._claimed: dict[str, frozenset[str]] = {}
 
     def compiled(self, record: WorkloadRecord) -> Compiled:
         """ValueError (NotUnderstood, a pydantic error) where what is stored cannot be understood any more."""
@@ -41,9 +44,32 @@ class Compiler:
             cluster: placement.replicas
             for cluster, placement in self._known.placements_of(record.uid).items()
         }
-        return replace(
-            held, request=replace(held.request, current=current, tenant=self.tenant(record.tenant))
+        request = replace(
+            held.request,
+            current=current,
+            tenant=self.tenant(record.tenant),
+            claimants=self._claimants(record.tenant, held.interpretation.namespaces),
         )
+        return replace(held, request=request)
+
+    def _claimants(self, tenant: str, namespaces: Sequence[str]) -> tuple[TenantRule, ...]:
+        """Other tenants that claim one of these namespaces somewhere; none for the operator's own work."""
+        if not tenant:
+            return ()
+        if self._tenants_seen != self._known.tenants:
+            self._tenants_seen = dict(self._known.tenants)
+            self._claimed.clear()
+        names = {name for namespace in namespaces for name in self._claiming(namespace)} - {tenant}
+        return tuple(rule for name in sorted(names) if (rule := self.tenant(name)) is not None)
+
+    def _claiming(self, namespace: str) -> frozenset[str]:
+        if namespace not in self._claimed:
+            self._claimed[namespace] = frozenset(
+                name
+                for name, record in self._known.tenants.items()
+                if any(matches(pattern, namespace) for pattern in record.spec["namespaces"])
+            )
+        return self._claimed[namespace]
 
     def tenant(self, name: str) -> TenantRule | None:
         """The rule of a tenant, None for none."""
@@ -89,6 +115,7 @@ class Views:
                 zones=tuple(facts.zones) if facts else (),
                 taints=record.taints,
                 served=frozenset(facts.served) if facts else None,
+                capabilities=frozenset(facts.capabilities) if facts else None,
             )
             held = self._views[record.id] = record, facts, view
         obstacle = self._known.obstacle(record.id, now)

@@ -37,6 +37,7 @@ def placement_request(
         division=division,
         weights=weights,
         kinds=interpretation.kinds,
+        capabilities=("sealed",) if "v1/Secret" in interpretation.kinds else (),
         tenant=tenant,
         current=current or {},
     )

@@ -19,12 +19,16 @@ def refusals(request: PlacementRequest, cluster: ClusterView) -> tuple[Refused, 
         found.append(Refused(cluster.standing, cluster.standing_message))
     if request.tenant is not None:
         found += _tenant(request.tenant, cluster)
+        found += [] if running else _claims(request, cluster)
     found += _affinity(request.affinity, cluster)
     if cluster.taints and not running:
         found += _taints(request, cluster)
     if cluster.served is not None and not cluster.served.issuperset(request.kinds):
         lacking = [kind for kind in request.kinds if kind not in cluster.served]
         found.append(Refused(Reason.API_NOT_SERVED, f"does not serve {', '.join(lacking)}"))
+    if cluster.capabilities is not None and not cluster.capabilities.issuperset(request.capabilities):
+        lacking = [each for each in request.capabilities if each not in cluster.capabilities]
+        found.append(Refused(Reason.CAPABILITY_MISSING, f"its agent cannot do: {', '.join(lacking)}"))
     return tuple(found)
 
 
@@ -76,6 +80,13 @@ def _tenant(tenant: TenantRule, cluster: ClusterView) -> Iterator[Refused]:
         yield Refused(Reason.TENANT_MAY_NOT, f"tenant {tenant.name} may use environments {may}; it is {its}")
     for refused in _affinity(tenant.clusters, cluster):
         yield Refused(Reason.TENANT_MAY_NOT, f"tenant {tenant.name} may not use it: {refused.message}")
+
+
+def _claims(request: PlacementRequest, cluster: ClusterView) -> Iterator[Refused]:
+    """Checked again here: when two tenants were written, this cluster may not have been there, or not so."""
+    for claimant in request.claimants:
+        if tenant_may(claimant, cluster):
+            yield Refused(Reason.NAMESPACE_CLAIMED, f"tenant {claimant.name} claims a namespace of it here")
 
 
 def _taints(request: PlacementRequest, cluster: ClusterView) -> Iterator[Refused]:

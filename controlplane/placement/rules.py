@@ -16,6 +16,7 @@ class ClusterView:
     """One cluster as a placement sees it. id: opaque; name: for people, and for ties.
 
     served: `group/version/Kind`, core kinds as `v1/Kind`; None where it is not known (what-if files).
+    capabilities: what its agent says that it can do; None where it is not known.
     standing: why nothing new may go there at this moment, None when it may; standing_message: for people.
     """
 
@@ -27,6 +28,7 @@ class ClusterView:
     zones: tuple[str, ...] = ()
     taints: tuple[Taint, ...] = ()
     served: frozenset[str] | None = None
+    capabilities: frozenset[str] | None = None
     standing: Reason | None = None
     standing_message: str = ""
 
@@ -71,6 +73,7 @@ class PlacementRequest:
     """uid decides ties. replicas: 0 with has_pods False for objects without pods, which go everywhere.
 
     current: replicas by cluster id as placed now; empty at first. kinds: what the manifests need served.
+    capabilities: what its orders need of an agent. claimants: other tenants that claim a namespace of it.
     """
 
     uid: str
@@ -81,7 +84,9 @@ class PlacementRequest:
     division: Division = Division.DUPLICATED
     weights: tuple[StaticWeight, ...] = ()
     kinds: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
     tenant: TenantRule | None = None
+    claimants: tuple[TenantRule, ...] = ()
     current: Mapping[str, int] = field(default_factory=dict[str, int])
 
 

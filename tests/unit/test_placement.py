@@ -104,6 +104,24 @@ def test_affinity(affinity: Affinity, expected: str) -> None:
             replace(A, taints=(Taint("gpu", "NoSchedule"),)),
             None,
         ),
+        (replace(DUPLICATED, claimants=(TenantRule("other"),)), A, Reason.NAMESPACE_CLAIMED),
+        (
+            replace(DUPLICATED, claimants=(TenantRule("other", environments=frozenset({"test"})),)),
+            A,
+            None,
+        ),
+        (replace(DUPLICATED, claimants=(TenantRule("other"),), current={"id-a": 1}), A, None),
+        (
+            replace(DUPLICATED, capabilities=("sealed",)),
+            replace(A, capabilities=frozenset({"apply"})),
+            Reason.CAPABILITY_MISSING,
+        ),
+        (
+            replace(DUPLICATED, capabilities=("sealed",)),
+            replace(A, capabilities=frozenset({"apply", "sealed"})),
+            None,
+        ),
+        (replace(DUPLICATED, capabilities=("sealed",)), A, None),
         (
             replace(DUPLICATED, kinds=("apps/v1/Deployment", "x/v1/Y")),
             replace(A, served=frozenset({"apps/v1/Deployment"})),

@@ -1,0 +1,54 @@
+"""Workloads compiled with what is known of their tenants: whose namespaces they may use is asked at placing."""
+
+from typing import Any
+
+import pytest
+
+from controlplane.known.known import Known
+from controlplane.known.records import TenantRecord, WorkloadRecord
+from controlplane.known.views import Compiler
+
+SPEC: dict[str, Any] = {
+    "manifests": [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "shop-eu"}}
+    ]
+}
+
+
+def tenant(name: str, *patterns: str) -> TenantRecord:
+    return TenantRecord(name, {"namespaces": list(patterns)}, 1)
+
+
+def workload(tenant: str) -> WorkloadRecord:
+    return WorkloadRecord("uid", "web", {}, {}, tenant, 1, 1, SPEC, False, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("of", "others", "claimants"),
+    [
+        ("retail", [], []),
+        ("retail", [tenant("plant", "plant-*")], []),
+        ("retail", [tenant("plant", "plant-*", "*-eu")], ["plant"]),
+        ("retail", [tenant("b", "shop-eu"), tenant("a", "*")], ["a", "b"]),
+        ("", [tenant("plant", "*")], []),
+    ],
+    ids=["alone", "apart", "overlapping", "two, by name", "the operator's own"],
+)
+def test_other_tenants_that_claim_its_namespace(
+    of: str, others: list[TenantRecord], claimants: list[str]
+) -> None:
+    known = Known()
+    known.tenants = {each.name: each for each in [tenant("retail", "shop-*"), *others]}
+    compiled = Compiler(known).compiled(workload(of))
+    assert [rule.name for rule in compiled.request.claimants] == claimants
+
+
+def test_a_tenant_that_comes_or_goes_counts_from_then_on() -> None:
+    known = Known()
+    known.tenants = {"retail": tenant("retail", "shop-*")}
+    compiler, record = Compiler(known), workload("retail")
+    assert compiler.compiled(record).request.claimants == ()
+    known.tenants["plant"] = tenant("plant", "shop-eu")
+    assert [rule.name for rule in compiler.compiled(record).request.claimants] == ["plant"]
+    del known.tenants["plant"]
+    assert compiler.compiled(record).request.claimants == ()
