@@ -19,7 +19,8 @@ def refusals(request: PlacementRequest, cluster: ClusterView) -> tuple[Refused, 
         found.append(Refused(cluster.standing, cluster.standing_message))
     if request.tenant is not None:
         found += _tenant(request.tenant, cluster)
-        found += [] if running else _claims(request, cluster)
+    if not running:
+        found += _claims(request, cluster)
     found += _affinity(request.affinity, cluster)
     if cluster.taints and not running:
         found += _taints(request, cluster)

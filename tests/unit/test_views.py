@@ -1,4 +1,4 @@
-"""Workloads compiled with what is known of their tenants: whose namespaces they may use is asked at placing."""
+"""Workloads compiled with what is known of tenants: whose namespaces they use is asked at placing."""
 
 from typing import Any
 
