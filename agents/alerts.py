@@ -40,36 +40,48 @@ def troubles_of(nodes: Mapping[str, NodeRow]) -> dict[tuple[str, str], Trouble]:
 
 
 class NodeAlerts:
-    """Says each trouble once when it begins and once when it ends.
+    """Says each trouble when it begins and once when it ends. For one term: made when it starts.
 
     A trouble that could not be spooled is tried again at the next look: nothing is taken as said before it is
-    on the disk. After a restart what still hurts is said again, which the centre merges.
+    on the disk. What fires is kept on the disk too, so that its end is said whoever died meanwhile. In a new
+    term what still hurts is said again, since another agent may have said its end; the centre merges.
     """
 
     def __init__(self, spool: Spool, clock: Clock) -> None:
         self._spool = spool
         self._clock = clock
-        self._firing: dict[tuple[str, str], Alert] = {}
+        self._firing = {_key(alert): alert for alert in spool.firing()}
+        self._said: set[tuple[str, str]] = set()
 
     def look(self, nodes: Mapping[str, NodeRow]) -> None:
-        """Spool what began or ended since the last look."""
+        """Spool what began or ended since the last look. nodes: all there are; the others have vanished."""
         now = self._clock.now()
         troubles = troubles_of(nodes)
-        began = {key: _firing(trouble, now) for key, trouble in troubles.items() if key not in self._firing}
+        began = {
+            key: self._firing.get(key) or _firing(trouble, now)
+            for key, trouble in troubles.items()
+            if key not in self._said
+        }
         ended = {key: _resolved(alert, now) for key, alert in self._firing.items() if key not in troubles}
         changes = sorted((began | ended).items())
         for start in range(0, len(changes), AT_ONCE):
             batch = changes[start : start + AT_ONCE]
             try:
-                self._spool.append([alert for _, alert in batch], received_at=now)
+                self._spool.append([alert for _, alert in batch], received_at=now, keep_firing=True)
             except (SpoolFull, BatchTooLarge) as error:
                 _log.error("alerts_not_spooled", alerts=len(batch), detail=str(error))
                 return
             for key, alert in batch:
                 if key in began:
                     self._firing[key] = alert
+                    self._said.add(key)
                 else:
                     del self._firing[key]
+                    self._said.discard(key)
+
+
+def _key(alert: Alert) -> tuple[str, str]:
+    return alert.labels["node"], alert.labels["alertname"]
 
 
 def _firing(trouble: Trouble, now: float) -> Alert:

@@ -3,6 +3,8 @@
 A batch has a stamp (incarnation, sequence), gap-free within an incarnation. Sending trims nothing: only the
 watermark does that the centre names, and only when it speaks of an incarnation of this very disk. Another
 agent's watermark passes over batches that nobody has committed; those are numbered anew instead.
+
+Beside the batches lies what fires of the agent's own alerts: begun and not yet ended, by their labels.
 """
 
 import sqlite3
@@ -20,6 +22,7 @@ MOST_BYTES = 256 * 1024 * 1024
 LARGEST_BATCH_BYTES = 256 * 1024
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(list[Alert])
+_alert_decoder = msgspec.json.Decoder(Alert)
 
 
 class SpoolFull(Exception):
@@ -55,6 +58,7 @@ class Spool:
             " body blob, primary key (incarnation, sequence));"
             "create table if not exists own (incarnation integer primary key);"
             "create table if not exists counter (name text primary key, value integer) without rowid;"
+            "create table if not exists firing (labels blob primary key, body blob) without rowid;"
         )
         row = self._db.execute("select count(*), coalesce(sum(length(body)), 0) from alert").fetchone()
         self._batches, self._bytes = int(row[0]), int(row[1])
@@ -112,8 +116,11 @@ class Spool:
         first = self.after((0, 0), 1)
         return first[0].stamp if first else None
 
-    def append(self, alerts: Sequence[Alert], *, received_at: float) -> Stamp:
-        """Synced to disk when this returns. Raises SpoolFull and BatchTooLarge; then nothing was taken."""
+    def append(self, alerts: Sequence[Alert], *, received_at: float, keep_firing: bool = False) -> Stamp:
+        """Synced to disk when this returns. Raises SpoolFull and BatchTooLarge; then nothing was taken.
+
+        keep_firing: `firing` tells of these from now on, until one with the same labels and an end comes.
+        """
         body = _encoder.encode(list(alerts))
         if len(body) > LARGEST_BATCH_BYTES:
             raise BatchTooLarge(f"{len(body)} bytes of alerts at once; {LARGEST_BATCH_BYTES} are taken")
@@ -123,6 +130,8 @@ class Spool:
         try:
             self._db.execute("begin immediate")
             self._db.execute("insert into alert values (?, ?, ?, ?)", (*stamp, received_at, body))
+            if keep_firing:
+                self._keep_firing(alerts)
             self._set_counters(*stamp)
             self._db.execute("commit")
         except sqlite3.Error as error:
@@ -133,6 +142,10 @@ class Spool:
         self._batches += 1
         self._bytes += len(body)
         return stamp
+
+    def firing(self) -> list[Alert]:
+        """What was spooled with `keep_firing` and has not ended."""
+        return [_alert_decoder.decode(row[0]) for row in self._db.execute("select body from firing")]
 
     def after(self, stamp: Stamp, limit: int) -> list[Spooled]:
         """Batches above `stamp`, in order."""
@@ -155,6 +168,16 @@ class Spool:
             self._db.execute(f"delete from alert {where}", watermark)
             self._batches -= int(row[0])
             self._bytes -= int(row[1])
+
+    def _keep_firing(self, alerts: Sequence[Alert]) -> None:
+        for alert in alerts:
+            labels = _encoder.encode(sorted(alert.labels.items()))
+            if alert.ends_at:
+                self._db.execute("delete from firing where labels = ?", (labels,))
+            else:
+                self._db.execute(
+                    "insert or replace into firing values (?, ?)", (labels, _encoder.encode(alert))
+                )
 
     def _counter(self, name: str) -> int:
         row = self._db.execute("select value from counter where name = ?", (name,)).fetchone()

@@ -1,4 +1,4 @@
-"""An agent is killed at its seams while it takes an order, and started again.
+"""An agent is killed at its seams while it takes an order, and while an alert fires, and started again.
 
 Holds up promise 1 (what was ordered is carried out and reported) and promise 3 (the version that an agent
 holds never goes back, whatever it dies of).
@@ -12,7 +12,7 @@ from itertools import count
 import pytest
 
 from schemas.wire.orders import Version
-from tests.circle import Circle, config_map, deployment, only, workload
+from tests.circle import Circle, config_map, deployment, eventually, only, workload
 
 _numbers = count(100)
 
@@ -115,6 +115,32 @@ async def test_an_agent_that_died_over_a_withdrawal_removes_all_of_it_when_it_is
         assert "leaving" not in circle.objects(cluster, "configmaps", "leaving")
         assert circle.pods(cluster, "leaving") == {}
         assert circle.recorded(cluster, uid) == held
+
+
+@pytest.mark.promise(1)
+async def test_an_agent_that_died_while_an_alert_fired_says_its_end_when_it_is_back(
+    crash_circle: Circle,
+) -> None:
+    circle = crash_circle
+    async with mortal(circle, "") as cluster:
+        await circle.set_node(cluster, "edge-001", down=True)
+        await eventually("it fires", lambda: ended(circle, cluster), lambda rows: rows == [False])
+        await eventually("the agent may forget", lambda: circle.spooled(cluster), lambda depth: depth == 0)
+        circle.programs[cluster].kill()
+
+        await circle.set_node(cluster, "edge-001", down=False)
+        await eventually(
+            "its end is said", lambda: ended(circle, cluster), lambda rows: rows == [False, True]
+        )
+
+
+async def ended(circle: Circle, cluster: str) -> list[bool]:
+    """Of each alert that is committed of the cluster's one troubled node, whether it says the end."""
+    rows = await circle.rows(
+        "select ends_at > 0 as ended from alert where cluster = $1 order by incarnation, sequence",
+        circle.cluster_id(cluster),
+    )
+    return [row["ended"] for row in rows]
 
 
 def image_of(circle: Circle, cluster: str, name: str) -> str:

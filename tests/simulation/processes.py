@@ -34,8 +34,8 @@ class WatchedSpool(Spool):
         self._cluster = cluster
         self._promises = promises
 
-    def append(self, alerts: Sequence[Alert], *, received_at: float) -> Stamp:
-        stamp = super().append(alerts, received_at=received_at)
+    def append(self, alerts: Sequence[Alert], *, received_at: float, keep_firing: bool = False) -> Stamp:
+        stamp = super().append(alerts, received_at=received_at, keep_firing=keep_firing)
         self._promises.took_alerts(self._cluster, list(alerts))
         return stamp
 
