@@ -3,6 +3,7 @@
 import re
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil
 
 _NUMBER = re.compile(r"([+-]?)(\d+\.?\d*|\.\d+)(.*)", re.ASCII)
@@ -41,10 +42,11 @@ def parse_quantity(text: str | int | float) -> Fraction:
     return -value if sign == "-" else value
 
 
+@lru_cache(maxsize=16_384, typed=True)
 def quantity_amount(resource: str, text: str | int | float) -> int:
     """An amount as Muster counts: cpu in millicores, everything else in units, rounded up.
 
-    ValueError for a negative one, or what is no quantity.
+    ValueError for a negative one, or what is no quantity. Remembered: a fleet writes few different amounts.
     """
     value = parse_quantity(text)
     if value < 0:

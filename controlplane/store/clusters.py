@@ -70,9 +70,7 @@ async def request(connection: Connection, name: str, asked: Request, write: Writ
 def check_requested(current: ClusterRecord, asked: Request) -> None:
     """Raises Taken: a request that is not done is not replaced, or it would be lost without a word."""
     if current.requested not in (Request.NONE, asked):
-        raise Taken(
-            f"{current.requested.value.lower()} of {current.name} is asked for and not done yet: ask again then"
-        )
+        raise Taken(f"{current.requested.value.lower()} of {current.name} is asked for and not done yet")
 
 
 async def record_request_done(
