@@ -17,24 +17,83 @@ def fnv1a_32(text: str) -> int:
     return value
 
 
-def divide(replicas: int, weights: Mapping[str, int], uid: str) -> dict[str, int]:
+def divide(
+    replicas: int,
+    weights: Mapping[str, int],
+    uid: str,
+    floors: Mapping[str, int] | None = None,
+    caps: Mapping[str, int] | None = None,
+) -> dict[str, int]:
     """Seats by name: each replica goes to the largest weight / (2 * seats + 1).
 
     A tie goes to fewer seats, then to the name that comes first, or last when FNV-1a of `uid` is odd. Names
-    of weight 0 get nothing. ValueError when there are replicas to give and no name has a weight.
+    of weight 0 get nothing. floors: seats that a name has before the first is given. caps: a name that has
+    so many is given no more. ValueError when there are replicas to give and no name can take them, or when
+    the floors are more than the replicas.
     """
     names = sorted((name for name, weight in weights.items() if weight > 0), reverse=fnv1a_32(uid) % 2 == 1)
     if replicas > 0 and not names:
         raise ValueError(f"{replicas} replicas and nobody with a weight to give them to")
     votes = [weights[name] for name in names]
-    seats = _start(replicas, votes) if replicas > _HEAP_ALONE else [0] * len(votes)
-    queue = [(-vote / (2 * seats[rank] + 1), seats[rank], rank) for rank, vote in enumerate(votes)]
+    if floors or caps:
+        seats = _bounded(replicas, names, votes, floors or {}, caps or {})
+    else:
+        seats = _start(replicas, votes) if replicas > _HEAP_ALONE else [0] * len(votes)
+        _give(replicas - sum(seats), votes, seats, None)
+    return {name: given for name, given in zip(names, seats, strict=True) if given}
+
+
+def _give(count: int, votes: list[int], seats: list[int], most: list[int] | None) -> None:
+    """One by one, in place."""
+    queue = [
+        (-vote / (2 * seats[rank] + 1), seats[rank], rank)
+        for rank, vote in enumerate(votes)
+        if most is None or seats[rank] < most[rank]
+    ]
     heapq.heapify(queue)
-    for _ in range(replicas - sum(seats)):
+    for _ in range(count):
         _, had, rank = queue[0]
         seats[rank] = had + 1
-        heapq.heapreplace(queue, (-votes[rank] / (2 * had + 3), had + 1, rank))
-    return {name: given for name, given in zip(names, seats, strict=True) if given}
+        if most is not None and had + 1 >= most[rank]:
+            heapq.heappop(queue)
+        else:
+            heapq.heapreplace(queue, (-votes[rank] / (2 * had + 3), had + 1, rank))
+
+
+def _bounded(
+    replicas: int, names: list[str], votes: list[int], floors: Mapping[str, int], caps: Mapping[str, int]
+) -> list[int]:
+    least = [floors.get(name, 0) for name in names]
+    most = [
+        max(floor, min(caps.get(name, replicas), replicas)) for name, floor in zip(names, least, strict=True)
+    ]
+    if not sum(least) <= replicas <= sum(most):
+        raise ValueError(f"{replicas} replicas, and between {sum(least)} and {sum(most)} can be given")
+    seats = least
+    if replicas - sum(least) > _HEAP_ALONE:
+        seats = _bounded_start(replicas, votes, least, most)
+    _give(replicas - sum(seats), votes, seats, most)
+    return seats
+
+
+def _bounded_start(replicas: int, votes: list[int], least: list[int], most: list[int]) -> list[int]:
+    """As `_start`, each name's seats held between its bounds; there `s` may be anywhere."""
+    total = sum(votes)
+    column, low_column, high_column = (np.array(each, object) for each in (votes, least, most))
+
+    def seats(s: int) -> "np.ndarray[tuple[int], np.dtype[np.object_]]":
+        return np.minimum(np.maximum((2 * s * column + total) // (2 * total), low_column), high_column)
+
+    low, high = 0, 1
+    while int(seats(high).sum()) < replicas:
+        low, high = high, 2 * high
+    while low < high:
+        middle = (low + high + 1) // 2
+        if int(seats(middle).sum()) <= replicas:
+            low = middle
+        else:
+            high = middle - 1
+    return seats(low).tolist()
 
 
 def _start(replicas: int, votes: list[int]) -> list[int]:

@@ -14,12 +14,18 @@ WEIGHTS = st.dictionaries(
 )
 
 
-def one_by_one(replicas: int, weights: dict[str, int], uid: str) -> dict[str, int]:
+def one_by_one(
+    replicas: int,
+    weights: dict[str, int],
+    uid: str,
+    floors: dict[str, int] | None = None,
+    caps: dict[str, int] | None = None,
+) -> dict[str, int]:
     order = sorted((each for each in weights if weights[each] > 0), reverse=fnv1a_32(uid) % 2 == 1)
-    seats = dict.fromkeys(order, 0)
-    for _ in range(replicas):
+    seats = {each: (floors or {}).get(each, 0) for each in order}
+    for _ in range(replicas - sum(seats.values())):
         best = min(
-            order,
+            [each for each in order if seats[each] < (caps or {}).get(each, replicas)],
             key=lambda each: (-Fraction(weights[each], 2 * seats[each] + 1), seats[each], order.index(each)),
         )
         seats[best] += 1
@@ -78,3 +84,25 @@ def test_nobody_gets_more_than_its_weight_while_the_weights_cover_the_replicas(
     if any(weights.values()):
         replicas = data.draw(st.integers(0, sum(weights.values())))
         assert all(given <= weights[name] for name, given in divide(replicas, weights, EVEN).items())
+
+
+@given(st.integers(0, 300), WEIGHTS, st.sampled_from([EVEN, ODD]), st.data())
+def test_bounds_hold_replica_by_replica(
+    replicas: int, weights: dict[str, int], uid: str, data: st.DataObject
+) -> None:
+    floors = {each: data.draw(st.integers(0, 12)) for each in weights}
+    caps = {each: floors[each] + data.draw(st.integers(0, 60)) for each in weights if each != "a"}
+    able = [each for each in weights if weights[each] > 0]
+    most = sum(min(caps.get(each, replicas), replicas) for each in able)
+    if able and sum(floors[each] for each in able) <= replicas <= most:
+        bounded = divide(replicas, weights, uid, floors, caps)
+        assert bounded == one_by_one(replicas, weights, uid, floors, caps)
+        assert sum(bounded.values()) == replicas
+
+
+@pytest.mark.parametrize(
+    ("floors", "caps"), [({"a": 2, "b": 2}, {}), ({}, {"a": 1, "b": 1})], ids=["too much", "too little"]
+)
+def test_bounds_that_cannot_be_met_are_an_error(floors: dict[str, int], caps: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="3 replicas, and between"):
+        divide(3, {"a": 1, "b": 1}, EVEN, floors, caps)
