@@ -7,8 +7,8 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import structlog
@@ -50,8 +50,9 @@ class WallClock:
 class ApiServer(uvicorn.Server):
     """Signals belong to the composition root: uvicorn's own handlers would end the API before the loops."""
 
-    def install_signal_handlers(self) -> None:
-        return
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
 
 
 async def run(settings: Settings) -> None:
