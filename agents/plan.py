@@ -50,9 +50,6 @@ class Refuse:
     refusal: Refusal
 
 
-Step = EnsureNamespace | Create | Apply | Delete | Refuse
-
-
 class BadManifest(ValueError):
     """An ordered object that is none; the text names the field."""
 

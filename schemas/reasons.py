@@ -10,7 +10,6 @@ class Reason(StrEnum):
     CLUSTER_NOT_SELECTED = "ClusterNotSelected"
     CLUSTER_EXCLUDED = "ClusterExcluded"
     CLUSTER_TAINTED = "ClusterTainted"
-    CLUSTER_NOT_READY = "ClusterNotReady"
     CLUSTER_UNKNOWN = "ClusterUnknown"
     STATE_INCOMPLETE = "StateIncomplete"
     AGENT_AHEAD = "AgentAhead"
@@ -25,7 +24,6 @@ class Reason(StrEnum):
     NOT_CHOSEN = "NotChosen"
     # A workload that cannot be placed
     NO_CLUSTER_FITS = "NoClusterFits"
-    TOO_FEW_CLUSTERS = "TooFewClusters"
     ORDER_TOO_LARGE = "OrderTooLarge"
     # An order that an agent does not carry out
     SIGNATURE_INVALID = "SignatureInvalid"

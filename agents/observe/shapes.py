@@ -87,7 +87,6 @@ class ObjectStatusShape(msgspec.Struct, rename="camel"):
     replicas: int = 0
     ready_replicas: int = 0
     updated_replicas: int = 0
-    available_replicas: int = 0
     desired_number_scheduled: int = 0
     number_ready: int = 0
     updated_number_scheduled: int = 0

@@ -134,16 +134,6 @@ async def _write_placements(connection: Connection, outcomes: Outcomes) -> None:
     )
 
 
-async def read(connection: Connection, uids: Collection[str]) -> list[DecisionRecord]:
-    rows = await connection.fetch(f"select {DECISION} from decision where workload = any($1)", list(uids))
-    return [decision_of(dict(row)) for row in rows]
-
-
-async def read_placements(connection: Connection, uids: Collection[str]) -> list[PlacementRecord]:
-    rows = await connection.fetch(f"select {PLACEMENT} from placement where workload = any($1)", list(uids))
-    return [placement_of(dict(row)) for row in rows]
-
-
 def decision_of(row: dict[str, object]) -> DecisionRecord:
     return msgspec.convert(row, DecisionRecord)
 

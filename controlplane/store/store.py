@@ -9,11 +9,9 @@ import structlog
 from controlplane.known.records import (
     Change,
     ClusterRecord,
-    DecisionRecord,
     Lease,
     Loaded,
     OutboxRecord,
-    PlacementRecord,
     Request,
     RevisionRecord,
     Standing,
@@ -245,14 +243,6 @@ class PostgresStore:
         """Those that can still be redeemed."""
         async with self._pool.connection() as connection:
             return await tokens.join_invitations(connection)
-
-    async def read_decisions(self, uids: Collection[str]) -> Sequence[DecisionRecord]:
-        async with self._pool.connection() as connection:
-            return await decided.read(connection, uids)
-
-    async def read_placements(self, uids: Collection[str]) -> Sequence[PlacementRecord]:
-        async with self._pool.connection() as connection:
-            return await decided.read_placements(connection, uids)
 
     async def dead_letters(self, cluster: str, limit: int) -> Sequence[DeadLetter]:
         """The newest first; bodies are cut to `dead_letters.KEPT_BODY_BYTES`."""

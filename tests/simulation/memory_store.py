@@ -12,12 +12,10 @@ from typing import TypeVar
 from controlplane.known.records import (
     Change,
     ClusterRecord,
-    DecisionRecord,
     EpochRecord,
     Lease,
     Loaded,
     OutboxRecord,
-    PlacementRecord,
     Request,
     Standing,
     TenantRecord,
@@ -169,14 +167,6 @@ class MemoryStore(MemoryIntent):
 
     async def read_tenants(self, names: Collection[str]) -> Sequence[TenantRecord]:
         return await self.carry(lambda: [row for name, row in self.tables.tenants.items() if name in names])
-
-    async def read_decisions(self, uids: Collection[str]) -> Sequence[DecisionRecord]:
-        return await self.carry(lambda: [row for uid, row in self.tables.decisions.items() if uid in uids])
-
-    async def read_placements(self, uids: Collection[str]) -> Sequence[PlacementRecord]:
-        return await self.carry(
-            lambda: [row for row in self.tables.placements.values() if row.workload in uids]
-        )
 
     async def reserve_generations(self, lease: Lease, count: int) -> range:
         leases.check_issues_generations(lease)

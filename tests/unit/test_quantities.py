@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.fleet.quantities import parse_quantity, quantity_amount, quantity_text
+from schemas.quantities import parse_quantity, quantity_amount, quantity_text
 
 
 @pytest.mark.parametrize(
