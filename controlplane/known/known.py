@@ -134,7 +134,9 @@ class Known:
         uids = list(self.orders_in.get(cluster, {}))
         for uid in uids:
             self.forget_order(cluster, uid)
-            self.placements_of(uid).pop(cluster, None)
+            lost = self.placements_of(uid).pop(cluster, None)
+            if lost is not None and uid in self.decisions:
+                self.decisions[uid] = replace(self.decisions[uid], resource_version=0)
         for memory in (self.heard, self.stamps, self.traffic):
             memory.pop(cluster, None)
         for works in self.work.values():
@@ -191,7 +193,14 @@ class Known:
         """Subject tails that stand at an older report than the last beat says was published."""
         heard, applied = self.heard.get(cluster), self.stamps.get(cluster, {})
         digests = heard.beat.digests if heard is not None else {}
-        return sorted(tail for tail, (stamp, _) in digests.items() if applied.get(tail, (-1, -1)) < stamp)
+        ordered = self.orders_in.get(cluster, {})
+        # The report of a removal that was entered is purged; its agent goes on telling of it.
+        return sorted(
+            tail
+            for tail, (stamp, _) in digests.items()
+            if applied.get(tail, (-1, -1)) < stamp
+            and (not tail.startswith("work.") or tail.removeprefix("work.") in ordered)
+        )
 
     def put_acknowledged(self, cluster: str, workload: str, version: Version) -> None:
         record = self.order(cluster, workload)

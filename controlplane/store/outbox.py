@@ -78,7 +78,15 @@ async def remove_withdrawn(connection: Connection, marks: Sequence[OrderMark]) -
 
 
 async def remove_cluster(connection: Connection, cluster: str) -> None:
-    """Orders and promises of a cluster that is gone: nothing will carry them out or report them."""
+    """Orders and promises of a cluster that is gone: nothing will carry them out or report them.
+
+    What ran there is to be decided again, also by a leader that never sees the change.
+    """
+    await connection.execute(
+        "update decision set resource_version = 0"
+        " where workload in (select workload from placement where cluster = $1)",
+        cluster,
+    )
     await connection.execute("delete from outbox where cluster = $1", cluster)
     await connection.execute("delete from placement where cluster = $1", cluster)
 

@@ -240,6 +240,8 @@ class TestDecisions:
         await store.remove_cluster("north", ME)
         loaded = await store.load()
         assert (loaded.placements, loaded.outbox) == ((), ())
+        # Who leads next, and never sees the change, decides again what ran there.
+        assert loaded.decisions[0].resource_version < work.resource_version
         assert await store.commit_decisions(lease, [decision(work, order(cluster.id, lease, 2))])
         withdrawal = decision(work, order(cluster.id, lease, 3, verb=Verb.WITHDRAW))
         assert not await store.commit_decisions(lease, [withdrawal])

@@ -243,6 +243,8 @@ class MemoryIntent:
     async def remove_cluster(self, name: str, write: Write) -> ClusterRecord:
         def act() -> ClusterRecord:
             current = self._existing_cluster(name, write)
+            for uid in {uid for cluster, uid in self.tables.placements if cluster == current.id}:
+                self.tables.decisions[uid] = replace(self.tables.decisions[uid], resource_version=0)
             for rows in (self.tables.outbox, self.tables.placements):
                 for place in [place for place in rows if place[0] == current.id]:
                     del rows[place]
