@@ -57,7 +57,7 @@ class AlertSending:
         await self._may.wait()
         backoff = Backoff(self._random)
         while True:
-            batches = self._next()
+            sent, batches = self._sent, self._next()
             if not batches:
                 await self._clock.sleep(LOOK_SECONDS)
                 continue
@@ -68,7 +68,8 @@ class AlertSending:
                 await self._clock.sleep(backoff.failed())
                 continue
             backoff.succeeded()
-            if self._sent < batches[0].stamp:
+            # Unless the centre has asked meanwhile to begin again further back.
+            if self._sent == sent:
                 self._sent = batches[-1].stamp
 
     def _next(self) -> list[Spooled]:
