@@ -131,6 +131,7 @@ class Reported:
                 return None
             if layout not in self.slots and len(self.slots) >= _MOST_LAYOUTS:
                 self._drop_oldest_layout()
+        self.stale.discard(shard)
         return self.slots.setdefault(layout, {}).setdefault(index, Slot())
 
     def switch_layout(self) -> bool:

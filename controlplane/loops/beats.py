@@ -20,6 +20,7 @@ log = structlog.get_logger()
 
 RESEND_TAILS = 64
 RESEND_AT_ONCE = 50
+MISMATCHES_KEPT = 10_000
 RESEND_PERIOD_SECONDS = 10.0
 
 
@@ -83,7 +84,7 @@ class Beats:
         return self._known.alert_watermarks.get(cluster, (0, 0))
 
     def _resend(self, cluster: str, beat: Beat) -> list[str]:
-        tails = [*self._known.fleet.missing(cluster), *self._lost(cluster)]
+        tails = [*self._known.fleet.missing(cluster), *self._lost(cluster, beat)]
         tails += [tail for tail in self._unreported(cluster) if tail not in tails]
         if self._lost_records(cluster, beat):
             tails.append("versions")
@@ -100,12 +101,16 @@ class Beats:
         self._asked[cluster] = now
         return True
 
-    def _lost(self, cluster: str) -> list[str]:
-        """Tails whose last report did not arrive: one mismatch may be a report on its way, two are none."""
+    def _lost(self, cluster: str, beat: Beat) -> list[str]:
+        """Tails whose last report did not arrive: one mismatch may be a report on its way, two are none.
+
+        A beat tells of a few tails only: of the others the last mismatch stands until they are told again.
+        """
         now = set(self._known.behind(cluster))
-        lost = now & self._mismatched.get(cluster, set())
-        self._mismatched[cluster] = now
-        return sorted(lost)
+        before = self._mismatched.get(cluster, set())
+        stands = before - beat.digests.keys() if len(before) < MISMATCHES_KEPT else set[str]()
+        self._mismatched[cluster] = stands | now
+        return sorted(now & before)
 
     def _unreported(self, cluster: str) -> list[str]:
         """Orders recorded there of which no report is here, and reports of what nobody has ordered."""

@@ -160,6 +160,8 @@ class Dispatch:
             record = self._known.order(*key)
             if record is None or self._is_done(record):
                 del self._published_at[key]
+                if record is None:
+                    self._sequences.pop(key, None)
             elif now - at > OVERDUE_SECONDS and len(overdue) < AT_ONCE:
                 self._published_at[key] = now
                 overdue.append(record)

@@ -101,7 +101,9 @@ class Centre:
         await self.ingest.drained.wait()
         follow = Follow(ports.store, known)
         dispatch = Dispatch(ports.store, ports.bus, known, ports.clock, lease, ports.metrics)
-        settle = Settle(ports.store, ports.bus, known, ports.subjects, lease, ports.metrics)
+        settle = Settle(
+            ports.store, ports.bus, known, ports.subjects, lease, ports.metrics, self.ingest.footprint
+        )
         alerts = AlertLog(ports.store, ports.bus, known, ports.subjects, lease, ports.metrics)
         place = Place(
             ports.store,

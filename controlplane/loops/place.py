@@ -42,6 +42,7 @@ DECISIONS_AT_ONCE = 256
 SECONDS_AT_ONCE = 0.05
 RETRY_SECONDS = 2.0
 GENERATION_BLOCK = 8_192
+PROMISED_AT_ONCE = 50
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,13 @@ class Place:
         self._retried_at = 0.0
         for uid in known.workloads:
             self._offer(uid)
-        self._promise_all()
+        self._promised_all = False
 
     async def run_pass(self) -> None:
         """Decide all that is due."""
+        if not self._promised_all:
+            await self._promise_all()
+            self._promised_all = True
         for uid in [*await self._follow.take_changes(), *self._skipped]:
             if uid in self._known.workloads:
                 self._due[uid] = None
@@ -296,14 +300,16 @@ class Place:
             else:
                 placements.pop(order.cluster, None)
                 known.fleet.unpromise(order.cluster, uid)
-        if one.record.deleted and not known.orders.get(uid):
-            known.forget_workload(uid)
+        if one.record.deleted:
             self._compiler.forget(uid)
+            if not known.orders.get(uid):
+                known.forget_workload(uid)
 
-    def _promise_all(self) -> None:
+    async def _promise_all(self) -> None:
         """As Postgres has it, in the order of versions, since packing follows it.
 
-        What this process promised in an earlier epoch may never have been committed.
+        What this process promised in an earlier epoch may never have been committed. In slices: of 50,000
+        it takes seconds, in which the lease has to be renewed.
         """
         fleet = self._known.fleet
         for cluster in fleet.clusters:
@@ -311,8 +317,11 @@ class Place:
                 if cluster not in self._known.placements_of(uid):
                     fleet.unpromise(cluster, uid)
         every = [placement for each in self._known.placements.values() for placement in each.values()]
-        for placement in sorted(every, key=lambda placement: placement.version):
-            self._promise(placement.cluster, placement.workload)
+        every.sort(key=lambda placement: placement.version)
+        for start in range(0, len(every), PROMISED_AT_ONCE):
+            for placement in every[start : start + PROMISED_AT_ONCE]:
+                self._promise(placement.cluster, placement.workload)
+            await asyncio.sleep(0)
 
     def _promise(self, cluster: str, uid: str) -> None:
         """The promise as its committed order has it: that order's own objects say what a replica asks for."""

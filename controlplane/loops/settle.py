@@ -2,17 +2,18 @@
 
 1. Take the (cluster, workload) pairs of which something was reported.
 2. An order that is recorded there is acknowledged here.
-3. A removal that is reported: purge its order and its report, then the outbox row goes.
+3. A report without an order is doubted: the agent is asked for it with the next beat.
+4. What changed for people (applied, refused, ready, gone) becomes change rows.
+5. A removal that is reported: purge its order and its report, then the outbox row goes.
    (In this order: a crash between leaves a row whose removal is reported again.)
-4. A report without an order is doubted: the agent is asked for it with the next beat.
-5. A deleted workload of which nothing is left anywhere is forgotten.
-6. What changed for people (applied, refused, ready, gone) becomes change rows.
+6. A deleted workload of which nothing is left anywhere is forgotten.
 """
 
 from collections.abc import Mapping
 
 from controlplane.known.known import Known
 from controlplane.known.records import Change, Lease, OutboxRecord
+from controlplane.loops.footprint import Footprint
 from controlplane.loops.ports import Bus, OrderMark, Store
 from controlplane.loops.running import LoopMetrics
 from schemas.wire.orders import Verb, Version
@@ -34,6 +35,7 @@ class Settle:
         subjects: Subjects,
         lease: Lease,
         metrics: LoopMetrics,
+        footprint: Footprint,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -41,6 +43,7 @@ class Settle:
         self._subjects = subjects
         self._lease = lease
         self._metrics = metrics
+        self._footprint = footprint
         self._said: dict[Pair, str] = {}
         self._waiting: dict[Pair, None] = {}
         self._carried_out: dict[Pair, Version] = {}
@@ -65,8 +68,8 @@ class Settle:
             await self._acknowledge(works)
             self._count(works)
             self._note_unordered(works)
-            await self._remove(works)
             await self._tell(works)
+            await self._remove(works)
             for pair in pairs:
                 # A newer report that came meanwhile has offered its pair again; it is looked at again.
                 if pair not in works or self._known.work.get(pair[1], {}).get(pair[0]) is works[pair]:
@@ -109,7 +112,9 @@ class Settle:
             if record is None or _is_removed(record, work):
                 if record is not None and record.published_sequence:
                     await self._bus.purge_order(cluster, uid, record.published_sequence)
-                await self._bus.purge_report(self._subjects.work(cluster, uid))
+                subject = self._subjects.work(cluster, uid)
+                await self._bus.purge_report(subject)
+                self._footprint.gone(cluster, subject)
                 gone.append(OrderMark(cluster, uid, work.version))
         if not gone:
             return
@@ -124,22 +129,24 @@ class Settle:
             if reports.get(mark.cluster) is works[mark.cluster, mark.workload]:
                 del reports[mark.cluster]
                 self._known.stamps.get(mark.cluster, {}).pop(f"work.{mark.workload}", None)
+                self._said.pop((mark.cluster, mark.workload), None)
+                self._carried_out.pop((mark.cluster, mark.workload), None)
             workload = self._known.workloads.get(mark.workload)
             if workload is not None and workload.deleted and not self._known.orders.get(mark.workload):
                 self._known.forget_workload(mark.workload)
 
     async def _tell(self, works: Mapping[Pair, Work]) -> None:
         changes: list[Change] = []
+        said: dict[Pair, str] = {}
         for pair, work in works.items():
             standing = _standing_of(work)
             if self._said.get(pair) == standing:
                 continue
-            self._said[pair] = standing
+            said[pair] = standing
             changes.append(self._change(pair, work, standing))
-            if work.state is WorkState.WITHDRAWN:
-                self._said.pop(pair, None)
         if changes:
             await self._store.record_changes(self._lease, changes)
+            self._said |= said
 
     def _change(self, pair: Pair, work: Work, standing: str) -> Change:
         cluster, uid = pair

@@ -76,6 +76,7 @@ class Watchdog:
 
     async def _tell(self) -> None:
         changes: list[Change] = []
+        said: dict[str, str] = {}
         now = self._clock.now()
         for record in self._known.clusters.values():
             if record.standing is Standing.REMOVED:
@@ -84,7 +85,7 @@ class Watchdog:
             standing = obstacle[0].value if obstacle else "Ready"
             if self._said.get(record.id) == standing:
                 continue
-            self._said[record.id] = standing
+            said[record.id] = standing
             changes.append(
                 Change(
                     id=0,
@@ -99,6 +100,7 @@ class Watchdog:
             )
         if changes:
             await self._store.record_changes(self._lease, changes)
+            self._said |= said
 
     async def _purge(self, cluster: str) -> None:
         now = self._clock.now()
@@ -106,6 +108,7 @@ class Watchdog:
             for subject in (self._subjects.inventory(cluster, shard), self._subjects.usage(cluster, shard)):
                 await self._bus.purge_report(subject)
                 self._footprint.gone(cluster, subject)
+            self._known.fleet.purged(cluster, f"inventory.{shard}")
             self._forget(cluster, f"inventory.{shard}", f"usage.{shard}")
         unreferenced = set(self._known.fleet.unreferenced_profiles(cluster))
         for key in [key for key in self._unreferenced_since if key[0] == cluster]:

@@ -151,6 +151,14 @@ class TestLayout:
         fleet.purged("c", "inventory.1-0")
         assert fleet.stale_shards("c") == []
 
+    def test_a_shard_of_a_layout_that_is_back_is_not_to_be_purged(self, fleet: Fleet) -> None:
+        for layout, at in ((2, 10), (1, 20)):
+            fleet.apply_facts("c", facts(at, layout=layout))
+            for index in range(layout):
+                fleet.apply_inventory("c", f"{layout}-{index}", inventory(f"n{index}", at + 1 + index))
+                fleet.apply_usage("c", f"{layout}-{index}", usage(1, at + 3 + index))
+        assert fleet.stale_shards("c") == ["2-0", "2-1"]
+
     def test_shards_that_come_before_their_facts_are_kept(self, fleet: Fleet) -> None:
         fleet.apply_inventory("c", "2-0", inventory("n1", 11))
         fleet.apply_usage("c", "2-0", usage(1, 12))

@@ -1,0 +1,230 @@
+"""Single loops of the centre, on store and bus of the seeded world: what they never forget, and do."""
+
+import asyncio
+from dataclasses import replace
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+
+from controlplane.known.known import Known
+from controlplane.known.records import Change, Lease, OutboxRecord, PlacementRecord
+from controlplane.loops.beats import Beats
+from controlplane.loops.follow import Follow
+from controlplane.loops.footprint import ClusterBounds, Footprint
+from controlplane.loops.place import Place
+from controlplane.loops.ports import StoreUnavailable
+from controlplane.loops.running import LoopMetrics, Wake
+from controlplane.loops.settle import Settle
+from controlplane.loops.watchdog import Watchdog
+from schemas.wire.beats import Beat, BeatReply
+from schemas.wire.codec import decode, encode
+from schemas.wire.orders import OrderBody, Verb, Version
+from schemas.wire.reports import Stamp, Work, WorkState
+from schemas.wire.subjects import Subjects
+from tests.conformance.store_worlds import (
+    BEGIN_SECONDS,
+    ME,
+    SettableClock,
+    decision,
+    draft,
+    joined,
+    lead,
+    order,
+    whats,
+)
+from tests.simulation.ledger import Ledger
+from tests.simulation.memory_bus import MemoryNats
+from tests.simulation.memory_store import MemoryStore
+from tests.simulation.network import Fate
+from tests.unit import reports
+
+WORKLOAD = "6b0c1b3e-0000-4000-8000-000000000001"
+
+
+class Around:
+    """What every loop stands on."""
+
+    def __init__(self) -> None:
+        self.clock = SettableClock()
+        self.fates: list[Fate] = []
+        self.store = MemoryStore(self.clock, fate=lambda: self.fates.pop() if self.fates else Fate.DONE)
+        self.subjects = Subjects("muster")
+        self.nats = MemoryNats(self.subjects, self.clock.now)
+        self.bus = self.nats.connect_centre()
+        self.known = Known()
+        self.metrics = LoopMetrics(CollectorRegistry())
+        self.footprint = Footprint(ClusterBounds(subjects=10))
+
+    async def lead(self) -> Lease:
+        lease = await lead(self.store)
+        self.known.replace_records(await self.store.load())
+        return lease
+
+    def settle(self, lease: Lease) -> Settle:
+        return Settle(self.store, self.bus, self.known, self.subjects, lease, self.metrics, self.footprint)
+
+    def place(self, lease: Lease) -> Place:
+        follow = Follow(self.store, self.known)
+        return Place(
+            self.store,
+            self.known,
+            follow,
+            Ledger(1),
+            self.clock,
+            lease,
+            self.metrics,
+            orders_committed=lambda: None,
+        )
+
+    def watchdog(self, lease: Lease) -> Watchdog:
+        return Watchdog(
+            self.store, self.bus, self.known, self.subjects, self.clock, lease, {}, self.footprint
+        )
+
+
+def work(state: WorkState, version: Version) -> Work:
+    return Work(
+        incarnation=1,
+        sequence=1,
+        version=version,
+        carried_out=version,
+        state=state,
+        objects=[],
+        pods=0,
+        ready=0,
+    )
+
+
+def beat(sequence: int, tails: list[str]) -> bytes:
+    told: tuple[Stamp, str] = (1, 1), ""
+    digests: dict[str, tuple[Stamp, str]] = dict.fromkeys(tails, told)
+    return encode(
+        Beat(incarnation=1, sequence=sequence, clock=BEGIN_SECONDS, agent_version="1", digests=digests)
+    )
+
+
+async def test_a_lost_report_is_asked_for_though_beats_tell_of_a_few_reports_in_turn() -> None:
+    around = Around()
+    cluster = (await joined(around.store)).id
+    lease = await around.lead()
+    around.known.fleet.apply_facts(cluster, reports.facts())
+    beats = Beats(around.store, around.bus, around.known, around.clock, lease, Wake())
+    shards = [f"inventory.200-{number}" for number in range(200)]
+    around.known.stamps[cluster] = dict.fromkeys(shards, (1, 1))
+    del around.known.stamps[cluster]["inventory.200-7"]
+    asked: list[str] = []
+    for number in range(8):
+        told = (shards * 4)[number * 64 : (number + 1) * 64]
+        reply = decode(BeatReply, await beats.answer(cluster, beat(number, told)))
+        asked += [tail for tail in reply.resend if tail.startswith("inventory.200-")]
+    assert set(asked) == {"inventory.200-7"}
+
+
+async def test_the_purged_report_of_a_removal_is_not_asked_for() -> None:
+    around = Around()
+    cluster = (await joined(around.store)).id
+    lease = await around.lead()
+    beats = Beats(around.store, around.bus, around.known, around.clock, lease, Wake())
+    for number in range(4):
+        reply = decode(BeatReply, await beats.answer(cluster, beat(number, [f"work.{WORKLOAD}"])))
+        assert f"work.{WORKLOAD}" not in reply.resend
+
+
+class TestSettle:
+    async def test_a_removal_leaves_nothing_of_the_cluster_s_bounds_used(self) -> None:
+        around = Around()
+        cluster = (await joined(around.store)).id
+        lease = await around.lead()
+        settle = around.settle(lease)
+        for number in range(10):
+            uid = f"{WORKLOAD[:-2]}{number:02}"
+            subject = around.subjects.work(cluster, uid)
+            around.footprint.take(cluster, subject, 100, sent_at=None)
+            around.known.work[uid] = {cluster: work(WorkState.WITHDRAWN, Version(1, 1))}
+            settle.offer(cluster, uid)
+        await settle.run_pass()
+        assert around.footprint.take(cluster, "another", 1, sent_at=None) is None
+
+    @pytest.mark.parametrize("failing", ["first", "second"])
+    async def test_a_removal_is_told_once_whichever_write_the_store_did_not_take(self, failing: str) -> None:
+        around = Around()
+        cluster = (await joined(around.store)).id
+        uid = (await around.store.submit_workload(draft(), ME)).uid
+        lease = await around.lead()
+        settle = around.settle(lease)
+        around.known.work[uid] = {cluster: work(WorkState.WITHDRAWN, Version(1, 1))}
+        settle.offer(cluster, uid)
+        around.fates = [Fate.LOST] if failing == "first" else [Fate.LOST, Fate.DONE]
+        with pytest.raises(StoreUnavailable):
+            await settle.run_pass()
+        await settle.run_pass()
+        told = [each for each in await around.store.changes(0, 100) if each.by == "agent/north"]
+        assert [(each.name, each.what) for each in told] == [("web", "Withdrawn")]
+
+
+class TestWatchdog:
+    async def test_a_shard_of_a_layout_that_is_over_is_purged_once(self) -> None:
+        around = Around()
+        cluster = (await joined(around.store)).id
+        lease = await around.lead()
+        fleet = around.known.fleet
+        fleet.apply_facts(cluster, reports.facts(5))
+        fleet.apply_inventory(cluster, "4-0", reports.inventory("n1", 3))
+        assert fleet.stale_shards(cluster) == ["4-0"]
+        await around.watchdog(lease).run_pass()
+        assert fleet.stale_shards(cluster) == []
+
+    async def test_a_standing_that_the_store_did_not_take_is_told_in_the_next_pass(self) -> None:
+        around = Around()
+        await joined(around.store)
+        watchdog = around.watchdog(await around.lead())
+        around.fates = [Fate.LOST]
+        with pytest.raises(StoreUnavailable):
+            await watchdog.run_pass()
+        await watchdog.run_pass()
+        changes: list[Change] = list(await around.store.changes(0, 100))
+        assert whats(changes)[-1] == "Unknown" or "ClusterUnknown" in whats(changes)
+
+
+class TestPlace:
+    @pytest.mark.promise(1)
+    async def test_what_ran_on_a_cluster_that_was_removed_while_nobody_led_is_decided_again(self) -> None:
+        around = Around()
+        cluster = (await joined(around.store)).id
+        record = await around.store.submit_workload(draft(), ME)
+        lease = await around.lead()
+        await around.store.commit_decisions(lease, [decision(record, order(cluster, lease, 1))])
+        await around.store.remove_cluster("north", ME)
+        lease = await around.lead()
+        await around.place(lease).run_pass()
+        (decided,) = (await around.store.load()).decisions
+        assert decided.resource_version == record.resource_version
+        assert decided.message != "as decided"
+
+    async def test_what_was_promised_before_is_loaded_in_slices(self) -> None:
+        around = Around()
+        cluster = (await joined(around.store)).id
+        record = await around.store.submit_workload(draft(), ME)
+        lease = await around.lead()
+        body = msgspec.json.encode(OrderBody(name="web", revision=1, template="t"))
+        for number in range(1_000):
+            uid, version = f"{number}", Version(1, number)
+            around.known.workloads[uid] = replace(record, uid=uid)
+            around.known.put_order(OutboxRecord(cluster, uid, Verb.APPLY, version, body, b"", 1, version))
+            around.known.placements[uid] = {cluster: PlacementRecord(uid, cluster, 1, 1, version, "t")}
+        place = around.place(lease)
+        turns = 0
+
+        async def count_turns() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count_turns())
+        around.fates = [Fate.LOST]
+        with pytest.raises(StoreUnavailable):
+            await place.run_pass()
+        counting.cancel()
+        assert turns >= 20
