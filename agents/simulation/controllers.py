@@ -1,4 +1,7 @@
-"""The controllers of a simulated cluster: garbage and workloads. One pass a tick, in order of names."""
+"""The controllers of a simulated cluster: garbage and workloads. One pass a tick, in order of names.
+
+A pass is over what changed since the one before: a controller that changed nothing would do so again.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -6,12 +9,13 @@ from collections.abc import Callable
 import msgspec
 
 from agents.simulation import catalogue
-from agents.simulation.bodies import Body, annotations_of, copy_of, has_condition, labels_of, owners_of, part
+from agents.simulation.bodies import Body, annotations_of, copy_of, has_condition, labels_of, part
+from agents.simulation.ownership import COLLECTED, PODS, Ownership
 from agents.simulation.store import Kind, Name, Objects
 
 _KINDS = {resource.kind: Kind(resource.group, resource.plural) for resource in catalogue.BUILT_IN}
-PODS = _KINDS["Pod"]
 _FINISHED = ("Succeeded", "Failed")
+_TEMPLATE = "simulation.muster.dev/template"
 
 
 class Controllers:
@@ -20,48 +24,33 @@ class Controllers:
     def __init__(self, objects: Objects, create: Callable[[Kind, Body], Body]) -> None:
         self._objects = objects
         self._create = create
-        self._children: dict[str, list[Body]] = {}
+        self._ownership = Ownership(objects)
 
     def run(self, now: str) -> None:
         """One pass."""
         self._collect_garbage(now)
-        self._children = self._by_owner(_KINDS["ReplicaSet"]) | self._by_owner(PODS)
-        for body in self._bodies("Deployment"):
+        for body in self._due("Deployment"):
             self._deployment(body)
-        self._children |= self._by_owner(_KINDS["ReplicaSet"])
-        for body in self._bodies("ReplicaSet"):
+        for body in self._due("ReplicaSet"):
             self._replicated(body, [], now)
-        for body in self._bodies("StatefulSet"):
+        for body in self._due("StatefulSet"):
             ordinals = [f"{body['metadata']['name']}-{index}" for index in range(body["spec"]["replicas"])]
             self._replicated(body, ordinals, now)
-        for body in self._bodies("DaemonSet"):
+        for body in self._due("DaemonSet"):
             self._daemons(body, now)
-        for body in self._bodies("Job"):
+        for body in self._due("Job"):
             self._job(body, now)
 
-    def _bodies(self, kind: str) -> list[Body]:
-        return [stored.body for stored in self._objects.of(_KINDS[kind])]
+    def _due(self, kind: str) -> list[Body]:
+        return self._ownership.take_due(_KINDS[kind])
 
-    def _by_owner(self, kind: Kind) -> dict[str, list[Body]]:
-        owned: dict[str, list[Body]] = {}
-        for stored in self._objects.of(kind):
-            for owner in owners_of(stored.body):
-                owned.setdefault(owner["uid"], []).append(stored.body)
-        return owned
+    def _pods(self, body: Body) -> list[Body]:
+        return self._ownership.children(body, PODS)
 
     def _collect_garbage(self, now: str) -> None:
-        alive = {
-            stored.body["metadata"]["uid"]
-            for kind in self._objects.kinds()
-            for stored in self._objects.of(kind)
-        }
-        for kind in (_KINDS["ReplicaSet"], _KINDS["Job"], PODS):
-            for stored in self._objects.of(kind):
-                metadata = stored.body["metadata"]
-                owners = owners_of(stored.body)
-                if owners and not any(owner["uid"] in alive for owner in owners):
-                    self.remove(kind, stored.body, now)
-                    alive.discard(metadata["uid"]) if kind != PODS else None
+        for kind in COLLECTED:
+            for body in self._ownership.take_orphans(kind):
+                self.remove(kind, body, now)
 
     def remove(self, kind: Kind, body: Body, now: str) -> None:
         """Delete; a pod that stands on a node is only marked, its kubelet lets go later."""
@@ -78,11 +67,8 @@ class Controllers:
     def _deployment(self, body: Body) -> None:
         """Rolling update: at most a quarter more than wanted, at least three quarters available."""
         template = body["spec"]["template"]
-        digest = hashlib.sha256(msgspec.json.encode(template, order="deterministic")).hexdigest()[:10]
-        name = f"{body['metadata']['name']}-{digest}"
-        sets = [
-            each for each in self._children.get(body["metadata"]["uid"], []) if each["kind"] == "ReplicaSet"
-        ]
+        name = f"{body['metadata']['name']}-{_digest(template)}"
+        sets = self._ownership.children(body, _KINDS["ReplicaSet"])
         newest = next((each for each in sets if each["metadata"]["name"] == name), None)
         old = [each for each in sets if each is not newest]
         wanted = body["spec"]["replicas"]
@@ -132,22 +118,23 @@ class Controllers:
     def _replicated(self, body: Body, ordinals: list[str], now: str) -> None:
         """ReplicaSet (no ordinals) and StatefulSet: as many pods as wanted, finished ones replaced."""
         wanted, template = body["spec"]["replicas"], body["spec"]["template"]
-        pods = self._living_pods(body)
+        all_pods = self._pods(body)
+        pods, digest = self._living(all_pods), _digest(template)
         if ordinals or body["kind"] == "StatefulSet":
-            keep = [
-                pod for pod in pods if pod["metadata"]["name"] in ordinals and _same_template(pod, template)
-            ]
+            names = set(ordinals)
+            keep = [pod for pod in pods if pod["metadata"]["name"] in names and _is_of(pod, digest)]
         else:
             keep = sorted(pods, key=_worth)[:wanted]
+        kept = {pod["metadata"]["name"] for pod in keep}
         for pod in pods:
-            if all(pod is not kept for kept in keep):
+            if pod["metadata"]["name"] not in kept:
                 self.remove(PODS, pod, now)
-        present = {pod["metadata"]["name"] for pod in self._children.get(body["metadata"]["uid"], [])}
+        present = {pod["metadata"]["name"] for pod in all_pods}
         missing = [name for name in ordinals if name not in present]
         if body["kind"] == "ReplicaSet":
             missing = self._fresh_names(body, wanted - len(keep))
         for name in missing:
-            keep.append(self._create(PODS, _pod(body, name, template)))
+            keep.append(self._create(PODS, _pod(body, name, template, digest)))
         ready = sum(_is_ready(pod) for pod in keep)
         status = {"replicas": len(keep), "readyReplicas": ready, "availableReplicas": ready}
         if body["kind"] == "StatefulSet":
@@ -160,10 +147,10 @@ class Controllers:
         digests = (hashlib.sha256(f"{base}/{start}/{index}".encode()).hexdigest() for index in range(count))
         return [f"{base}-{digest[:6]}" for digest in digests]
 
-    def _living_pods(self, body: Body) -> list[Body]:
+    def _living(self, pods: list[Body]) -> list[Body]:
         """Pods that count; a finished one is deleted, so that its controller makes another."""
         living: list[Body] = []
-        for pod in self._children.get(body["metadata"]["uid"], []):
+        for pod in pods:
             if pod["status"]["phase"] in _FINISHED:
                 self._objects.delete(PODS, _name(pod))
             elif "deletionTimestamp" not in pod["metadata"]:
@@ -172,15 +159,16 @@ class Controllers:
 
     def _daemons(self, body: Body, now: str) -> None:
         template, base = body["spec"]["template"], body["metadata"]["name"]
-        nodes = {f"{base}-{node['metadata']['name']}": node for node in self._bodies("Node")}
-        pods = {pod["metadata"]["name"]: pod for pod in self._living_pods(body)}
+        digest = _digest(template)
+        nodes = {f"{base}-{name.name}": name.name for name in sorted(self._objects.names(_KINDS["Node"]))}
+        pods = {pod["metadata"]["name"]: pod for pod in self._living(self._pods(body))}
         for name, pod in pods.items():
-            if name not in nodes or not _same_template(pod, template):
+            if name not in nodes or not _is_of(pod, digest):
                 self.remove(PODS, pod, now)
         for name, node in nodes.items():
             if self._objects.peek(PODS, Name(body["metadata"].get("namespace", ""), name)) is None:
-                pod = _pod(body, name, template)
-                pod["spec"]["nodeSelector"] = {"kubernetes.io/hostname": node["metadata"]["name"]}
+                pod = _pod(body, name, template, digest)
+                pod["spec"]["nodeSelector"] = {"kubernetes.io/hostname": node}
                 pods[name] = self._create(PODS, pod)
         ready = sum(_is_ready(pod) for pod in pods.values())
         status = {"desiredNumberScheduled": len(nodes), "numberReady": ready}
@@ -190,7 +178,7 @@ class Controllers:
     def _job(self, body: Body, now: str) -> None:
         """As many pods at once as `parallelism`, until `completions` have succeeded."""
         spec = body["spec"]
-        pods = self._children.get(body["metadata"]["uid"], [])
+        pods = self._pods(body)
         succeeded = sum(pod["status"]["phase"] == "Succeeded" for pod in pods)
         running = [
             pod
@@ -200,8 +188,9 @@ class Controllers:
         wanted = max(0, min(spec["parallelism"], spec["completions"] - succeeded))
         for pod in running[wanted:]:
             self.remove(PODS, pod, now)
+        digest = _digest(spec["template"])
         for name in self._fresh_names(body, wanted - len(running)):
-            running.append(self._create(PODS, _pod(body, name, spec["template"])))
+            running.append(self._create(PODS, _pod(body, name, spec["template"], digest)))
         active = running[:wanted]
         status: Body = {"active": len(active), "ready": sum(map(_is_ready, active)), "succeeded": succeeded}
         if succeeded >= spec["completions"]:
@@ -239,21 +228,24 @@ def _child(owner: Body, name: str, labels: dict[str, str]) -> Body:
     }
 
 
-def _pod(owner: Body, name: str, template: Body) -> Body:
+def _digest(template: Body) -> str:
+    return hashlib.sha256(msgspec.json.encode(template, order="deterministic")).hexdigest()[:10]
+
+
+def _pod(owner: Body, name: str, template: Body, digest: str) -> Body:
     pod = _child(owner, name, labels_of(template))
     pod |= {
         "apiVersion": "v1",
         "kind": "Pod",
         "spec": copy_of(template["spec"]),
     }
-    digest = hashlib.sha256(msgspec.json.encode(template, order="deterministic")).hexdigest()[:10]
-    pod["metadata"]["annotations"] = {"simulation.muster.dev/template": digest}
+    pod["metadata"]["annotations"] = {_TEMPLATE: digest}
     return pod
 
 
-def _same_template(pod: Body, template: Body) -> bool:
-    digest = hashlib.sha256(msgspec.json.encode(template, order="deterministic")).hexdigest()[:10]
-    return annotations_of(pod).get("simulation.muster.dev/template") == digest
+def _is_of(pod: Body, digest: str) -> bool:
+    """Whether the pod was made of the template with this digest."""
+    return annotations_of(pod).get(_TEMPLATE) == digest
 
 
 def _is_ready(pod: Body) -> bool:

@@ -7,8 +7,8 @@ from typing import Any
 
 from agents.simulation import catalogue
 from agents.simulation.bodies import annotations_of, has_condition, owners_of
-from agents.simulation.scheduler import Room, is_ready, tolerates
-from agents.simulation.store import Kind, Name, Objects
+from agents.simulation.scheduler import Room, is_finished, is_ready, tolerates
+from agents.simulation.store import Kind, Name, Objects, Stored
 
 NODES = Kind(catalogue.NODES.group, catalogue.NODES.plural)
 PODS = Kind(catalogue.PODS.group, catalogue.PODS.plural)
@@ -35,7 +35,11 @@ def seconds(text: str) -> float:
 
 
 class Kubelets:
-    """Binds, starts, ends and evicts pods. `remove` is the deletion of the controllers."""
+    """Binds, starts, ends and evicts pods. `remove` is the deletion of the controllers.
+
+    A tick looks at the pods for which something may be due: one is settled once it is what it stays until it,
+    its node or the cluster's room changes.
+    """
 
     def __init__(
         self, objects: Objects, pace: Pace, remove: Callable[[Kind, dict[str, Any], str], None]
@@ -43,18 +47,59 @@ class Kubelets:
         self._objects = objects
         self._pace = pace
         self._remove = remove
+        self._room = Room()
+        self._room_changed = True
+        self._waiting: set[Name] = set()
+        self._unsettled: set[Name] = set()
+        self._pods_on: dict[str, set[Name]] = {}
+        for kind in (NODES, PODS):
+            for stored in objects.of(kind):
+                self._changed(kind, None, stored)
+        objects.on_change(self._changed)
+
+    def _changed(self, kind: Kind, before: Stored | None, after: Stored | None) -> None:
+        if kind == NODES:
+            self._node_changed(before and before.body, after and after.body)
+        elif kind == PODS:
+            self._pod_changed(before and before.body, after and after.body)
+        else:
+            return
+        self._room_changed = True
+
+    def _node_changed(self, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
+        name = (after or before or {})["metadata"]["name"]
+        self._room.node_changed(name, before, after)
+        self._unsettled |= self._pods_on.get(name, set())
+
+    def _pod_changed(self, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
+        name = _name(after or before or {})
+        if before is not None and (node := before["spec"].get("nodeName")):
+            self._pods_on[node].discard(name)
+            if not self._pods_on[node]:
+                del self._pods_on[node]
+        self._waiting.discard(name)
+        self._unsettled.discard(name)
+        self._room.pod_changed(name, after)
+        if after is None:
+            return
+        if node := after["spec"].get("nodeName"):
+            self._pods_on.setdefault(node, set()).add(name)
+            self._unsettled.add(name)
+        elif _is_alive(after):
+            self._waiting.add(name)
+
+    def _bodies(self, names: set[Name]) -> list[dict[str, Any]]:
+        found = (self._objects.peek(PODS, name) for name in sorted(names))
+        return [body for body in found if body is not None]
 
     def schedule(self) -> None:
         """Bind what waits, oldest first."""
-        pods = [stored.body for stored in self._objects.of(PODS)]
-        waiting = [pod for pod in pods if not pod["spec"].get("nodeName") and _is_alive(pod)]
-        if not waiting:
+        if not self._waiting or not self._room_changed:
             return
-        nodes = [stored.body for stored in self._objects.of(NODES)]
-        bound = [pod for pod in pods if pod["spec"].get("nodeName") and not _is_finished(pod)]
-        room = Room(nodes, bound)
+        self._room_changed = False
+        waiting = self._bodies(self._waiting)
         for pod in sorted(waiting, key=lambda each: int(each["metadata"]["resourceVersion"])):
-            node, why_not = room.bind(pod)
+            node, why_not = self._room.choose(pod)
             condition = {"type": "PodScheduled", "status": "True" if node else "False"}
             if why_not:
                 condition |= {"reason": "Unschedulable", "message": why_not}
@@ -67,56 +112,58 @@ class Kubelets:
             self._objects.put(PODS, copy)
 
     def run(self, now: float) -> None:
-        """One pass of every kubelet over its pods."""
-        nodes = {stored.body["metadata"]["name"]: stored.body for stored in self._objects.of(NODES)}
-        for stored in self._objects.of(PODS):
-            pod = stored.body
-            node = nodes.get(pod["spec"].get("nodeName", ""))
-            if not pod["spec"].get("nodeName"):
-                continue
+        """One pass of the kubelets over the pods that are not settled."""
+        unsettled, self._unsettled = self._unsettled, set()
+        for pod in self._bodies(unsettled):
+            node = self._objects.peek(NODES, Name("", pod["spec"]["nodeName"]))
             if node is None:
                 # The pod collector: a node that is gone takes its pods with it.
                 self._objects.delete(PODS, _name(pod))
-            elif is_ready(node):
-                self._tend(pod, now)
-            else:
-                self._abandon(pod, node, now)
+            elif not (self._tend(pod, now) if is_ready(node) else self._abandon(pod, node, now)):
+                self._unsettled.add(_name(pod))
 
-    def _tend(self, pod: dict[str, Any], now: float) -> None:
+    def _tend(self, pod: dict[str, Any], now: float) -> bool:
+        """Whether the pod is settled; one that was changed here is unsettled by that."""
         metadata, status = pod["metadata"], pod["status"]
         if "deletionTimestamp" in metadata:
-            if now - seconds(metadata["deletionTimestamp"]) >= self._pace.termination_seconds:
-                self._objects.delete(PODS, _name(pod))
-            return
-        if _is_finished(pod):
-            return
-        copy = self._objects.get(PODS, _name(pod)) or pod
-        status = copy["status"]
+            if now - seconds(metadata["deletionTimestamp"]) < self._pace.termination_seconds:
+                return False
+            self._objects.delete(PODS, _name(pod))
+            return True
+        if is_finished(pod):
+            return True
         if "startTime" not in status:
-            status |= {"startTime": timestamp(now), "conditions": _conditions(ready=False)}
-            self._objects.put(PODS, copy)
-            return
+            self._put_status(pod, startTime=timestamp(now), conditions=_conditions(ready=False))
+            return True
         age = now - seconds(status["startTime"])
         limit = _run_seconds(pod, self._pace.job_seconds)
         if limit is not None and age >= limit + self._pace.ready_seconds:
-            status |= {"phase": "Succeeded", "conditions": _conditions(ready=False)}
-        elif age >= self._pace.ready_seconds and not _ready(pod):
-            status |= {"phase": "Running", "conditions": _conditions(ready=True)}
-        else:
-            return
-        self._objects.put(PODS, copy)
+            self._put_status(pod, phase="Succeeded", conditions=_conditions(ready=False))
+            return True
+        if _ready(pod):
+            return limit is None
+        if age < self._pace.ready_seconds:
+            return False
+        self._put_status(pod, phase="Running", conditions=_conditions(ready=True))
+        return True
 
-    def _abandon(self, pod: dict[str, Any], node: dict[str, Any], now: float) -> None:
+    def _abandon(self, pod: dict[str, Any], node: dict[str, Any], now: float) -> bool:
         """The kubelet is silent: its pods are not ready, and go when they are not meant to stay."""
         if _ready(pod):
-            copy = self._objects.get(PODS, _name(pod)) or pod
-            copy["status"]["conditions"] = _conditions(ready=False)
-            self._objects.put(PODS, copy)
-        taint = {"key": UNREACHABLE, "effect": "NoExecute"}
+            self._put_status(pod, conditions=_conditions(ready=False))
+        if tolerates(pod["spec"], {"key": UNREACHABLE, "effect": "NoExecute"}):
+            return True
         since = next(each for each in node["status"]["conditions"] if each["type"] == "Ready")
         silent = now - seconds(since.get("lastTransitionTime") or timestamp(now))
-        if silent >= self._pace.eviction_seconds and not tolerates(pod["spec"], taint):
-            self._remove(PODS, pod, timestamp(now))
+        if silent < self._pace.eviction_seconds:
+            return False
+        self._remove(PODS, pod, timestamp(now))
+        return True
+
+    def _put_status(self, pod: dict[str, Any], **status: Any) -> None:
+        copy = self._objects.get(PODS, _name(pod)) or pod
+        copy["status"] |= status
+        self._objects.put(PODS, copy)
 
 
 def _run_seconds(pod: dict[str, Any], usual: float) -> float | None:
@@ -138,12 +185,8 @@ def _ready(pod: dict[str, Any]) -> bool:
     return has_condition(pod, "Ready")
 
 
-def _is_finished(pod: dict[str, Any]) -> bool:
-    return pod["status"]["phase"] in ("Succeeded", "Failed")
-
-
 def _is_alive(pod: dict[str, Any]) -> bool:
-    return not _is_finished(pod) and "deletionTimestamp" not in pod["metadata"]
+    return not is_finished(pod) and "deletionTimestamp" not in pod["metadata"]
 
 
 def _name(pod: dict[str, Any]) -> Name:

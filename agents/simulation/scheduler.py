@@ -1,6 +1,6 @@
 """Binds pods by requests, node selector, required affinity and taints: to the freest node."""
 
-from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -8,8 +8,19 @@ from agents.observe.asks import asks_of
 from agents.observe.quantities import amounts
 from agents.observe.shapes import PodSpec
 from agents.simulation.bodies import Body, has_condition, items, labels_of, part
+from agents.simulation.store import Name
 
 _HARD = ("NoSchedule", "NoExecute")
+_COUNTING = (
+    "nodeSelector",
+    "affinity",
+    "tolerations",
+    "containers",
+    "initContainers",
+    "overhead",
+    "resources",
+)
+_MOST_REMEMBERED = 1_000
 _decode_spec = msgspec.json.Decoder(PodSpec)
 
 
@@ -18,42 +29,109 @@ def asks(pod: Body) -> dict[str, int]:
     return asks_of(_decode_spec.decode(msgspec.json.encode(pod["spec"])))
 
 
+@dataclass(slots=True)
+class _Place:
+    """One node and what its pods leave of it. Without a body: pods name it, and it is not there (yet)."""
+
+    body: Body | None = None
+    whole: dict[str, int] = field(default_factory=dict[str, int])
+    free: dict[str, int] = field(default_factory=dict[str, int])
+
+    def take(self, wanted: dict[str, int], sign: int) -> None:
+        for resource, amount in wanted.items():
+            self.free[resource] = self.free.get(resource, 0) - sign * amount
+
+
 class Room:
-    """What is free on each node, as pods are bound one after the other."""
+    """What is free on each node, kept from tick to tick by being told of every node and pod that changed.
 
-    def __init__(self, nodes: Iterable[Body], pods: Iterable[Body]) -> None:
-        self._nodes = {node["metadata"]["name"]: node for node in nodes}
-        self._free = {name: amounts(node["status"]["allocatable"]) for name, node in self._nodes.items()}
-        self._all = {name: dict(free) for name, free in self._free.items()}
-        for pod in pods:
-            self._take(pod["spec"]["nodeName"], asks(pod))
+    Pods that ask for the same are alike: where they may stand is worked out once until a node changes, and
+    that they fit nowhere is known until something does.
+    """
 
-    def bind(self, pod: Body) -> tuple[str, str]:
+    def __init__(self) -> None:
+        self._places: dict[str, _Place] = {}
+        self._nodes = 0
+        self._held: dict[Name, tuple[str, dict[str, int]]] = {}
+        self._takes: dict[bytes, list[str]] = {}
+        self._refused: dict[bytes, str] = {}
+
+    def node_changed(self, name: str, before: Body | None, after: Body | None) -> None:
+        """None for a node that is not there."""
+        place = self._places.setdefault(name, _Place())
+        self._nodes += (after is not None) - (before is not None)
+        whole = amounts(after["status"]["allocatable"]) if after is not None else {}
+        place.take(place.whole, 1)
+        place.take(whole, -1)
+        place.body, place.whole = after, whole
+        self._drop_if_empty(name)
+        self._takes.clear()
+        self._refused.clear()
+
+    def pod_changed(self, name: Name, after: Body | None) -> None:
+        """None for a pod that is gone; one that waits or has finished holds nothing."""
+        node = "" if after is None or is_finished(after) else after["spec"].get("nodeName", "")
+        held = self._held.get(name)
+        if held is None and not node:
+            return
+        wanted = asks(after) if after is not None and node else {}
+        if held == (node, wanted):
+            return
+        if held is not None:
+            self._places[held[0]].take(self._held.pop(name)[1], -1)
+            self._drop_if_empty(held[0])
+        if node:
+            self._places.setdefault(node, _Place()).take(wanted, 1)
+            self._held[name] = node, wanted
+        self._refused.clear()
+
+    def choose(self, pod: Body) -> tuple[str, str]:
         """(node, "") for the node that the pod goes to, ("", why not) where none takes it."""
-        wanted = asks(pod)
-        takes = [name for name, node in self._nodes.items() if accepts(node, pod)]
+        alike = _what_counts(pod)
+        if (why_not := self._refused.get(alike)) is not None:
+            return "", why_not
+        if len(self._takes) > _MOST_REMEMBERED:
+            self._takes.clear()
+            self._refused.clear()
+        wanted, takes = asks(pod), self._takes.get(alike)
+        if takes is None:
+            takes = self._takes[alike] = [
+                name
+                for name, place in self._places.items()
+                if place.body is not None and accepts(place.body, pod)
+            ]
         fits = [name for name in takes if self._fits(name, wanted)]
         if not fits:
             short = f"{len(takes)} match, none has enough free"
-            return "", f"0/{len(self._nodes)} nodes are available: {short if takes else 'none matches'}"
-        chosen = min(fits, key=lambda name: (-self._freedom(name), name))
-        self._take(chosen, wanted)
-        return chosen, ""
+            why_not = f"0/{self._nodes} nodes are available: {short if takes else 'none matches'}"
+            self._refused[alike] = why_not
+            return "", why_not
+        return min(fits, key=lambda name: (-self._freedom(name), name)), ""
+
+    def _drop_if_empty(self, name: str) -> None:
+        place = self._places[name]
+        if place.body is None and not any(place.free.values()):
+            del self._places[name]
 
     def _fits(self, name: str, wanted: dict[str, int]) -> bool:
-        free = self._free[name]
+        free = self._places[name].free
         return all(free.get(resource, 0) >= amount for resource, amount in wanted.items() if amount)
 
     def _freedom(self, name: str) -> float:
-        free, whole = self._free[name], self._all[name]
-        return sum(free.get(key, 0) / whole[key] for key in ("cpu", "memory") if whole.get(key))
+        place = self._places[name]
+        return sum(
+            place.free.get(key, 0) / place.whole[key] for key in ("cpu", "memory") if place.whole.get(key)
+        )
 
-    def _take(self, name: str, wanted: dict[str, int]) -> None:
-        free = self._free.get(name)
-        if free is None:
-            return
-        for resource, amount in wanted.items():
-            free[resource] = free.get(resource, 0) - amount
+
+def _what_counts(pod: Body) -> bytes:
+    """Equal for pods that every node treats alike."""
+    spec = pod["spec"]
+    return msgspec.json.encode([spec.get(key) for key in _COUNTING])
+
+
+def is_finished(pod: Body) -> bool:
+    return pod["status"]["phase"] in ("Succeeded", "Failed")
 
 
 def accepts(node: Body, pod: Body) -> bool:

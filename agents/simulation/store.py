@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,10 @@ class Event:
     previous_labels: dict[str, str] | None
 
 
+Listener = Callable[[Kind, Stored | None, Stored | None], None]
+"""Hears of a change after it was made: (kind, before, after), None for what is not there."""
+
+
 class TooOld(Exception):
     """The history does not reach back that far."""
 
@@ -67,6 +71,7 @@ class Objects:
         self._oldest = self._version
         self._waiting: list[asyncio.Future[None]] = []
         self._depth = 0
+        self._listeners: list[Listener] = []
 
     @property
     def resource_version(self) -> int:
@@ -117,6 +122,14 @@ class Objects:
     def kinds(self) -> list[Kind]:
         return list(self._kinds)
 
+    def names(self, kind: Kind) -> list[Name]:
+        """All of a kind, in no order that means anything."""
+        return list(self._kinds.get(kind, ()))
+
+    def on_change(self, listener: Listener) -> None:
+        """Tell `listener` of every change from now on."""
+        self._listeners.append(listener)
+
     def put(self, kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
         """Store `body` under its name with the next resource version; takes ownership of it."""
         metadata = body["metadata"]
@@ -132,6 +145,7 @@ class Objects:
             )
         before = None if previous is None else labels_of(previous.body)
         self._record("ADDED" if previous is None else "MODIFIED", kind, stored, before)
+        self._tell(kind, previous, stored)
         return body
 
     def delete(self, kind: Kind, name: Name) -> None:
@@ -148,6 +162,7 @@ class Objects:
         body: dict[str, Any] = msgspec.json.decode(stored.raw)
         body["metadata"]["resourceVersion"] = str(self._version)
         self._record("DELETED", kind, Stored(body, msgspec.json.encode(body)), labels_of(stored.body))
+        self._tell(kind, stored, None)
 
     def since(self, resource_version: int) -> list[Event]:
         """What happened after `resource_version`. Raises TooOld."""
@@ -179,6 +194,10 @@ class Objects:
         future = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         await future
+
+    def _tell(self, kind: Kind, before: Stored | None, after: Stored | None) -> None:
+        for listener in self._listeners:
+            listener(kind, before, after)
 
     def _record(self, type_: str, kind: Kind, stored: Stored, before: dict[str, str] | None) -> None:
         if len(self._events) == self._events.maxlen:

@@ -1,0 +1,116 @@
+"""A tick of the simulated cluster costs what changed, and remembers nothing that makes a difference."""
+
+import sqlite3
+import sys
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from random import Random
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from agents.ports import KubeError
+from agents.simulated import SimulatedCluster
+from agents.simulation.kubelets import Pace
+from schemas.wire.orders import ObjectRef
+
+PACE = Pace(eviction_seconds=8.0, job_seconds=5.0)
+KINDS = {"Deployment": "apps/v1", "StatefulSet": "apps/v1", "DaemonSet": "apps/v1", "Job": "batch/v1"}
+ALL_KINDS = (*KINDS, "ReplicaSet", "Pod", "Node")
+
+
+def workload(kind: str, name: str, replicas: int, cpu: str, image: str = "web:1") -> dict[str, Any]:
+    labels = {"app": name}
+    container = {"name": "main", "image": image, "resources": {"requests": {"cpu": cpu}}}
+    spec: dict[str, Any] = {"template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}}}
+    if kind != "Job":
+        spec["selector"] = {"matchLabels": labels}
+    if kind in ("Deployment", "StatefulSet"):
+        spec["replicas"] = replicas
+    metadata = {"name": name, "namespace": "default"}
+    return {"apiVersion": KINDS[kind], "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def disturb(cluster: SimulatedCluster, random: Random) -> None:
+    """One thing that people, failures or autoscalers do."""
+    nodes = [node["metadata"]["name"] for node in cluster.objects("Node")]
+    node, pod = random.choice(nodes), random.choice(cluster.objects("Pod"))["metadata"]
+    kind = random.choice(list(KINDS))
+    name = f"{kind.lower()}-{random.randrange(3)}"
+    cpu, image = random.choice(("100m", "2000m", "16000m")), f"web:{random.randrange(2)}"
+    match random.randrange(10):
+        case 0 | 1 | 2:
+            cluster.put_as("people", workload(kind, name, random.randrange(9), cpu, image))
+        case 3:
+            cluster.remove(ObjectRef(KINDS[kind], kind, "default", name))
+        case 4:
+            cluster.node_down(node)
+        case 5 | 6:
+            cluster.node_up(node)
+        case 7:
+            cluster.change_node(node, lambda body: body["status"]["allocatable"].update(cpu=cpu))
+        case 8:
+            cluster.crash_pod(pod["namespace"], pod["name"], for_good=random.random() < 0.5)
+        case _:
+            ref = ObjectRef("v1", "Node", "", node) if len(nodes) > 3 else None
+            cluster.remove(ref or ObjectRef("v1", "Pod", pod["namespace"], pod["name"]))
+
+
+@contextmanager
+def reopened(path: Path, seed: int) -> Generator[SimulatedCluster]:
+    """The same cluster in a process that has seen nothing of it."""
+    copied = path.with_suffix(".copy")
+    copied.unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copied)) as target:
+        source.backup(target)
+    cluster = SimulatedCluster(copied, "cloud", seed, nodes=5, pace=PACE)
+    yield cluster
+    cluster.close()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_cluster_that_remembers_does_what_one_does_that_looks_at_everything(
+    tmp_path: Path, seed: int
+) -> None:
+    random, now = Random(seed), 1000.0
+    path = tmp_path / "cluster.sqlite"
+    cluster = SimulatedCluster(path, "cloud", seed, nodes=5, pace=PACE)
+    for _ in range(80):
+        now += random.choice((0.1, 0.5, 2.0))
+        if random.random() < 0.5:
+            try:
+                disturb(cluster, random)
+            except KubeError:
+                continue
+        with reopened(path, seed) as fresh:
+            fresh.tick(now)
+            cluster.tick(now)
+            for kind in ALL_KINDS:
+                assert cluster.objects(kind) == fresh.objects(kind), f"at {now}"
+    cluster.close()
+
+
+def calls_of_an_idle_tick(replicas: int) -> int:
+    """Half of the pods run, the others fit nowhere."""
+    cluster = SimulatedCluster(nodes=5)
+    cluster.put_as("people", workload("Deployment", "runs", replicas, "10m"))
+    cluster.put_as("people", workload("Deployment", "waits", replicas, "9000"))
+    for second in range(8):
+        cluster.tick(1000.0 + second)
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    cluster.tick(1010.0)
+    sys.setprofile(None)
+    cluster.close()
+    return calls
+
+
+def test_a_tick_in_which_nothing_changed_costs_the_same_however_many_pods_there_are() -> None:
+    assert calls_of_an_idle_tick(replicas=150) == calls_of_an_idle_tick(replicas=3) < 200
