@@ -7,11 +7,14 @@ from controlplane.placement.plan import PlanResult, fleet_manifest, plan
 from controlplane.placement.rules import (
     ENVIRONMENT_LABEL,
     Affinity,
+    AffinityGroup,
     ClusterView,
     Decision,
     Division,
     PlacementRequest,
     Refused,
+    ReplicaBounds,
+    Spread,
     StaticWeight,
     TenantRule,
 )
@@ -19,6 +22,7 @@ from controlplane.placement.rules import (
 __all__ = [
     "ENVIRONMENT_LABEL",
     "Affinity",
+    "AffinityGroup",
     "Claim",
     "Clash",
     "ClusterView",
@@ -27,6 +31,8 @@ __all__ = [
     "PlacementRequest",
     "PlanResult",
     "Refused",
+    "ReplicaBounds",
+    "Spread",
     "StaticWeight",
     "TenantRule",
     "clashes",

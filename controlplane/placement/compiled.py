@@ -4,7 +4,14 @@ from collections.abc import Mapping
 
 from controlplane.fleet.demand import Operator, Requirement, Toleration
 from controlplane.interpreters import Interpretation, NotUnderstood
-from controlplane.placement.rules import Affinity, Division, PlacementRequest, StaticWeight, TenantRule
+from controlplane.placement.rules import (
+    Affinity,
+    Division,
+    PlacementRequest,
+    ReplicaBounds,
+    StaticWeight,
+    TenantRule,
+)
 from schemas.manifests import ClusterAffinity, Placement, TenantSpec, WorkloadSpec
 
 
@@ -36,6 +43,7 @@ def placement_request(
         ),
         division=division,
         weights=weights,
+        bounds=_bounds(spec.placement),
         kinds=interpretation.kinds,
         capabilities=("sealed",) if "v1/Secret" in interpretation.kinds else (),
         tenant=tenant,
@@ -70,6 +78,8 @@ def _division(placement: Placement) -> Division:
     scheduling = placement.replica_scheduling
     if scheduling is None or scheduling.replica_scheduling_type == "Duplicated":
         return Division.DUPLICATED
+    if scheduling.replica_division_preference == "Aggregated":
+        return Division.AGGREGATED
     preference = scheduling.weight_preference
     return Division.DYNAMIC if preference is not None and preference.dynamic_weight else Division.STATIC
 
@@ -81,4 +91,13 @@ def _weights(placement: Placement) -> tuple[StaticWeight, ...]:
     return tuple(
         StaticWeight(compiled_affinity(each.target_cluster), each.weight)
         for each in scheduling.weight_preference.static_weight_list
+    )
+
+
+def _bounds(placement: Placement) -> tuple[ReplicaBounds, ...]:
+    if placement.replica_scheduling is None:
+        return ()
+    return tuple(
+        ReplicaBounds(compiled_affinity(each.target_cluster), each.min_replicas, each.max_replicas)
+        for each in placement.replica_scheduling.replica_bounds
     )

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controlplane.fleet import Demand, Fleet, NodeCounts, NodeRow
 from controlplane.fleet.demand import untolerated
@@ -40,6 +40,7 @@ def plan(
     request = placement_request(
         fleet.spec.uid, workload.spec, interpretation, tenant=rule, current=fleet.spec.placed
     )
+    request = replace(request, fresh=fleet.spec.reschedule == "fresh")
     counts = [_counted(index, each, interpretation.demand) for index, each in enumerate(fleet.spec.clusters)]
     decision = place(
         request,

@@ -51,12 +51,47 @@ class Division(StrEnum):
     DUPLICATED = "Duplicated"
     STATIC = "StaticWeight"
     DYNAMIC = "DynamicWeight"
+    AGGREGATED = "Aggregated"
 
 
 @dataclass(frozen=True)
 class StaticWeight:
     target: Affinity
     weight: int
+
+
+@dataclass(frozen=True)
+class ReplicaBounds:
+    """How many replicas each cluster that `target` selects may have. most: None for no bound."""
+
+    target: Affinity
+    least: int = 0
+    most: int | None = None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Over how many groups. by: cluster, zone, region or provider; "" for the values of the label.
+
+    max_groups: 0 for no bound.
+    """
+
+    by: str = "cluster"
+    label: str = ""
+    min_groups: int = 1
+    max_groups: int = 0
+
+    def __str__(self) -> str:
+        return f"label {self.label}" if self.label else self.by
+
+
+@dataclass(frozen=True)
+class AffinityGroup:
+    """One of several to try in order. overflow: tiers that take what those before have no room for."""
+
+    name: str
+    affinity: Affinity
+    overflow: tuple[Affinity, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,15 +109,23 @@ class PlacementRequest:
 
     current: replicas by cluster id as placed now; empty at first. kinds: what the manifests need served.
     capabilities: what its orders need of an agent. claimants: other tenants that claim a namespace of it.
+    overflow: tiers after `affinity`. groups: tried in order instead of `affinity`, from `affinity_name` on.
+    fresh: as if it were placed for the first time; what it holds now counts as room.
     """
 
     uid: str
     replicas: int
     has_pods: bool = True
     affinity: Affinity = Affinity()
+    overflow: tuple[Affinity, ...] = ()
+    groups: tuple[AffinityGroup, ...] = ()
+    affinity_name: str = ""
     tolerations: tuple[Toleration, ...] = ()
     division: Division = Division.DUPLICATED
     weights: tuple[StaticWeight, ...] = ()
+    bounds: tuple[ReplicaBounds, ...] = ()
+    spread: tuple[Spread, ...] = ()
+    fresh: bool = False
     kinds: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
     tenant: TenantRule | None = None
@@ -103,6 +146,7 @@ class Decision:
     """assignments: replicas by cluster id; refusals: of every cluster left out; scores: who passed.
 
     error: why the workload cannot be placed at all; then nothing moves, and assignments is empty.
+    affinity_name: of the affinity group that took it. score_parts: what each score is the sum of.
     """
 
     assignments: Mapping[str, int]
@@ -110,3 +154,5 @@ class Decision:
     scores: Mapping[str, float]
     available: Mapping[str, int]
     error: Refused | None = None
+    affinity_name: str = ""
+    score_parts: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])

@@ -50,11 +50,15 @@ class FleetCluster(Strict):
 
 
 class FleetSpec(Strict):
-    """placed: replicas by cluster name as they run now. uid: of the workload, decides ties."""
+    """placed: replicas by cluster name as they run now. uid: of the workload, decides ties.
+
+    reschedule: fresh places as if for the first time, and counts what is placed as room.
+    """
 
     clusters: Annotated[list[FleetCluster], Field(max_length=10_000)]
     placed: dict[Name, Count] = {}
     uid: str = ""
+    reschedule: Literal["steady", "fresh"] = "steady"
 
     @model_validator(mode="after")
     def _names_once(self) -> Self:

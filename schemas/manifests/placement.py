@@ -98,22 +98,30 @@ class WeightPreference(Strict):
     dynamic_weight: Literal["AvailableReplicas"] | None = None
 
 
+class ReplicaBounds(Strict):
+    """Our own: how many replicas each cluster that `targetCluster` selects may have, in every mode.
+
+    Where several select a cluster, all of them hold. Left out: no bound.
+    """
+
+    target_cluster: ClusterAffinity = ClusterAffinity()
+    min_replicas: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    max_replicas: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.max_replicas is not None and self.min_replicas > self.max_replicas:
+            raise ValueError(f"minReplicas {self.min_replicas} is above maxReplicas {self.max_replicas}")
+        return self
+
+
 class ReplicaScheduling(Strict):
     """Defaults are Karmada's: Divided, Weighted, all clusters the same weight."""
 
     replica_scheduling_type: Literal["Duplicated", "Divided"] = "Divided"
-    replica_division_preference: Literal["Weighted"] = "Weighted"
+    replica_division_preference: Literal["Weighted", "Aggregated"] = "Weighted"
     weight_preference: WeightPreference | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_later(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("replicaDivisionPreference") == "Aggregated":
-            raise PydanticCustomError(
-                "not_yet_supported",
-                "replicaDivisionPreference: Aggregated is not yet supported: use Weighted",
-            )
-        return given  # pyright: ignore[reportUnknownVariableType]
+    replica_bounds: Annotated[list[ReplicaBounds], Field(max_length=1_000)] = []
 
 
 class Placement(Strict):

@@ -167,8 +167,10 @@ def test_a_namespace_left_out(manifest: dict[str, Any], namespace: str | None) -
             "spec.placement: placement.spreadConstraints is not yet supported",
         ),
         (
-            workload(placement={"replicaScheduling": {"replicaDivisionPreference": "Aggregated"}}),
-            "spec.placement.replicaScheduling: replicaDivisionPreference: Aggregated is not yet supported",
+            workload(
+                placement={"replicaScheduling": {"replicaBounds": [{"minReplicas": 3, "maxReplicas": 2}]}}
+            ),
+            "spec.placement.replicaScheduling.replicaBounds[0]: minReplicas 3 is above maxReplicas 2",
         ),
         (
             workload(

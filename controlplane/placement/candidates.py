@@ -1,0 +1,106 @@
+"""The clusters that pass, and what a division and a choice among them need to know of each."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from controlplane.placement.filters import refusals, selected
+from controlplane.placement.rules import ClusterView, PlacementRequest, Refused
+from schemas.reasons import Reason
+
+LOCALITY_SCORE = 100.0
+PREFERRED_TAINT_SCORE = -10.0
+_NOTHING: Mapping[str, float] = MappingProxyType({"locality": 0.0})
+_NO_NODE_FITS = (Refused(Reason.NO_NODE_FITS, "none of its nodes has what the pod selects"),)
+
+
+@dataclass
+class Candidates:
+    """By cluster name, since ties go by name; refused: of the others, by id.
+
+    available: how many more replicas fit. running: replicas that it has now, above 0. floors, caps: of those
+    that have such. tiers: of overflow, where there is any. parts: what its score is the sum of.
+    """
+
+    views: dict[str, ClusterView] = field(default_factory=dict[str, ClusterView])
+    available: dict[str, int] = field(default_factory=dict[str, int])
+    running: dict[str, int] = field(default_factory=dict[str, int])
+    parts: dict[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
+    floors: dict[str, int] = field(default_factory=dict[str, int])
+    caps: dict[str, int] = field(default_factory=dict[str, int])
+    tiers: dict[str, int] = field(default_factory=dict[str, int])
+    refused: dict[str, tuple[Refused, ...]] = field(default_factory=dict[str, tuple[Refused, ...]])
+
+    def score(self, name: str) -> float:
+        return sum(self.parts[name].values())
+
+    def narrowed(self, names: Collection[str]) -> "Candidates":
+        """Only these; of the rest, only refusals remain."""
+        kept = set(names)
+        return replace(
+            self,
+            views={name: view for name, view in self.views.items() if name in kept},
+            available={name: room for name, room in self.available.items() if name in kept},
+            running={name: replicas for name, replicas in self.running.items() if name in kept},
+            floors={name: floor for name, floor in self.floors.items() if name in kept},
+            caps={name: cap for name, cap in self.caps.items() if name in kept},
+        )
+
+
+def filtered(
+    request: PlacementRequest,
+    clusters: Sequence[ClusterView],
+    available: Sequence[int],
+    matching: Sequence[int] | None,
+) -> Candidates:
+    found = Candidates()
+    current = request.current
+    for index, cluster in enumerate(clusters):
+        refused = refusals(request, cluster)
+        running = cluster.id in current
+        if not refused and request.has_pods and not running and matching is not None and not matching[index]:
+            refused = _NO_NODE_FITS
+        if refused:
+            found.refused[cluster.id] = refused
+            continue
+        name = cluster.name
+        found.views[name] = cluster
+        # What cannot be reached keeps what it has, and is given nothing more.
+        found.available[name] = 0 if cluster.standing is not None else available[index]
+        found.parts[name] = _parts(request, cluster) if running or cluster.taints else _NOTHING
+        if running and current[cluster.id] > 0:
+            found.running[name] = current[cluster.id]
+        if request.overflow:
+            found.tiers[name] = _tier(request, cluster)
+    _bound(request, found)
+    return found
+
+
+def _parts(request: PlacementRequest, cluster: ClusterView) -> Mapping[str, float]:
+    """Locality as Karmada has it; each PreferNoSchedule taint that nothing tolerates lowers the score."""
+    parts = {"locality": LOCALITY_SCORE if cluster.id in request.current else 0.0}
+    repelling = sum(
+        taint.effect == "PreferNoSchedule" and not any(each.tolerates(taint) for each in request.tolerations)
+        for taint in cluster.taints
+    )
+    if repelling:
+        parts["preferred_taints"] = max(-LOCALITY_SCORE, PREFERRED_TAINT_SCORE * repelling)
+    return parts
+
+
+def _tier(request: PlacementRequest, cluster: ClusterView) -> int:
+    """The first that selects it."""
+    affinities = (request.affinity, *request.overflow)
+    return next(tier for tier, affinity in enumerate(affinities) if selected(affinity, cluster))
+
+
+def _bound(request: PlacementRequest, found: Candidates) -> None:
+    """Where several rules select a cluster, all of them hold: the highest minimum, the lowest maximum."""
+    for each in request.bounds:
+        for name, cluster in found.views.items():
+            if not selected(each.target, cluster):
+                continue
+            if each.least:
+                found.floors[name] = max(each.least, found.floors.get(name, 0))
+            if each.most is not None:
+                found.caps[name] = min(each.most, found.caps.get(name, each.most))
