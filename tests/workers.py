@@ -12,6 +12,7 @@ GROUPS = {
     "tests/kube/": "kube",
     "tests/conformance/test_kube_port_conformance.py": "kube",
     "tests/crash/test_killed": "killed",
+    "tests/integration/test_held_agent.py": "killed",
     "tests/crash/test_restored_database.py": "restored",
     "tests/integration/test_bad_reports.py": "reports",
     "tests/integration/test_documented_commands.py": "documented",
