@@ -1,4 +1,4 @@
-"""An agent told to remove much of what it runs holds, says so, and goes on by a signed release (promise 9)."""
+"""An agent told to remove much of what it runs holds, says so, and goes on by a release (promise 9)."""
 
 from collections.abc import AsyncGenerator
 
