@@ -1,13 +1,12 @@
 """What a pod asks for, counted as Kubernetes does: resources, where it may run, what it tolerates."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from controlplane.fleet.demand import NODE_NAME_FIELD, Demand, Operator, Requirement, Term, Toleration
+from schemas.pods import count_requests, is_pod_level
 from schemas.quantities import quantity_amount
 
-_POD_LEVEL = ("cpu", "memory")
 _EFFECTS = ("", "NoSchedule", "PreferNoSchedule", "NoExecute")
 _MOST_TERMS = 100
 
@@ -36,48 +35,36 @@ def pod_demand(spec: Mapping[str, Any], path: str) -> Demand:
 
 
 def pod_requests(spec: Mapping[str, Any], path: str) -> dict[str, int]:
-    """Amounts by resource, cpu in millicores: containers and sidecars together, or an init container with
-    the sidecars before it, whichever is more; amounts of the pod itself override; overhead comes on top.
-    """
-    running: Counter[str] = Counter()
-    for index, container in enumerate(sequence(spec.get("containers"), f"{path}.containers")):
-        running.update(_requests(container, f"{path}.containers[{index}]"))
-    sidecars: Counter[str] = Counter()
-    starting: dict[str, int] = {}
-    for index, container in enumerate(sequence(spec.get("initContainers"), f"{path}.initContainers")):
-        asked = _requests(container, f"{path}.initContainers[{index}]")
-        if container.get("restartPolicy") == "Always":
-            sidecars.update(asked)
-            asked = dict(sidecars)
-        else:
-            asked = {name: asked.get(name, 0) + sidecars[name] for name in asked.keys() | sidecars.keys()}
-        starting = {
-            name: max(starting.get(name, 0), asked.get(name, 0)) for name in starting.keys() | asked.keys()
-        }
-    running.update(sidecars)
-    total = {name: max(running[name], starting.get(name, 0)) for name in running.keys() | starting.keys()}
-    total |= _pod_level(spec, total, path)
-    for name, amount in _amounts(spec.get("overhead"), f"{path}.overhead").items():
-        total[name] = total.get(name, 0) + amount
-    return total
-
-
-def _pod_level(spec: Mapping[str, Any], total: Mapping[str, int], path: str) -> dict[str, int]:
-    """A limit without a request is the request, unless the containers ask for that resource themselves."""
+    """Amounts by resource, cpu in millicores. NotUnderstood names the field."""
     resources = mapping(spec.get("resources"), f"{path}.resources")
     limits = _amounts(resources.get("limits"), f"{path}.resources.limits")
     requests = _amounts(resources.get("requests"), f"{path}.resources.requests")
-    asked = {name: amount for name, amount in limits.items() if name not in total} | requests
-    for name in asked:
-        if name not in _POD_LEVEL and not name.startswith("hugepages-"):
+    for name in limits | requests:
+        if not is_pod_level(name):
             raise NotUnderstood(f"{path}.resources: {name}: a pod itself takes cpu, memory and hugepages-*")
-    return asked
+    return count_requests(
+        [
+            _requests(container, f"{path}.containers[{index}]")
+            for index, container in enumerate(sequence(spec.get("containers"), f"{path}.containers"))
+        ],
+        [
+            (_requests(container, f"{path}.initContainers[{index}]"), _is_sidecar(container))
+            for index, container in enumerate(sequence(spec.get("initContainers"), f"{path}.initContainers"))
+        ],
+        requests=requests,
+        limits=limits,
+        overhead=_amounts(spec.get("overhead"), f"{path}.overhead"),
+    )
 
 
 def _requests(container: Any, path: str) -> dict[str, int]:
     resources = mapping(mapping(container, path).get("resources"), f"{path}.resources")
     limits = _amounts(resources.get("limits"), f"{path}.resources.limits")
     return limits | _amounts(resources.get("requests"), f"{path}.resources.requests")
+
+
+def _is_sidecar(container: Any) -> bool:
+    return mapping(container, "").get("restartPolicy") == "Always"
 
 
 def _amounts(given: Any, path: str) -> dict[str, int]:
