@@ -12,6 +12,8 @@
 
 import asyncio
 from collections.abc import Iterable
+from heapq import merge
+from itertools import islice
 
 import structlog
 
@@ -28,6 +30,7 @@ log = structlog.get_logger()
 
 IN_FLIGHT = 128
 AT_ONCE = 1_000
+LOOKED_AT_ONCE = 2_000
 OVERDUE_SECONDS = 30.0
 
 
@@ -56,21 +59,27 @@ class Dispatch:
     async def run_pass(self) -> None:
         """Publish and mark what can be published now."""
         await self._look_up_overdue()
-        while True:
-            records = self._due()
-            if not records:
-                return
-            outcomes = await asyncio.gather(
-                *(self._publish(record) for record in records), return_exceptions=True
-            )
-            marks = [outcome for outcome in outcomes if isinstance(outcome, OrderMark)]
-            reached("centre.after_publish")
-            await self._mark(marks)
-            for outcome in outcomes:
-                if isinstance(outcome, BaseException):
-                    raise outcome
-            if not marks:
-                return
+        was_one_published = True
+        while was_one_published:
+            was_one_published = False
+            due = merge(*await self._due(), key=_version)
+            while records := list(islice(due, AT_ONCE)):
+                # What was due when it was looked for may have been replaced, or its cluster cut off, since.
+                still = [record for record in records if self._is_still_due(record)]
+                was_one_published |= await self._publish_some(still)
+
+    async def _publish_some(self, records: Iterable[OutboxRecord]) -> bool:
+        """Whether any was published, or found to be."""
+        outcomes = await asyncio.gather(
+            *(self._publish(record) for record in records), return_exceptions=True
+        )
+        marks = [outcome for outcome in outcomes if isinstance(outcome, OrderMark)]
+        reached("centre.after_publish")
+        await self._mark(marks)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return bool(marks)
 
     def may_send(self, cluster: str) -> bool:
         """Whether orders may go to this cluster in this epoch."""
@@ -85,17 +94,21 @@ class Dispatch:
             and cluster not in self._known.newer_stored
         )
 
-    def _due(self) -> list[OutboxRecord]:
-        sendable: dict[str, bool] = {}
-        due: list[OutboxRecord] = []
-        for cluster, workload in self._known.unpublished:
-            if cluster not in sendable:
-                sendable[cluster] = self.may_send(cluster)
-            record = self._known.order(cluster, workload) if sendable[cluster] else None
-            if record is not None and not self._known.below_floor(record):
-                due.append(record)
-        due.sort(key=lambda record: record.version)
-        return due[:AT_ONCE]
+    async def _due(self) -> list[list[OutboxRecord]]:
+        """In slices, each with its oldest versions first: 50,000 in one go stop the loop for 0.1 s."""
+        slices: list[list[OutboxRecord]] = []
+        unpublished = list(self._known.unpublished)
+        for start in range(0, len(unpublished), LOOKED_AT_ONCE):
+            keys = unpublished[start : start + LOOKED_AT_ONCE]
+            sendable = {cluster for cluster in {cluster for cluster, _ in keys} if self.may_send(cluster)}
+            records = [self._known.order(*key) for key in keys if key[0] in sendable]
+            due = [each for each in records if each is not None and not self._known.below_floor(each)]
+            slices.append(sorted(due, key=_version))
+            await asyncio.sleep(0)
+        return slices
+
+    def _is_still_due(self, record: OutboxRecord) -> bool:
+        return self._known.order(record.cluster, record.workload) is record and self.may_send(record.cluster)
 
     async def _publish(self, record: OutboxRecord) -> OrderMark | None:
         body = encode(
@@ -195,6 +208,10 @@ class Dispatch:
     def _is_heard(self, cluster: str, now: float) -> bool:
         heard = self._known.heard.get(cluster)
         return heard is not None and now - heard.at <= BEAT_LOST_SECONDS
+
+
+def _version(record: OutboxRecord) -> Version:
+    return record.version
 
 
 def _version_of(body: bytes) -> Version | None:

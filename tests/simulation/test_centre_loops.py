@@ -7,9 +7,10 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from controlplane.known.known import Known
+from controlplane.known.known import Heard, Known
 from controlplane.known.records import Change, Lease, OutboxRecord, PlacementRecord
 from controlplane.loops.beats import Beats
+from controlplane.loops.dispatch import Dispatch
 from controlplane.loops.follow import Follow
 from controlplane.loops.footprint import ClusterBounds, Footprint
 from controlplane.loops.place import Place
@@ -228,3 +229,30 @@ class TestPlace:
             await place.run_pass()
         counting.cancel()
         assert turns >= 20
+
+
+class TestDispatch:
+    async def test_a_long_backlog_is_looked_through_in_slices_and_goes_out_oldest_first(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("controlplane.loops.dispatch.LOOKED_AT_ONCE", 20)
+        around = Around()
+        cluster = (await joined(around.store)).id
+        lease = await around.lead()
+        heard = Beat(incarnation=1, sequence=1, clock=BEGIN_SECONDS, agent_version="1")
+        around.known.heard[cluster] = Heard(BEGIN_SECONDS, lease.epoch, heard)
+        for number in range(6_000):
+            version = Version(lease.epoch, number)
+            around.known.put_order(OutboxRecord(cluster, f"w{number}", Verb.WITHDRAW, version, b"", b""))
+        dispatch = Dispatch(around.store, around.bus, around.known, around.clock, lease, around.metrics)
+        passing = asyncio.create_task(dispatch.run_pass())
+        turns = 0
+        while not around.nats.orders.subjects() and not passing.done():
+            turns += 1
+            await asyncio.sleep(0)
+        await passing
+        sent = [message.subject for message in around.nats.orders.after(0, 10_000)]
+        numbers = [int(subject.rpartition("w")[2]) for subject in sent]
+        assert set(numbers[:1_000]) == set(range(1_000))
+        assert (len(sent), around.known.unpublished) == (6_000, set())
+        assert turns > 300, "the first was published without letting others run"
