@@ -24,6 +24,7 @@ class Reason(StrEnum):
     NOT_CHOSEN = "NotChosen"
     # A workload that cannot be placed
     NO_CLUSTER_FITS = "NoClusterFits"
+    TOO_FEW_CLUSTERS = "TooFewClusters"
     ORDER_TOO_LARGE = "OrderTooLarge"
     # An order that an agent does not carry out
     SIGNATURE_INVALID = "SignatureInvalid"

@@ -6,9 +6,11 @@ from controlplane.fleet.demand import Operator, Requirement, Toleration
 from controlplane.interpreters import Interpretation, NotUnderstood
 from controlplane.placement.rules import (
     Affinity,
+    AffinityGroup,
     Division,
     PlacementRequest,
     ReplicaBounds,
+    Spread,
     StaticWeight,
     TenantRule,
 )
@@ -37,6 +39,23 @@ def placement_request(
         replicas=interpretation.replicas,
         has_pods=interpretation.demand is not None,
         affinity=compiled_affinity(spec.placement.cluster_affinity),
+        groups=tuple(
+            AffinityGroup(
+                each.affinity_name,
+                compiled_affinity(each),
+                tuple(compiled_affinity(tier) for tier in each.overflow_affinities),
+            )
+            for each in spec.placement.cluster_affinities
+        ),
+        spread=tuple(
+            Spread(
+                each.spread_by_field or ("" if each.spread_by_label else "cluster"),
+                each.spread_by_label,
+                each.min_groups or 1,
+                each.max_groups,
+            )
+            for each in spec.placement.spread_constraints
+        ),
         tolerations=tuple(
             Toleration(each.key, each.operator or "Equal", each.value, each.effect)
             for each in spec.placement.cluster_tolerations

@@ -21,7 +21,8 @@ def refusals(request: PlacementRequest, cluster: ClusterView) -> tuple[Refused, 
         found += _tenant(request.tenant, cluster)
     if not running:
         found += _claims(request, cluster)
-    found += _affinity(request.affinity, cluster)
+    if not any(selected(tier, cluster) for tier in request.overflow):
+        found += _affinity(request.affinity, cluster)
     if cluster.taints and not running:
         found += _taints(request, cluster)
     if cluster.served is not None and not cluster.served.issuperset(request.kinds):

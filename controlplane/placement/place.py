@@ -2,15 +2,25 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from controlplane.placement.assign import assign
 from controlplane.placement.candidates import Candidates, filtered
-from controlplane.placement.rules import ClusterView, Decision, Division, PlacementRequest, Refused
+from controlplane.placement.rules import (
+    AffinityGroup,
+    ClusterView,
+    Decision,
+    Division,
+    PlacementRequest,
+    Refused,
+)
+from controlplane.placement.spread import select
 from schemas.reasons import Reason
 
 _FULL = (Refused(Reason.INSUFFICIENT_CAPACITY, "not one more replica fits"),)
 _NO_WEIGHT = (Refused(Reason.NOT_CHOSEN, "its weight gives it none of the replicas"),)
 _NOT_NEEDED = (Refused(Reason.NOT_CHOSEN, "clusters before it cover all replicas"),)
+_SPREAD_ELSEWHERE = (Refused(Reason.NOT_CHOSEN, "spreadConstraints: other clusters were chosen"),)
 _NONE_ALLOWED = (Refused(Reason.NOT_CHOSEN, "replicaBounds: it may have at most 0 replicas"),)
 
 
@@ -24,12 +34,54 @@ def place(
 
     matching left out: not known, so that no cluster is refused for it. Names of clusters are unique.
     """
+    if not request.groups:
+        return _placed(request, clusters, available, matching)
+    names = [group.name for group in request.groups]
+    first = names.index(request.affinity_name) if request.affinity_name in names and not request.fresh else 0
+    failed: list[str] = []
+    for group in request.groups[first:-1]:
+        decision = _in_group(request, group, clusters, available, matching)
+        if decision.error is None:
+            return decision
+        failed.append(f"{group.name}: {decision.error.message}")
+    last = request.groups[-1]
+    decision = _in_group(request, last, clusters, available, matching)
+    if decision.error is None:
+        return decision
+    failed.append(f"{last.name}: {decision.error.message}")
+    return replace(decision, error=replace(decision.error, message="; ".join(failed)), affinity_name="")
+
+
+def _in_group(
+    request: PlacementRequest,
+    group: AffinityGroup,
+    clusters: Sequence[ClusterView],
+    available: Sequence[int],
+    matching: Sequence[int] | None,
+) -> Decision:
+    # Without pods nothing overflows: only what is asked for can exceed what there is.
+    overflow = group.overflow if request.has_pods else ()
+    within = replace(request, affinity=group.affinity, overflow=overflow, groups=())
+    return replace(_placed(within, clusters, available, matching), affinity_name=group.name)
+
+
+def _placed(
+    request: PlacementRequest,
+    clusters: Sequence[ClusterView],
+    available: Sequence[int],
+    matching: Sequence[int] | None,
+) -> Decision:
     candidates = filtered(request, clusters, available, matching)
     if not candidates.views:
         return _decision(request, candidates, {}, _nobody(candidates, len(clusters)))
-    assigned = assign(request, candidates)
+    chosen = select(request, candidates)
+    assigned = chosen if isinstance(chosen, Refused) else assign(request, chosen)
     if isinstance(assigned, Refused):
         return _decision(request, candidates, {}, assigned)
+    if isinstance(chosen, Candidates) and len(chosen.views) < len(candidates.views):
+        for name, cluster in candidates.views.items():
+            if name not in chosen.views:
+                candidates.refused[cluster.id] = _SPREAD_ELSEWHERE
     return _decision(request, candidates, assigned, None)
 
 
@@ -42,7 +94,7 @@ def _decision(
     refused = dict(candidates.refused)
     views = candidates.views
     for name, cluster in views.items():
-        if name not in assigned:
+        if name not in assigned and cluster.id not in refused:
             refused[cluster.id] = _left_out(request, candidates, name, error)
     return Decision(
         assignments={views[name].id: replicas for name, replicas in assigned.items()},

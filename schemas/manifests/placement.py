@@ -1,5 +1,6 @@
 """The `placement` stanza: Karmada's `PropagationPolicy.spec.placement`, field by field."""
 
+from collections import Counter
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
@@ -124,22 +125,102 @@ class ReplicaScheduling(Strict):
     replica_bounds: Annotated[list[ReplicaBounds], Field(max_length=1_000)] = []
 
 
+AffinityName = Annotated[str, Field(min_length=1, max_length=32)]
+
+
+class OverflowAffinity(ClusterAffinity):
+    affinity_name: AffinityName
+
+
+class ClusterAffinityTerm(ClusterAffinity):
+    """One group of clusters; what it has no room for goes to `overflowAffinities`, tier by tier."""
+
+    affinity_name: AffinityName
+    overflow_affinities: Annotated[list[OverflowAffinity], Field(max_length=100)] = []
+
+    @model_validator(mode="after")
+    def _has_a_first_tier(self) -> Self:
+        if self.overflow_affinities and not (
+            self.label_selector or self.field_selector or self.cluster_names or self.exclude
+        ):
+            raise ValueError("overflowAffinities: the group itself selects everything, so nothing overflows")
+        return self
+
+
+class SpreadConstraint(Strict):
+    """Neither field nor label means by cluster. minGroups 0 means 1, maxGroups 0 no bound, as in Karmada."""
+
+    spread_by_field: Literal["", "cluster", "zone", "region", "provider"] = ""
+    spread_by_label: LabelKey | Literal[""] = ""
+    min_groups: Annotated[int, Field(ge=0, le=10_000)] = 1
+    max_groups: Annotated[int, Field(ge=0, le=10_000)] = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.spread_by_field and self.spread_by_label:
+            raise ValueError("state spreadByField or spreadByLabel, not both")
+        if self.max_groups and self.min_groups > self.max_groups:
+            raise ValueError(f"minGroups {self.min_groups} is above maxGroups {self.max_groups}")
+        return self
+
+    @property
+    def by(self) -> str:
+        return f"label {self.spread_by_label}" if self.spread_by_label else self.spread_by_field or "cluster"
+
+
 class Placement(Strict):
     """Without `replicaScheduling` every cluster gets all replicas, as in Karmada."""
 
     cluster_affinity: ClusterAffinity | None = None
+    cluster_affinities: Annotated[list[ClusterAffinityTerm], Field(max_length=100)] = []
     cluster_tolerations: list[ClusterToleration] = []
+    spread_constraints: Annotated[list[SpreadConstraint], Field(max_length=16)] = []
     replica_scheduling: ReplicaScheduling | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _refuse_later(cls, given: Any) -> Any:
-        return _refuse_later(
-            "placement",
-            given,
-            {
-                "clusterAffinities": "use clusterAffinity",
-                "spreadConstraints": "clusters are not yet spread",
-                "workloadAffinity": "workloads do not yet see each other",
-            },
+        return _refuse_later("placement", given, {"workloadAffinity": "workloads do not yet see each other"})
+
+    @model_validator(mode="after")
+    def _affinities_fit(self) -> Self:
+        if self.cluster_affinity is not None and self.cluster_affinities:
+            raise ValueError("state clusterAffinity or clusterAffinities, not both")
+        names = Counter(
+            each.affinity_name
+            for term in self.cluster_affinities
+            for each in (term, *term.overflow_affinities)
         )
+        twice = [name for name, count in names.items() if count > 1]
+        if twice:
+            raise ValueError(f"clusterAffinities: affinityName {twice[0]} stands there more than once")
+        overflows = any(term.overflow_affinities for term in self.cluster_affinities)
+        if overflows and not _divides_by_room(self.replica_scheduling):
+            raise ValueError(
+                "overflowAffinities needs replicas that are divided by room: "
+                "dynamicWeight: AvailableReplicas, or Aggregated"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _spread_fits(self) -> Self:
+        by = Counter(each.by for each in self.spread_constraints)
+        twice = [name for name, count in by.items() if count > 1]
+        if twice:
+            raise ValueError(f"spreadConstraints: by {twice[0]} stands there more than once")
+        most = next((each.max_groups for each in self.spread_constraints if each.by == "cluster"), 0)
+        for each in self.spread_constraints:
+            if most and each.min_groups > most:
+                raise ValueError(
+                    f"spreadConstraints: minGroups {each.min_groups} by {each.by} needs more clusters than "
+                    f"maxGroups {most} by cluster allows"
+                )
+        return self
+
+
+def _divides_by_room(scheduling: ReplicaScheduling | None) -> bool:
+    if scheduling is None or scheduling.replica_scheduling_type == "Duplicated":
+        return False
+    preference = scheduling.weight_preference
+    aggregated = scheduling.replica_division_preference == "Aggregated"
+    return aggregated or (preference is not None and preference.dynamic_weight is not None)

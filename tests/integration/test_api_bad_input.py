@@ -105,8 +105,8 @@ CASES = [
         422,
         "Invalid",
         "spec.placement",
-        "spreadConstraints",
-        changed(lambda m: m["spec"].update(placement={"spreadConstraints": []})),
+        "workloadAffinity",
+        changed(lambda m: m["spec"].update(placement={"workloadAffinity": {}})),
     ),
     put(
         "quantity", 422, "Invalid", f"{CONTAINER}.resources.requests.cpu", "1.1.M", changed(set_cpu("1.1.M"))

@@ -159,12 +159,46 @@ def test_a_namespace_left_out(manifest: dict[str, Any], namespace: str | None) -
             "spec.manifests[0].spec.containers[0].resources.requests.cpu: '1.1.M' is no quantity",
         ),
         (
-            workload(placement={"clusterAffinities": []}),
-            "spec.placement: placement.clusterAffinities is not yet supported",
+            workload(placement={"workloadAffinity": {}}),
+            "spec.placement: placement.workloadAffinity is not yet supported",
         ),
         (
-            workload(placement={"spreadConstraints": []}),
-            "spec.placement: placement.spreadConstraints is not yet supported",
+            workload(placement={"clusterAffinity": {}, "clusterAffinities": [{"affinityName": "a"}]}),
+            "spec.placement: state clusterAffinity or clusterAffinities, not both",
+        ),
+        (
+            workload(placement={"clusterAffinities": [{"affinityName": "a"}, {"affinityName": "a"}]}),
+            "spec.placement: clusterAffinities: affinityName a stands there more than once",
+        ),
+        (
+            workload(
+                placement={
+                    "clusterAffinities": [
+                        {
+                            "affinityName": "a",
+                            "clusterNames": ["x"],
+                            "overflowAffinities": [{"affinityName": "b"}],
+                        }
+                    ]
+                }
+            ),
+            "spec.placement: overflowAffinities needs replicas that are divided by room",
+        ),
+        (
+            workload(placement={"spreadConstraints": [{"minGroups": 3, "maxGroups": 2}]}),
+            "spec.placement.spreadConstraints[0]: minGroups 3 is above maxGroups 2",
+        ),
+        (
+            workload(placement={"spreadConstraints": [{"spreadByField": "zone", "spreadByLabel": "a"}]}),
+            "spec.placement.spreadConstraints[0]: state spreadByField or spreadByLabel, not both",
+        ),
+        (
+            workload(
+                placement={
+                    "spreadConstraints": [{"spreadByField": "region", "minGroups": 3}, {"maxGroups": 2}]
+                }
+            ),
+            "spec.placement: spreadConstraints: minGroups 3 by region needs more clusters than",
         ),
         (
             workload(
