@@ -1,6 +1,7 @@
 """Alerts committed: from the log in NATS into Postgres, gap-free, each once.
 
-1. Follow ALERTS; what does not validate is buried.
+1. Follow ALERTS; what does not validate is buried. Where its stamp can be read it still is a link, so that
+   the agent, which would send the same bytes for ever, goes on: the dead letter is the recorded reason.
 2. Per cluster, in order: what follows the watermark is taken, what lies at or below it was committed before.
 3. A gap waits: the agent is told in the reply to its beat from where to send again, and nothing above the
    gap is committed.
@@ -19,7 +20,7 @@ from controlplane.loops.ports import Bus, DeadLetter, Store, StreamBatch
 from controlplane.loops.running import LoopMetrics
 from schemas.wire.alerts import AlertBatch
 from schemas.wire.codec import Malformed, decode
-from schemas.wire.reports import Stamp
+from schemas.wire.reports import Report, Stamp
 from schemas.wire.subjects import Subjects
 
 log = structlog.get_logger()
@@ -59,6 +60,9 @@ class AlertLog:
                 received[cluster].append((message.sequence, decode(AlertBatch, message.body)))
             except Malformed as error:
                 await self._store.bury([DeadLetter(cluster, message.subject, str(error), message.body)])
+                empty = _link_of(message.body)
+                if empty is not None:
+                    received[cluster].append((message.sequence, empty))
         for cluster, batches in received.items():
             await self._commit(cluster, batches)
         for cluster, sequence in last.items():
@@ -92,3 +96,11 @@ def follows(watermark: Stamp, stamp: Stamp) -> bool:
     if stamp[0] == watermark[0]:
         return stamp[1] == watermark[1] + 1
     return stamp[0] > watermark[0] and stamp[1] == 1
+
+
+def _link_of(body: bytes) -> AlertBatch | None:
+    try:
+        link = decode(Report, body)
+    except Malformed:
+        return None
+    return AlertBatch(incarnation=link.incarnation, sequence=link.sequence, received_at=0.0, alerts=[])

@@ -9,6 +9,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 KINDS = ("facts", "profile", "inventory", "usage", "work")
 SLICE_SECONDS = 0.004
 MAX_BURIED_WAITING = 1_000
+MAX_BURIED_BYTES = 64 * 1024
 
 
 class Ingest:
@@ -147,7 +149,7 @@ class Ingest:
     def _remember_buried(self, letter: DeadLetter) -> None:
         log.warning("report_malformed", cluster=letter.cluster, subject=letter.subject, detail=letter.reason)
         if len(self._buried) < MAX_BURIED_WAITING:
-            self._buried.append(letter)
+            self._buried.append(replace(letter, body=letter.body[:MAX_BURIED_BYTES]))
 
     async def _bury(self) -> None:
         while True:

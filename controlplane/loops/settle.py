@@ -9,6 +9,7 @@
 6. A deleted workload of which nothing is left anywhere is forgotten.
 """
 
+import asyncio
 from collections.abc import Mapping
 
 from controlplane.known.known import Known
@@ -18,9 +19,10 @@ from controlplane.loops.ports import Bus, OrderMark, Store
 from controlplane.loops.running import LoopMetrics
 from schemas.wire.orders import Verb, Version
 from schemas.wire.reports import Work, WorkState
-from schemas.wire.subjects import Subjects
+from schemas.wire.subjects import RELEASE, Subjects
 
 AT_ONCE = 2_000
+PURGES_AT_ONCE = 32
 Pair = tuple[str, str]
 
 
@@ -46,15 +48,17 @@ class Settle:
         self._footprint = footprint
         self._said: dict[Pair, str] = {}
         self._waiting: dict[Pair, None] = {}
+        self._purging = asyncio.Semaphore(PURGES_AT_ONCE)
         self._carried_out: dict[Pair, Version] = {}
         for uid, works in known.work.items():
             for cluster, work in works.items():
-                self._waiting[cluster, uid] = None
+                self.offer(cluster, uid)
                 self._said[cluster, uid] = _standing_of(work)
 
     def offer(self, cluster: str, workload: str) -> None:
-        """Something was reported of this pair."""
-        self._waiting[cluster, workload] = None
+        """Something was reported of this pair. A release is no workload: nothing is settled of it."""
+        if workload != RELEASE:
+            self._waiting[cluster, workload] = None
 
     async def run_pass(self) -> None:
         """Enter what was reported; what could not be entered stays for the next pass."""
@@ -110,14 +114,10 @@ class Settle:
                 continue
             record = self._known.order(cluster, uid)
             if record is None or _is_removed(record, work):
-                if record is not None and record.published_sequence:
-                    await self._bus.purge_order(cluster, uid, record.published_sequence)
-                subject = self._subjects.work(cluster, uid)
-                await self._bus.purge_report(subject)
-                self._footprint.gone(cluster, subject)
                 gone.append(OrderMark(cluster, uid, work.version))
         if not gone:
             return
+        await asyncio.gather(*(self._purge(mark) for mark in gone))
         await self._store.remove_withdrawn(self._lease, gone)
         for mark in gone:
             # Meanwhile place may have ordered anew, and the agent have spoken of it: that stays.
@@ -134,6 +134,16 @@ class Settle:
             workload = self._known.workloads.get(mark.workload)
             if workload is not None and workload.deleted and not self._known.orders.get(mark.workload):
                 self._known.forget_workload(mark.workload)
+
+    async def _purge(self, mark: OrderMark) -> None:
+        cluster, uid = mark.cluster, mark.workload
+        record = self._known.order(cluster, uid)
+        async with self._purging:
+            if record is not None and record.version == mark.version and record.published_sequence:
+                await self._bus.purge_order(cluster, uid, record.published_sequence)
+            subject = self._subjects.work(cluster, uid)
+            await self._bus.purge_report(subject)
+            self._footprint.gone(cluster, subject)
 
     async def _tell(self, works: Mapping[Pair, Work]) -> None:
         changes: list[Change] = []

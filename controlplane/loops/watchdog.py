@@ -60,11 +60,13 @@ class Watchdog:
             if record is not None and record.standing is Standing.JOINED:
                 log.error("cluster_cut_off", cluster=record.name, detail=reason)
                 await self._store.record_standing(self._lease, cluster, Standing.CUT_OFF, reason)
-                self._known.clusters[cluster] = replace(
-                    record, standing=Standing.CUT_OFF, standing_reason=reason
-                )
+                record = self._known.clusters[cluster]
+                if record.standing is Standing.JOINED:
+                    self._known.clusters[cluster] = replace(
+                        record, standing=Standing.CUT_OFF, standing_reason=reason
+                    )
             del self._over_bound[cluster]
-        for record in self._known.clusters.values():
+        for record in list(self._known.clusters.values()):
             if record.standing is not Standing.JOINED and record.id not in self._cut:
                 await self._bus.cut_off(record.id)
                 # What it filled the streams with is room that the others need.

@@ -70,10 +70,7 @@ async def _figures(count: int) -> dict[str, float]:
                 for number in range(CLUSTERS):
                     joining = installation.invite(client, f"bench-{number}", {})
                     cluster = ["--simulate", "cloud", "--seed", str(number), "--nodes", str(NODES)]
-                    # Pods are what the clusters make of it afterwards: their pace is not what is measured.
-                    await installation.start_agent(
-                        f"bench-{number}", [*cluster, "--tick-seconds", "5", *joining]
-                    )
+                    await installation.start_agent(f"bench-{number}", [*cluster, *joining])
                 await _until(lambda: _ready(client.pages("/clusters")), "all clusters to be ready")
             return await _measure(installation, count)
         finally:

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from controlplane.known.known import Heard, Known
 from controlplane.known.records import Change, Lease, OutboxRecord, PlacementRecord
+from controlplane.loops.alert import AlertLog
 from controlplane.loops.beats import Beats
 from controlplane.loops.dispatch import Dispatch
 from controlplane.loops.follow import Follow
@@ -18,6 +19,7 @@ from controlplane.loops.ports import StoreUnavailable
 from controlplane.loops.running import LoopMetrics, Wake
 from controlplane.loops.settle import Settle
 from controlplane.loops.watchdog import Watchdog
+from schemas.wire.alerts import Alert, AlertBatch
 from schemas.wire.beats import Beat, BeatReply
 from schemas.wire.codec import decode, encode
 from schemas.wire.orders import OrderBody, Verb, Version
@@ -256,3 +258,30 @@ class TestDispatch:
         assert set(numbers[:1_000]) == set(range(1_000))
         assert (len(sent), around.known.unpublished) == (6_000, set())
         assert turns > 300, "the first was published without letting others run"
+
+
+class TestAlertLog:
+    @pytest.mark.promise(1)
+    @pytest.mark.promise(4)
+    async def test_a_batch_that_does_not_validate_is_a_dead_letter_and_holds_up_nothing(self) -> None:
+        """The agent would send the same bytes for ever: its stamp is the link, the letter is the reason."""
+        around = Around()
+        cluster = (await joined(around.store)).id
+        lease = await around.lead()
+        subject = around.subjects.alert(cluster)
+        good = Alert(labels={"alertname": "NodeNotReady"})
+        bodies = [
+            b'{"incarnation": 1, "sequence": 1, "received_at": 1.0, "alerts": [{"labels": 7}]}',
+            b'{"alerts": []}',
+            encode(AlertBatch(incarnation=1, sequence=2, received_at=2.0, alerts=[good])),
+        ]
+        for body in bodies:
+            around.nats.store(around.nats.alerts, subject, body)
+        log = AlertLog(around.store, around.bus, around.known, around.subjects, lease, around.metrics)
+        running = asyncio.create_task(log.run())
+        async with asyncio.timeout(5):
+            while around.known.alert_watermarks.get(cluster) != (1, 2):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        running.cancel()
+        assert await around.store.alert_count(cluster) == 1
+        assert len(await around.store.dead_letters(cluster, 10)) == 2
