@@ -1,5 +1,6 @@
 """`muster plan`: a placement without any server."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from controlplane.cli.options import Output
 from controlplane.cli.output import Column, console, print_data, print_table, state
 from controlplane.client import ClientError
 from controlplane.interpreters import NotUnderstood
+from controlplane.placement import Refused
 from controlplane.placement.plan import PlanResult, plan
 from schemas.manifests import Fleet, Tenant, Workload
 
@@ -55,14 +57,23 @@ def as_data(workload: str, result: PlanResult, clusters: list[str]) -> dict[str,
         "reason": "Placed" if error is None else error.reason.value,
         "message": placed if error is None else error.message,
         "assignments": dict(result.assignments),
+        "refusals": {name: _reasons(refused) for name, refused in sorted(result.refusals.items())},
+        "scores": {
+            name: {"total": float(score), "parts": dict(result.score_parts[name])}
+            for name, score in sorted(result.scores.items())
+        },
+        "error": None if error is None else {"reason": error.reason.value, "message": error.message},
+        "affinity": result.affinity_name,
         "clusters": [_cluster(name, result) for name in sorted(clusters)],
     }
 
 
+def _reasons(refused: Sequence[Refused]) -> list[dict[str, str]]:
+    return [{"reason": each.reason.value, "message": each.message} for each in refused]
+
+
 def _cluster(name: str, result: PlanResult) -> dict[str, Any]:
-    reasons = [
-        {"reason": each.reason.value, "message": each.message} for each in result.refusals.get(name, ())
-    ]
+    reasons = _reasons(result.refusals.get(name, ()))
     chosen = name in result.assignments
     return {
         "cluster": name,

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from controlplane.placement.filters import refusals, selected
+from controlplane.placement.filters import refusals, selected, surely_passes
 from controlplane.placement.rules import ClusterView, PlacementRequest, Refused
 from schemas.reasons import Reason
 
@@ -25,6 +25,7 @@ class Candidates:
     views: dict[str, ClusterView] = field(default_factory=dict[str, ClusterView])
     available: dict[str, int] = field(default_factory=dict[str, int])
     running: dict[str, int] = field(default_factory=dict[str, int])
+    scores: dict[str, float] = field(default_factory=dict[str, float])
     parts: dict[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
     floors: dict[str, int] = field(default_factory=dict[str, int])
     caps: dict[str, int] = field(default_factory=dict[str, int])
@@ -32,7 +33,7 @@ class Candidates:
     refused: dict[str, tuple[Refused, ...]] = field(default_factory=dict[str, tuple[Refused, ...]])
 
     def score(self, name: str) -> float:
-        return sum(self.parts[name].values())
+        return self.scores[name]
 
     def narrowed(self, names: Collection[str]) -> "Candidates":
         """Only these; of the rest, only refusals remain."""
@@ -55,19 +56,27 @@ def filtered(
 ) -> Candidates:
     found = Candidates()
     current = request.current
+    passes = surely_passes(request)
+    checked = matching if request.has_pods else None
+    views, rooms, scores, every_part = found.views, found.available, found.scores, found.parts
     for index, cluster in enumerate(clusters):
-        refused = refusals(request, cluster)
         running = cluster.id in current
-        if not refused and request.has_pods and not running and matching is not None and not matching[index]:
+        refused = () if passes(cluster) else refusals(request, cluster)
+        if not refused and checked is not None and not running and not checked[index]:
             refused = _NO_NODE_FITS
         if refused:
             found.refused[cluster.id] = refused
             continue
         name = cluster.name
-        found.views[name] = cluster
+        views[name] = cluster
         # What cannot be reached keeps what it has, and is given nothing more.
-        found.available[name] = 0 if cluster.standing is not None else available[index]
-        found.parts[name] = _parts(request, cluster) if running or cluster.taints else _NOTHING
+        rooms[name] = 0 if cluster.standing is not None else available[index]
+        if running or cluster.taints:
+            parts = every_part[name] = _parts(request, cluster)
+            scores[name] = sum(parts.values())
+        else:
+            every_part[name] = _NOTHING
+            scores[name] = 0.0
         if running and current[cluster.id] > 0:
             found.running[name] = current[cluster.id]
         if request.overflow:

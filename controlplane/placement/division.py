@@ -7,6 +7,8 @@ import numpy as np
 
 _HEAP_ALONE = 64
 """So few replicas are given one by one without a start."""
+_COLUMNS_FROM = 64
+"""From so many names on, quotients are worked out all at once; floats of both ways are the same."""
 
 
 def fnv1a_32(text: str) -> int:
@@ -45,11 +47,15 @@ def divide(
 
 def _give(count: int, votes: list[int], seats: list[int], most: list[int] | None) -> None:
     """One by one, in place."""
-    queue = [
-        (-vote / (2 * seats[rank] + 1), seats[rank], rank)
-        for rank, vote in enumerate(votes)
-        if most is None or seats[rank] < most[rank]
-    ]
+    if most is None and len(votes) > _COLUMNS_FROM and max(votes) < 2**53:
+        keys = (np.array(votes) / (-2.0 * np.array(seats) - 1.0)).tolist()
+        queue = list(zip(keys, seats, range(len(votes)), strict=True))
+    else:
+        queue = [
+            (-vote / (2 * seats[rank] + 1), seats[rank], rank)
+            for rank, vote in enumerate(votes)
+            if most is None or seats[rank] < most[rank]
+        ]
     heapq.heapify(queue)
     for _ in range(count):
         _, had, rank = queue[0]

@@ -1,6 +1,6 @@
 """Which clusters may take a workload at all, and every reason why one may not."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from controlplane.fleet.demand import Operator, Requirement, untolerated
 from controlplane.placement.rules import Affinity, ClusterView, PlacementRequest, Refused, TenantRule
@@ -32,6 +32,41 @@ def refusals(request: PlacementRequest, cluster: ClusterView) -> tuple[Refused, 
         lacking = [each for each in request.capabilities if each not in cluster.capabilities]
         found.append(Refused(Reason.CAPABILITY_MISSING, f"its agent cannot do: {', '.join(lacking)}"))
     return tuple(found)
+
+
+def surely_passes(request: PlacementRequest) -> Callable[[ClusterView], bool]:
+    """Whether a cluster passes beyond doubt, for thousands of them; `refusals` answers for the others."""
+    if request.tenant is not None or request.claimants or request.overflow or request.affinity.fields:
+        return lambda _: False
+    kinds, capabilities = request.kinds, request.capabilities
+    affinity = request.affinity
+    wanted = [(each.key, each.values) for each in affinity.labels if each.operator is Operator.IN]
+    others = [each for each in affinity.labels if each.operator is not Operator.IN]
+    names, exclude = affinity.names, affinity.exclude
+    simple = not names and not exclude and not others
+
+    def passes(cluster: ClusterView) -> bool:
+        if cluster.standing is not None or cluster.taints:
+            return False
+        if cluster.served is not None and not cluster.served.issuperset(kinds):
+            return False
+        if (
+            capabilities
+            and cluster.capabilities is not None
+            and not cluster.capabilities.issuperset(capabilities)
+        ):
+            return False
+        labels = cluster.labels
+        for key, values in wanted:
+            if labels.get(key) not in values:
+                return False
+        return simple or (
+            cluster.name not in exclude
+            and (not names or cluster.name in names)
+            and all(each.holds(labels) for each in others)
+        )
+
+    return passes
 
 
 def selected(affinity: Affinity, cluster: ClusterView) -> bool:

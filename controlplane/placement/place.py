@@ -93,16 +93,18 @@ def _decision(
 ) -> Decision:
     refused = dict(candidates.refused)
     views = candidates.views
-    for name, cluster in views.items():
-        if name not in assigned and cluster.id not in refused:
-            refused[cluster.id] = _left_out(request, candidates, name, error)
+    # All of these are in the order in which the clusters passed.
+    ids = [cluster.id for cluster in views.values()]
+    for name, cluster in zip(views, ids, strict=True):
+        if name not in assigned and cluster not in refused:
+            refused[cluster] = _left_out(request, candidates, name, error)
     return Decision(
         assignments={views[name].id: replicas for name, replicas in assigned.items()},
         refusals=refused,
-        scores={cluster.id: candidates.score(name) for name, cluster in views.items()},
-        available={cluster.id: candidates.available[name] for name, cluster in views.items()},
+        scores=dict(zip(ids, candidates.scores.values(), strict=True)),
+        available=dict(zip(ids, candidates.available.values(), strict=True)),
         error=error,
-        score_parts={cluster.id: candidates.parts[name] for name, cluster in views.items()},
+        score_parts=dict(zip(ids, candidates.parts.values(), strict=True)),
     )
 
 

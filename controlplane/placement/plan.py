@@ -25,6 +25,8 @@ class PlanResult:
     available: Mapping[str, int]
     explanations: Mapping[str, str]
     error: Refused | None
+    score_parts: Mapping[str, Mapping[str, float]]
+    affinity_name: str
 
 
 def plan(
@@ -62,6 +64,8 @@ def plan(
             if counted is not None
         },
         error=decision.error,
+        score_parts=decision.score_parts,
+        affinity_name=decision.affinity_name,
     )
 
 

@@ -5,9 +5,10 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.benchmarks import fleet, placements
+from tests.benchmarks import decisions, fleet, placements
 
 FIGURES: dict[str, Callable[[], dict[str, float]]] = {
+    "decisions": decisions.figures,
     "fleet": fleet.figures,
     "placements": placements.figures,
 }

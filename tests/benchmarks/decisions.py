@@ -1,4 +1,4 @@
-"""Decisions on paper: 5,000 clusters by room, and regions to spread over. Fleets are seeded, so that figures compare."""
+"""Decisions on paper: 5,000 clusters by room, and regions to spread over. Fleets are seeded."""
 
 import json
 import statistics

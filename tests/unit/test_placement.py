@@ -18,6 +18,7 @@ from controlplane.placement import (
     TenantRule,
     place,
 )
+from controlplane.placement.filters import refusals, surely_passes
 from schemas.reasons import Reason
 from schemas.wire.reports import Taint
 
@@ -282,3 +283,39 @@ def test_more_room_never_loses_a_placement(replicas: int, available: list[int], 
     more = [free + (index == where) for index, free in enumerate(available)]
     if place(request, ALL, available).error is None:
         assert place(request, ALL, more).error is None
+
+
+LABELS = st.lists(
+    st.builds(
+        Requirement,
+        st.sampled_from(["env", "gone"]),
+        st.sampled_from([Operator.IN, Operator.NOT_IN, Operator.EXISTS, Operator.DOES_NOT_EXIST]),
+        st.just(("prod",)),
+    ),
+    max_size=2,
+).map(tuple)
+NAMES = st.frozensets(st.sampled_from("abc"))
+
+
+@given(LABELS, NAMES, NAMES, st.booleans(), st.booleans(), st.booleans())
+def test_the_short_way_through_the_filters_agrees_with_the_long_one(
+    labels: tuple[Requirement, ...],
+    names: frozenset[str],
+    exclude: frozenset[str],
+    tainted: bool,
+    serves: bool,
+    able: bool,
+) -> None:
+    request = replace(
+        DUPLICATED,
+        affinity=Affinity(labels=labels, names=names, exclude=exclude),
+        kinds=("v1/X",),
+        capabilities=("sealed",),
+    )
+    cluster = replace(
+        A,
+        taints=(Taint("gpu", "NoSchedule"),) if tainted else (),
+        served=frozenset({"v1/X"} if serves else ()),
+        capabilities=frozenset({"sealed"} if able else ()),
+    )
+    assert surely_passes(request)(cluster) == (not refusals(request, cluster))

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.cli.planning import as_data
 from controlplane.fleet import Demand, Fleet
 from controlplane.interpreters import NotUnderstood
 from controlplane.placement import ClusterView, fleet_manifest, plan
@@ -78,6 +79,26 @@ def test_what_is_placed_stays() -> None:
         workload(), fleet({"name": "a", "available": 0}, {"name": "b", "available": 9}, placed={"a": 9})
     )
     assert result.assignments == {"a": 9}
+
+
+def test_placed_anew_by_the_fleet_file() -> None:
+    clusters = ({"name": "a", "available": 0}, {"name": "b", "available": 9})
+    assert plan(workload(), fleet(*clusters, placed={"a": 9}, reschedule="fresh")).assignments == {
+        "a": 4,
+        "b": 5,
+    }
+
+
+def test_what_is_printed_is_as_documented() -> None:
+    clusters = ({"name": "a", "available": 1}, {"name": "b", "available": 9})
+    good = as_data("web", plan(workload(2), fleet(*clusters, placed={"a": 1}, uid="x")), ["a", "b"])
+    assert good["assignments"] == {"a": 1, "b": 1}
+    assert (good["placed"], good["error"], good["refusals"], good["affinity"]) == (True, None, {}, "")
+    assert good["scores"]["a"] == {"total": 100.0, "parts": {"locality": 100.0}}
+    bad = as_data("web", plan(workload(99), fleet(*clusters)), ["a", "b"])
+    assert bad["error"]["reason"] == "InsufficientCapacity"
+    assert bad["assignments"] == {}
+    assert bad["refusals"]["a"][0]["reason"] == "InsufficientCapacity"
 
 
 def test_a_cluster_without_a_fitting_node_is_refused_by_name() -> None:
