@@ -96,7 +96,7 @@ def _by_room(request: PlacementRequest, chosen: Candidates) -> Mapping[str, int]
     if more == 0:
         return {name: had for name, had in kept.items() if had}
     added = _added(request, chosen, kept, room, needs, more)
-    return added if isinstance(added, Refused) else Counter(kept) + Counter(added)
+    return added if isinstance(added, Refused) or not kept else Counter(kept) + Counter(added)
 
 
 def _needs(chosen: Candidates, kept: Mapping[str, int], room: Mapping[str, int]) -> dict[str, int]:

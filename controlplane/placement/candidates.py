@@ -58,9 +58,10 @@ def filtered(
     current = request.current
     passes = surely_passes(request)
     checked = matching if request.has_pods else None
-    views, rooms, scores, every_part = found.views, found.available, found.scores, found.parts
+    views, rooms, overflows = found.views, found.available, bool(request.overflow)
+    special: dict[str, Mapping[str, float]] = {}
     for index, cluster in enumerate(clusters):
-        running = cluster.id in current
+        running = bool(current) and cluster.id in current
         refused = () if passes(cluster) else refusals(request, cluster)
         if not refused and checked is not None and not running and not checked[index]:
             refused = _NO_NODE_FITS
@@ -72,15 +73,17 @@ def filtered(
         # What cannot be reached keeps what it has, and is given nothing more.
         rooms[name] = 0 if cluster.standing is not None else available[index]
         if running or cluster.taints:
-            parts = every_part[name] = _parts(request, cluster)
-            scores[name] = sum(parts.values())
-        else:
-            every_part[name] = _NOTHING
-            scores[name] = 0.0
+            special[name] = _parts(request, cluster)
         if running and current[cluster.id] > 0:
             found.running[name] = current[cluster.id]
-        if request.overflow:
+        if overflows:
             found.tiers[name] = _tier(request, cluster)
+    # In the order of the views, most of them alike.
+    found.parts = {**dict.fromkeys(views, _NOTHING), **special}
+    found.scores = {
+        **dict.fromkeys(views, 0.0),
+        **{name: sum(parts.values()) for name, parts in special.items()},
+    }
     _bound(request, found)
     return found
 
