@@ -127,7 +127,7 @@ class Dispatch:
                     *key, body, expected_sequence=self._sequences.get(key, 0)
                 )
             except NewerStored:
-                found = await self._publish_onto_stored(record, body)
+                found = await self._publish_onto_what_lies_there(record, body)
                 if found is None:
                     return None
                 sequence = found
@@ -136,6 +136,13 @@ class Dispatch:
         self._metrics.orders.labels("published").inc()
         self._known.traffic[record.cluster].orders_sent += 1
         return OrderMark(*key, record.version, sequence)
+
+    async def _publish_onto_what_lies_there(self, record: OutboxRecord, body: bytes) -> int | None:
+        try:
+            return await self._publish_onto_stored(record, body)
+        except NewerStored:
+            # It moved between reading and publishing (the stream was made anew): the next pass reads again.
+            return None
 
     async def _publish_onto_stored(self, record: OutboxRecord, body: bytes) -> int | None:
         key = record.cluster, record.workload
