@@ -23,6 +23,8 @@ from schemas.wire.subjects import RELEASE, Subjects
 
 AT_ONCE = 2_000
 PURGES_AT_ONCE = 32
+NOTHING = Version(0, 0)
+"""The version in a report of what an agent refused without having anything recorded."""
 Pair = tuple[str, str]
 
 
@@ -102,7 +104,8 @@ class Settle:
         """An old report may come late, or back from a power cut, after its removal: the agent is asked."""
         for (cluster, uid), work in works.items():
             unordered = self._known.unordered.setdefault(cluster, set())
-            if self._known.order(cluster, uid) is None and work.state is not WorkState.WITHDRAWN:
+            is_held = work.state is not WorkState.WITHDRAWN and work.version != NOTHING
+            if self._known.order(cluster, uid) is None and is_held:
                 unordered.add(uid)
             else:
                 unordered.discard(uid)
@@ -110,9 +113,11 @@ class Settle:
     async def _remove(self, works: Mapping[Pair, Work]) -> None:
         gone: list[OrderMark] = []
         for (cluster, uid), work in works.items():
-            if work.state is not WorkState.WITHDRAWN:
-                continue
             record = self._known.order(cluster, uid)
+            # What was delivered there by mistake, refused and never recorded is told once, and then no more.
+            is_stray = record is None and work.version == NOTHING
+            if work.state is not WorkState.WITHDRAWN and not is_stray:
+                continue
             if record is None or _is_removed(record, work):
                 gone.append(OrderMark(cluster, uid, work.version))
         if not gone:
