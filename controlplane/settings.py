@@ -34,7 +34,7 @@ class Settings(BaseSettings):
         default="", description="How agents and people reach the API; default from the listener"
     )
     tokens_file: Path | None = Field(
-        default=None, description="Bearer tokens (0600); default DATA_DIR/tokens.json"
+        default=None, description="Bearer tokens (0600); default DATA_DIR/tokens"
     )
     lease_seconds: float = Field(default=5.0, gt=0.5, le=60)
     log_format: str = Field(default="console", description="console or json")
@@ -52,4 +52,4 @@ class Settings(BaseSettings):
 
     @property
     def tokens_path(self) -> Path:
-        return self.tokens_file or self.data_dir / "tokens.json"
+        return self.tokens_file or self.data_dir / "tokens"
