@@ -41,21 +41,27 @@ async def _read(connection: Connection, decisions: Sequence[NewDecision]) -> Out
         " order by uid for share",
         uids,
     )
-    removed = await connection.fetch(
+    standings = await connection.fetch(
         "select id, standing from cluster where id = any($1) order by id for share", clusters
     )
     versions = await connection.fetch(
         "select cluster, workload, epoch, generation from outbox where workload = any($1)", uids
     )
+    last = await _last_outcomes(connection, uids)
+    named = await connection.fetch(
+        "select id, name from cluster where id = any($1)",
+        list({*clusters, *(cluster for outcome in last.values() for cluster in outcome.replicas)}),
+    )
     return Outcomes(
         subjects={
             row["uid"]: Subject(row["name"], row["resource_version"], row["deleted"]) for row in workloads
         },
-        removed={row["id"] for row in removed if row["standing"] == Standing.REMOVED},
+        removed={row["id"] for row in standings if row["standing"] == Standing.REMOVED},
+        names={row["id"]: row["name"] for row in named},
         orders={
             (row["cluster"], row["workload"]): Version(row["epoch"], row["generation"]) for row in versions
         },
-        last=await _last_outcomes(connection, uids),
+        last=last,
         now=await connection.fetchval("select extract(epoch from clock_timestamp())::float8"),
     )
 

@@ -36,13 +36,14 @@ class Outcome:
 
 @dataclass
 class Outcomes:
-    """One transaction's decisions. removed: clusters that take no orders any more.
+    """One transaction's decisions. removed: clusters that take no orders any more. names: of clusters, by id.
 
     orders: the newest version for each place. The fields after `now` collect what is to be written.
     """
 
     subjects: Mapping[str, Subject]
     removed: Collection[str]
+    names: Mapping[str, str]
     orders: dict[Place, Version]
     last: dict[str, Outcome]
     now: float
@@ -122,7 +123,7 @@ class Outcomes:
             return
         what = "Withdrawn" if subject.deleted else "Placed" if decision.placed else "Refused"
         detail: dict[str, Any] = {
-            "clusters": replicas,
+            "clusters": {self.names.get(each, each): count for each, count in replicas.items()},
             "revision": decision.revision,
             "reason": decision.reason,
             "message": decision.message,

@@ -272,6 +272,7 @@ class TestDecisions:
 
     async def test_a_change_is_told_only_when_the_outcome_differs(self, store: AnyStore) -> None:
         lease, work = await lead(store), await store.submit_workload(draft(), ME)
+        north = (await joined(store, "north")).id
         after = (await store.load()).change_cursor
         told: list[tuple[str, object]] = []
         outcomes = [
@@ -280,7 +281,7 @@ class TestDecisions:
             decision(work, order("a", lease, 1)),
             decision(work, order("a", lease, 2)),
             decision(work, order("a", lease, 3, replicas=4)),
-            decision(work, order("b", lease, 4), order("a", lease, 5, verb=Verb.WITHDRAW)),
+            decision(work, order(north, lease, 4), order("a", lease, 5, verb=Verb.WITHDRAW)),
         ]
         for outcome in outcomes:
             await store.commit_decisions(lease, [outcome])
@@ -292,7 +293,7 @@ class TestDecisions:
                 "muster",
             )
             told.append((change.what, change.detail["clusters"]))
-        assert told == [("Refused", {}), ("Placed", {"a": 2}), ("Placed", {"a": 4}), ("Placed", {"b": 2})]
+        assert told == [("Refused", {}), ("Placed", {"a": 2}), ("Placed", {"a": 4}), ("Placed", {"north": 2})]
 
     async def test_a_deleted_workload_is_loaded_until_nothing_is_left_of_it(self, store: AnyStore) -> None:
         lease, work = await lead(store), await store.submit_workload(draft(), ME)

@@ -215,6 +215,7 @@ class MemoryStore(MemoryIntent):
                 if (record := tables.workloads.get(uid)) is not None
             },
             removed={row.id for row in tables.clusters.values() if row.standing is Standing.REMOVED},
+            names={row.id: row.name for row in tables.clusters.values()},
             orders={place: order.version for place, order in tables.outbox.items()},
             last={
                 uid: Outcome(row.placed, row.reason, row.revision, tables.replicas(uid))
