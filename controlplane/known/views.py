@@ -148,3 +148,14 @@ def decide(known: Known, compiled: Compiled, views: Sequence[ClusterView]) -> De
 def names(known: Known, by_id: Mapping[str, int]) -> dict[str, int]:
     """The same amounts under the clusters' names."""
     return {known.clusters[cluster].name: amount for cluster, amount in by_id.items()}
+
+
+def summary(assignments: Mapping[str, int]) -> str:
+    """`4 replicas in 1 cluster`; without the replicas where the kind has none."""
+    replicas = sum(assignments.values())
+    where = f"in {counted(len(assignments), 'cluster')}"
+    return f"{counted(replicas, 'replica')} {where}" if replicas else where
+
+
+def counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

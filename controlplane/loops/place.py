@@ -27,7 +27,7 @@ from controlplane.known.records import (
     PlacementRecord,
     WorkloadRecord,
 )
-from controlplane.known.views import Compiled, Compiler, Views, decide, names
+from controlplane.known.views import Compiled, Compiler, Views, counted, decide, names, summary
 from controlplane.loops.follow import Follow
 from controlplane.loops.orders import OrderTooLarge, OrderWriter, Signer
 from controlplane.loops.ports import Clock, LeaseLost, NewDecision, NewOrder, Store, StoreUnavailable
@@ -205,14 +205,13 @@ class Place:
             for cluster in [*placed, *self._withdrawn_below_floor(record.uid)]
             if cluster not in decision.assignments
         ]
-        message = f"{sum(decision.assignments.values())} replicas in {len(decision.assignments)} clusters"
         new = NewDecision(
             record.uid,
             record.resource_version,
             record.revision,
             True,
             "Placed",
-            message,
+            summary(decision.assignments),
             _explained(self._known, decision),
             tuple(orders),
         )
@@ -234,7 +233,7 @@ class Place:
             record.revision,
             True,
             "Deleted",
-            f"withdrawn from {len(orders)} clusters",
+            f"withdrawn from {counted(len(orders), 'cluster')}",
             {},
             tuple(orders),
         )

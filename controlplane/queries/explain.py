@@ -7,7 +7,7 @@ from typing import Any
 from controlplane.fleet import Demand
 from controlplane.known.known import Known
 from controlplane.known.records import WorkloadRecord
-from controlplane.known.views import Compiled, Compiler, Views, decide
+from controlplane.known.views import Compiled, Compiler, Views, decide, summary
 from controlplane.placement import ClusterView, Decision
 from controlplane.placement.plan import fleet_manifest as write_fleet
 from controlplane.queries.rows import ClusterVerdict, Explanation, PlacementRow, RefusalRow
@@ -35,7 +35,7 @@ def explain(known: Known, record: WorkloadRecord, now: float) -> Explanation:
         uid=record.uid,
         placed=error is None,
         reason="Placed" if error is None else error.reason.value,
-        message=_summary(decision) if error is None else error.message,
+        message=summary(decision.assignments) if error is None else error.message,
         clusters=tuple(_verdict(known, compiled, decision, view, placements.get(view.id)) for view in views),
         decided=_decided(known, record),
     )
@@ -77,13 +77,6 @@ def _node_counts(known: Known, view: ClusterView, demand: Demand | None) -> tupl
         return "", {}
     counts = known.fleet.explain(view.id, demand)
     return str(counts), asdict(counts)
-
-
-def _summary(decision: Decision) -> str:
-    replicas = sum(decision.assignments.values())
-    clusters = len(decision.assignments)
-    where = f"{clusters:,} cluster{'s' if clusters != 1 else ''}"
-    return f"{replicas:,} replica{'s' if replicas != 1 else ''} in {where}" if replicas else f"in {where}"
 
 
 def _decided(known: Known, record: WorkloadRecord) -> dict[str, Any]:

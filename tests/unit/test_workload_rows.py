@@ -24,7 +24,7 @@ CLUSTER = ClusterRecord(
     "C1", "eu-1", {}, (), "uid", "key", b"", Standing.JOINED, "", 1, resource_version=1, joined_at=1.0
 )
 RECORD = WorkloadRecord("w1", "web", {}, {}, "", 2, 7, {"manifests": []}, False, 1.0, 2.0)
-PLACED = DecisionRecord("w1", 7, 2, True, "Placed", "2 replicas in 1 clusters", {}, 3.0)
+PLACED = DecisionRecord("w1", 7, 2, True, "Placed", "2 replicas in 1 cluster", {}, 3.0)
 ORDER = OutboxRecord("C1", "w1", Verb.APPLY, V2, b"", b"", 9, V2)
 PLACEMENT = PlacementRecord("w1", "C1", 2, 2, V2, "t")
 HEALTHY = ObjectStatus(
