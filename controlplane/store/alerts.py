@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from controlplane.known.records import Lease
 from controlplane.store.codecs import Connection, clean, transposed
 from controlplane.store.leases import hold
-from schemas.wire.alerts import AlertBatch
+from schemas.wire.alerts import AlertBatch, follows
 from schemas.wire.reports import Stamp
 
 START: Stamp = (0, 0)
@@ -14,15 +14,13 @@ START: Stamp = (0, 0)
 def following(cursor: Stamp, batches: Iterable[AlertBatch]) -> tuple[list[AlertBatch], Stamp]:
     """What of `batches` comes next without a gap, and the cursor behind it. Pure.
 
-    Next is the next sequence of the same incarnation, or the first of a later one. What lies at or below the
-    cursor, or beyond a gap, is left out.
+    What lies at or below the cursor, or beyond a gap, is left out.
     """
     taken: list[AlertBatch] = []
     for batch in sorted(batches, key=lambda batch: batch.stamp):
         if batch.stamp <= cursor:
             continue
-        expected = cursor[1] + 1 if batch.incarnation == cursor[0] else 1
-        if batch.sequence != expected:
+        if not follows(cursor, batch.stamp):
             break
         taken.append(batch)
         cursor = batch.stamp

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from schemas.wire.reports import Report
+from schemas.wire.reports import Report, Stamp
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,3 +21,10 @@ class AlertBatch(Report, frozen=True, kw_only=True):
     received_at: float
     held_seconds: float = 0.0
     alerts: list[Alert]
+
+
+def follows(watermark: Stamp, stamp: Stamp) -> bool:
+    """Whether `stamp` comes next: the next number of its incarnation, or the first of a newer one."""
+    if stamp[0] == watermark[0]:
+        return stamp[1] == watermark[1] + 1
+    return stamp[0] > watermark[0] and stamp[1] == 1
