@@ -9,6 +9,7 @@ STAMP := $(VENV)/.installed
 env: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
+	@echo "Installing into $(VENV): silent for a minute or two, the first time"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
