@@ -18,9 +18,9 @@ from controlplane.known.known import Known
 from controlplane.known.records import Lease
 from controlplane.loops.ports import Bus, DeadLetter, Store, StreamBatch
 from controlplane.loops.running import LoopMetrics
-from schemas.wire.alerts import AlertBatch
+from schemas.wire.alerts import AlertBatch, follows
 from schemas.wire.codec import Malformed, decode
-from schemas.wire.reports import Report, Stamp
+from schemas.wire.reports import Report
 from schemas.wire.subjects import Subjects
 
 log = structlog.get_logger()
@@ -89,13 +89,6 @@ class AlertLog:
         reached("centre.after_alert_commit")
         self._known.alert_watermarks[cluster] = committed
         self._metrics.alerts.inc(sum(len(batch.alerts) for batch in consecutive))
-
-
-def follows(watermark: Stamp, stamp: Stamp) -> bool:
-    """Whether `stamp` is the next link: the next number of one spool, or the first of a newer spool."""
-    if stamp[0] == watermark[0]:
-        return stamp[1] == watermark[1] + 1
-    return stamp[0] > watermark[0] and stamp[1] == 1
 
 
 def _link_of(body: bytes) -> AlertBatch | None:
