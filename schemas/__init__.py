@@ -1,1 +1,1 @@
-"""Every shape that crosses a border. Imports nothing of ours."""
+"""Every shape that crosses a border, and how both sides count what it holds. Imports nothing of ours."""

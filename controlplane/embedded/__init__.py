@@ -1,4 +1,4 @@
-"""NATS and Postgres for a machine that has none: real servers, on loopback, that end with their parent."""
+"""NATS, Postgres and API servers for a machine that has none: real, on loopback, ending with their parent."""
 
 from controlplane.embedded.nats import EmbeddedNats
 from controlplane.embedded.postgres import EmbeddedPostgres

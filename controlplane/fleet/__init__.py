@@ -1,4 +1,4 @@
-"""What we know of the clusters: columns, profiles, capacity. Pure."""
+"""What agents report of clusters, as columns: profiles, capacity, promises. Decides nothing. Pure."""
 
 from controlplane.fleet.demand import Demand, Requirement, Term, Toleration
 from controlplane.fleet.fleet import Fleet

@@ -1,1 +1,1 @@
-"""Who is who: keys, NATS accounts and users, one-time tokens, sealing and signatures."""
+"""Who is who: keys, NATS accounts and users, one-time tokens, sealing and signatures. No connections."""

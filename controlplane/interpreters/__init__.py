@@ -1,4 +1,4 @@
-"""What Muster understands of a workload kind: replicas, pods. Pure."""
+"""What Muster understands of a workload kind: replicas, pods; a new kind goes into `kinds.py`. Pure."""
 
 from controlplane.interpreters.interpretation import (
     MANAGED_BY_LABEL,

@@ -1,1 +1,1 @@
-"""Filtered, sorted, paged reads over what the centre knows. API and console only render them. Pure."""
+"""Filtered, sorted, paged reads over what the centre knows; API and console only render them. Pure."""
