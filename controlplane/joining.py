@@ -12,9 +12,10 @@ from controlplane.identity.accounts import ClusterAccount, cluster_user_jwt
 from controlplane.identity.keys import Keys
 from controlplane.identity.nkey import KeyKind, NKey, check_public
 from controlplane.identity.sealing import MasterKey
+from controlplane.intent import Intent, NotFound
 from controlplane.known.known import Known
 from controlplane.known.records import Standing
-from controlplane.loops.ports import BusUnavailable, Intent, NotFound, StoreUnavailable
+from controlplane.loops.ports import BusUnavailable, StoreUnavailable
 from schemas.wire.subjects import Subjects
 
 log = structlog.get_logger()

@@ -6,7 +6,7 @@ from fastapi import Request
 
 from controlplane.access.tokens import Principal
 from controlplane.api.problems import invalid
-from controlplane.loops.ports import Write
+from controlplane.intent import Write
 
 _ETAG = re.compile(r'"(\d{1,18})"|(\d{1,18})')
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")

@@ -7,9 +7,10 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from controlplane.access.tokens import Access
+from controlplane.intent import Intent
 from controlplane.known.known import Known
 from controlplane.known.records import Change
-from controlplane.loops.ports import Clock, Intent
+from controlplane.loops.ports import Clock
 
 
 @dataclass(frozen=True)

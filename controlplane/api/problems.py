@@ -11,13 +11,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from controlplane.loops.ports import (
-    BusUnavailable,
-    NotFound,
-    PreconditionFailed,
-    StoreUnavailable,
-    Taken,
-)
+from controlplane.intent import NotFound, PreconditionFailed, Taken
+from controlplane.loops.ports import BusUnavailable, StoreUnavailable
 from controlplane.queries.paging import BadQuery
 from schemas.reasons import Reason
 

@@ -7,10 +7,10 @@ import msgspec
 
 from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import FieldError, Problem, invalid
+from controlplane.intent import WorkloadDraft
 from controlplane.interpreters import Interpretation, NotUnderstood, interpret, render
 from controlplane.known.records import WorkloadRecord
 from controlplane.loops.orders import MAX_ORDER_BYTES
-from controlplane.loops.ports import WorkloadDraft
 from controlplane.queries.sealed import BadSecret, seal
 from controlplane.queries.tenancy import Trespass, tenant_clashes, trespass, workloads_of
 from schemas.manifests import Tenant, Workload

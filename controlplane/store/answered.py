@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
-from controlplane.loops.ports import Write
+from controlplane.intent import Write
 from controlplane.store.codecs import Connection, transposed
 from controlplane.store.settlement import KEPT_SECONDS, Answer, Key, key_of
 

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from controlplane.intent import NotFound, Taken, Write
 from controlplane.known.records import ClusterRecord, Lease, Request, Standing
-from controlplane.loops.ports import NotFound, Taken, Write
 from controlplane.store import answered, changes, outbox
 from controlplane.store.codecs import Connection, clean, taints_of
 from controlplane.store.leases import hold

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from controlplane.intent import NotFound, PreconditionFailed, Taken, WorkloadDraft, Write
 from controlplane.known.records import Change, RevisionRecord, WorkloadRecord
-from controlplane.loops.ports import NotFound, PreconditionFailed, Taken, WorkloadDraft, Write
 
 KEPT_SECONDS = 24 * 3600.0
 """How long an idempotency key answers with its first result."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 
+from controlplane.intent import JoinDraft, WorkloadDraft, Write
 from controlplane.known.records import (
     Change,
     ClusterRecord,
@@ -18,15 +19,7 @@ from controlplane.known.records import (
     TenantRecord,
     WorkloadRecord,
 )
-from controlplane.loops.ports import (
-    DeadLetter,
-    JoinDraft,
-    NewDecision,
-    OrderMark,
-    StoreUnavailable,
-    WorkloadDraft,
-    Write,
-)
+from controlplane.loops.ports import DeadLetter, NewDecision, OrderMark, StoreUnavailable
 from controlplane.store import (
     alerts,
     answered,

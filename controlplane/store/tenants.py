@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from controlplane.intent import NotFound, Write
 from controlplane.known.records import TenantRecord
-from controlplane.loops.ports import NotFound, Write
 from controlplane.store import answered, changes
 from controlplane.store.codecs import Connection, plain
 from controlplane.store.settlement import changed, check_condition, fingerprint

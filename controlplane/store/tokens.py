@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from controlplane.intent import JoinDraft, NotFound, Taken, Write
 from controlplane.known.records import ClusterRecord, Standing
-from controlplane.loops.ports import JoinDraft, NotFound, Taken, Write
 from controlplane.store import answered, changes, clusters
 from controlplane.store.codecs import Connection, taints_of
 from controlplane.store.settlement import changed, fingerprint

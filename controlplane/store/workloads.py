@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from controlplane.intent import NotFound, PreconditionFailed, Taken, WorkloadDraft, Write
 from controlplane.known.records import RevisionRecord, WorkloadRecord
-from controlplane.loops.ports import NotFound, PreconditionFailed, Taken, WorkloadDraft, Write
 from controlplane.store import answered, changes
 from controlplane.store.codecs import Connection, plain, transposed
 from controlplane.store.settlement import Settlement, by_name, key_of

@@ -9,8 +9,9 @@ from typing import Protocol
 import asyncpg
 
 from controlplane.embedded import EmbeddedPostgres
+from controlplane.intent import JoinDraft, WorkloadDraft, Write
 from controlplane.known.records import ClusterRecord, Lease, WorkloadRecord
-from controlplane.loops.ports import JoinDraft, NewDecision, NewOrder, WorkloadDraft, Write
+from controlplane.loops.ports import NewDecision, NewOrder
 from controlplane.store.store import PostgresStore
 from schemas.wire.alerts import Alert, AlertBatch
 from schemas.wire.orders import Verb, Version

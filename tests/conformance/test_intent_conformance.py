@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
+from controlplane.intent import JoinDraft, NotFound, PreconditionFailed, Taken, WorkloadDraft, Write
 from controlplane.known.records import ClusterRecord, Request, Standing, WorkloadRecord
-from controlplane.loops.ports import JoinDraft, NotFound, PreconditionFailed, Taken, WorkloadDraft, Write
 from controlplane.store.settlement import KEPT_SECONDS
 from schemas.wire.orders import Version
 from schemas.wire.reports import Taint

@@ -16,11 +16,11 @@ from agents.bus import NatsBus as AgentBus
 from agents.ports import BusUnavailable, PublishRefused
 from controlplane.app import WallClock
 from controlplane.identity.order_keys import OrderKeys
+from controlplane.intent import Write
 from controlplane.joining import Registrar
 from controlplane.known.records import Request, Standing
 from controlplane.loops.footprint import MIB, ClusterBounds
 from controlplane.loops.leading import Centre, Ports
-from controlplane.loops.ports import Write
 from controlplane.loops.running import LoopMetrics
 from controlplane.store.store import PostgresStore
 from schemas.wire.codec import encode

@@ -15,9 +15,9 @@ from agents.ports import BusUnavailable
 from controlplane.api.ports import Joined, JoinRequest
 from controlplane.identity.nkey import KeyKind, NKey
 from controlplane.identity.tokens import JoinToken, join_token
+from controlplane.intent import JoinDraft, NotFound, Taken, Write
 from controlplane.joining import Registrar
 from controlplane.known.known import Known
-from controlplane.loops.ports import JoinDraft, NotFound, Taken, Write
 from controlplane.store.store import PostgresStore
 from tests.installation import NatsInstallation
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from controlplane.loops.ports import WorkloadDraft
+from controlplane.intent import WorkloadDraft
 
 NAMESPACE = "apps"
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from controlplane.intent import JoinDraft, NotFound, Taken, WorkloadDraft, Write
 from controlplane.known.records import (
     Change,
     ClusterRecord,
@@ -17,7 +18,6 @@ from controlplane.known.records import (
     TenantRecord,
     WorkloadRecord,
 )
-from controlplane.loops.ports import JoinDraft, NotFound, Taken, WorkloadDraft, Write
 from controlplane.store.clusters import check_requested, cluster_changed
 from controlplane.store.codecs import plain
 from controlplane.store.settlement import (

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field, fields
 
+from controlplane.intent import JoinDraft
 from controlplane.known.records import (
     Change,
     ClusterRecord,
@@ -14,7 +15,7 @@ from controlplane.known.records import (
     TenantRecord,
     WorkloadRecord,
 )
-from controlplane.loops.ports import DeadLetter, JoinDraft
+from controlplane.loops.ports import DeadLetter
 from controlplane.store.outcomes import Place
 from controlplane.store.settlement import Answer, Key
 from schemas.wire.alerts import AlertBatch

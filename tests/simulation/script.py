@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from controlplane.loops.ports import NotFound, StoreUnavailable
+from controlplane.intent import NotFound
+from controlplane.loops.ports import StoreUnavailable
 from schemas.wire.orders import ObjectRef
 from tests.simulation.drafts import Wish, wish
 from tests.simulation.network import CENTRE, Rates

@@ -13,8 +13,8 @@ from random import Random
 from agents.simulated import SimulatedCluster
 from agents.simulation.kubelets import Pace
 from agents.simulation.makes import Make
+from controlplane.intent import JoinDraft, Write
 from controlplane.known.records import Request, WorkloadRecord
-from controlplane.loops.ports import JoinDraft, Write
 from schemas.wire.orders import WORKLOAD_LABEL, ObjectRef
 from schemas.wire.subjects import Subjects
 from tests.simulation.ledger import Ledger, ref_of

@@ -24,9 +24,9 @@ from controlplane.api.ports import ApiDeps, JoinRequest
 from controlplane.api.problems import Problem, invalid, not_found
 from controlplane.api.remembering import remember_cluster
 from controlplane.identity.tokens import BadToken, join_token, token_hash
+from controlplane.intent import JoinDraft, NotFound, Write
 from controlplane.known.records import ClusterRecord, Standing
 from controlplane.known.records import Request as Asked
-from controlplane.loops.ports import JoinDraft, NotFound, Write
 from controlplane.queries.clusters import ClusterListing, NodeListing, get_cluster, get_node
 from controlplane.queries.explain import fleet_manifest
 from controlplane.queries.paging import Page, Query

@@ -22,8 +22,8 @@ from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import Problem, invalid, not_found
 from controlplane.api.remembering import remember_workload
 from controlplane.api.writing import draft_of, record_of
+from controlplane.intent import PreconditionFailed
 from controlplane.known.records import WorkloadRecord
-from controlplane.loops.ports import PreconditionFailed
 from controlplane.queries.explain import explain
 from controlplane.queries.paging import Page, Query
 from controlplane.queries.rows import (

@@ -1,0 +1,107 @@
+"""What people write, as the store takes it: the port between API and Postgres. No loop knows of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from controlplane.known.records import ClusterRecord, Request, RevisionRecord, TenantRecord, WorkloadRecord
+from schemas.wire.reports import Taint
+
+
+class NotFound(LookupError):
+    """No such thing; the text names it."""
+
+
+class PreconditionFailed(Exception):
+    """If-Match names another resource version than `current`."""
+
+    def __init__(self, name: str, current: int) -> None:
+        super().__init__(f"{name} is at resource version {current}")
+        self.current = current
+
+
+class Taken(Exception):
+    """The name, the token or the idempotency key is in use for something else; the text says which."""
+
+
+@dataclass(frozen=True)
+class Write:
+    """Who writes, and under which condition. if_match: resource version, 0 = must not exist, None = any."""
+
+    principal: str
+    if_match: int | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True)
+class WorkloadDraft:
+    name: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    tenant: str
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class JoinDraft:
+    """A cluster that may join once. The token itself is never stored, only its hash."""
+
+    token_hash: bytes
+    name: str
+    labels: Mapping[str, str]
+    taints: tuple[Taint, ...]
+    expires_at: float
+
+
+class Intent(Protocol):
+    """Writes that people make. Each is committed, with its change row, before it returns.
+
+    The same idempotency key and principal with the same content answers with the first result; with other
+    content it is Taken.
+    """
+
+    async def submit_workload(self, draft: WorkloadDraft, write: Write) -> WorkloadRecord:
+        """New, a new revision, or the record as it is where nothing differs."""
+        ...
+
+    async def rollback_workload(self, name: str, revision: int, write: Write) -> WorkloadRecord:
+        """The spec of an old revision as a new one. NotFound where there is none."""
+        ...
+
+    async def delete_workload(self, name: str, write: Write) -> WorkloadRecord:
+        """Marked deleted; its name is free at once, its uid is never used again."""
+        ...
+
+    async def revisions(self, uid: str) -> Sequence[RevisionRecord]: ...
+
+    async def submit_tenant(self, name: str, spec: Mapping[str, Any], write: Write) -> TenantRecord: ...
+
+    async def delete_tenant(self, name: str, write: Write) -> None: ...
+
+    async def invite_cluster(self, draft: JoinDraft, write: Write) -> None: ...
+
+    async def join_cluster(
+        self,
+        token_hash: bytes,
+        *,
+        cluster: str,
+        cluster_uid: str,
+        agent_key: str,
+        sealing_key: bytes,
+        account_seed: bytes,
+    ) -> ClusterRecord:
+        """Redeem a token, once. NotFound for an unknown, used or expired one. account_seed: sealed.
+
+        The same agent of the same cluster that comes again with its token gets the record it got.
+        """
+        ...
+
+    async def change_cluster(
+        self, name: str, labels: Mapping[str, str], taints: tuple[Taint, ...], write: Write
+    ) -> ClusterRecord: ...
+
+    async def remove_cluster(self, name: str, write: Write) -> ClusterRecord: ...
+
+    async def request(self, name: str, request: Request, write: Write) -> ClusterRecord:
+        """Ask the leader to do something about a cluster. Taken while another request is not done."""
+        ...
