@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from schemas.wire.alerts import Alert
+from schemas.wire.alerts import Alert, follows
 from schemas.wire.reports import Stamp
 
 MOST_BATCHES = 100_000
@@ -188,10 +188,3 @@ class Spool:
             "insert or replace into counter values (?, ?)",
             (("incarnation", incarnation), ("sequence", sequence)),
         )
-
-
-def follows(watermark: Stamp, stamp: Stamp) -> bool:
-    """Whether `stamp` comes next: the next of its incarnation, or the first of a newer one."""
-    if stamp[0] == watermark[0]:
-        return stamp[1] == watermark[1] + 1
-    return stamp[0] > watermark[0] and stamp[1] == 1

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.spool import BatchTooLarge, Spool, SpoolFull, follows
-from schemas.wire.alerts import Alert
+from agents.spool import BatchTooLarge, Spool, SpoolFull
+from schemas.wire.alerts import Alert, follows
 from schemas.wire.reports import Stamp
 
 

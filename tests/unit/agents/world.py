@@ -17,8 +17,8 @@ from agents.keys import OrderKeys
 from agents.ports import BusUnavailable
 from agents.simulated import SimulatedCluster
 from agents.simulation.kubelets import Pace
-from agents.spool import Spool, follows
-from schemas.wire.alerts import AlertBatch
+from agents.spool import Spool
+from schemas.wire.alerts import AlertBatch, follows
 from schemas.wire.beats import Beat, BeatReply
 from schemas.wire.codec import decode, encode
 from schemas.wire.orders import (
