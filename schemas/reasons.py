@@ -18,6 +18,9 @@ class Reason(StrEnum):
     API_NOT_SERVED = "ApiNotServed"
     TENANT_MAY_NOT = "TenantMayNot"
     NAMESPACE_CLAIMED = "NamespaceClaimed"
+    RUNTIME_CLASS_MISSING = "RuntimeClassMissing"
+    NETWORK_MISSING = "NetworkMissing"
+    DEVICE_CLASS_MISSING = "DeviceClassMissing"
     NO_NODE_FITS = "NoNodeFits"
     INSUFFICIENT_CAPACITY = "InsufficientCapacity"
     # A cluster that could, and was not chosen

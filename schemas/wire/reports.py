@@ -53,18 +53,28 @@ class Facts(Report, frozen=True, kw_only=True):
 
 
 class Profile(Report, frozen=True, kw_only=True):
-    """`state.<cluster>.profile.<hash>`: what a set of nodes has in common, sent once."""
+    """`state.<cluster>.profile.<hash>`: what a set of nodes has in common, sent once.
+
+    features: raw NFD features, flattened: `cpu.cpuid.AMXTILE` to its value, "" for a flag.
+    handlers: of the container runtime; none where the node does not tell.
+    """
 
     labels: dict[str, str]
+    features: dict[str, str] = {}
+    handlers: list[str] = []
 
     @property
     def hash(self) -> str:
-        return profile_hash(self.labels)
+        return profile_hash(self.labels, self.features, self.handlers)
 
 
-def profile_hash(labels: dict[str, str]) -> str:
-    """16 hex digits over the sorted labels; equal on every agent."""
-    text = msgspec.json.encode(labels, order="deterministic")
+def profile_hash(
+    labels: dict[str, str], features: dict[str, str] | None = None, handlers: list[str] | None = None
+) -> str:
+    """16 hex digits over all of it, sorted; equal on every agent."""
+    # Labels alone hash as they did before there was more.
+    whole = [labels, features or {}, sorted(handlers or [])] if features or handlers else labels
+    text = msgspec.json.encode(whole, order="deterministic")
     return hashlib.sha256(text).hexdigest()[:16]
 
 
@@ -95,13 +105,13 @@ class Inventory(Report, frozen=True, kw_only=True):
     conditions: bytes
 
     def __post_init__(self) -> None:
-        _check_columns("allocatable", self.resources, self.allocatable, len(self.names))
+        check_columns("allocatable", self.resources, self.allocatable, len(self.names))
         for field, column in (
             ("profiles", self.profiles),
             ("taints", self.taints),
             ("conditions", self.conditions),
         ):
-            _check_length(field, column, len(self.names))
+            check_length(field, column, len(self.names))
 
 
 class Bound(msgspec.Struct, frozen=True, array_like=True):
@@ -137,8 +147,8 @@ class Usage(Report, frozen=True, kw_only=True):
     bound: list[Bound] = []
 
     def __post_init__(self) -> None:
-        _check_columns("foreign", self.resources, self.foreign, self.nodes)
-        _check_columns("used", self.used_resources, self.used, self.nodes)
+        check_columns("foreign", self.resources, self.foreign, self.nodes)
+        check_columns("used", self.used_resources, self.used, self.nodes)
         for bound in self.bound:
             if not (0 <= bound.node < self.nodes and 0 <= bound.requests < len(self.requests)):
                 raise ValueError(f"bound: {bound.workload} names a node or requests that are not here")
@@ -194,13 +204,15 @@ class Work(Report, frozen=True, kw_only=True):
     ready: Count = 0
 
 
-def _check_length(field: str, column: bytes, rows: int) -> None:
+def check_length(field: str, column: bytes, rows: int) -> None:
+    """ValueError where a packed column has not so many rows."""
     if column_length(column) != rows:
         raise ValueError(f"{field}: {column_length(column)} rows for {rows} nodes")
 
 
-def _check_columns(field: str, names: list[str], columns: list[bytes], rows: int) -> None:
+def check_columns(field: str, names: list[str], columns: list[bytes], rows: int) -> None:
+    """ValueError where there is not one column per name, each of so many rows."""
     if len(names) != len(columns):
         raise ValueError(f"{field}: {len(columns)} columns for {len(names)} resources")
     for column in columns:
-        _check_length(field, column, rows)
+        check_length(field, column, rows)

@@ -59,6 +59,12 @@ class Subjects:
     def inventory(self, cluster: str, shard: str) -> str:
         return f"{self.prefix}.state.{token(cluster)}.inventory.{token(shard)}"
 
+    def hardware(self, cluster: str) -> str:
+        return f"{self.prefix}.state.{token(cluster)}.hardware"
+
+    def topology(self, cluster: str, shard: str) -> str:
+        return f"{self.prefix}.state.{token(cluster)}.topology.{token(shard)}"
+
     def work(self, cluster: str, workload: str) -> str:
         return f"{self.prefix}.state.{token(cluster)}.work.{token(workload)}"
 
