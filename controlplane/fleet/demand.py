@@ -98,22 +98,54 @@ def untolerated(taints: Collection[Taint], tolerations: Collection[Toleration]) 
     return None
 
 
+Amounts = tuple[tuple[str, int], ...]
+"""(resource, amount), sorted."""
+
+
+@dataclass(frozen=True)
+class Numa:
+    """What a kubelet aligns of one replica to NUMA zones: only amounts that a zone may lack.
+
+    starting: of each init container. running: of each app container, in order. pod: of the whole, for the
+    scope `pod`. wanted: only nodes take it whose kubelet puts all of a container, or pod, into one zone.
+    """
+
+    starting: tuple[Amounts, ...] = ()
+    running: tuple[Amounts, ...] = ()
+    pod: Amounts = ()
+    wanted: bool = False
+
+
 @dataclass(frozen=True)
 class Demand:
     """Hashable. requests: (resource, amount) of one replica, sorted; cpu in millicores; `pods` is 1.
 
     affinity: terms of which one must hold; none at all means every node.
+    traits: all must hold; of labels, of `feature:<feature>.<name>` and `handler:<handler>` of a node.
+    numa: None where no zone can be in the way. pools: addresses that one replica takes, by the
+    `namespace/name` of the attachment that gives them.
     """
 
-    requests: tuple[tuple[str, int], ...]
+    requests: Amounts
     node_selector: tuple[tuple[str, str], ...] = ()
     affinity: tuple[Term, ...] = ()
     tolerations: tuple[Toleration, ...] = ()
+    traits: tuple[Requirement, ...] = ()
+    numa: Numa | None = None
+    pools: Amounts = ()
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
         # Asked for at every placement as a key: hashing the whole tree each time would be the warm path.
-        key = (self.requests, self.node_selector, self.affinity, self.tolerations)
+        key = (
+            self.requests,
+            self.node_selector,
+            self.affinity,
+            self.tolerations,
+            self.traits,
+            self.numa,
+            self.pools,
+        )
         object.__setattr__(self, "_hash", hash(key))
 
     def __hash__(self) -> int:
