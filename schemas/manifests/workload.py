@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from schemas.manifests.base import API_VERSION, Metadata, Name, Strict
+from schemas.manifests.hardware import Features, Gpus, Networks, Topology, features_once
 from schemas.manifests.objects import checked_objects
 from schemas.manifests.placement import Placement
 
@@ -14,11 +15,20 @@ Objects = Annotated[
 
 
 class WorkloadSpec(Strict):
-    """tenant: whose it is, none at all for the operator's own. manifests: in any order."""
+    """tenant: whose it is, none at all for the operator's own. manifests: in any order.
+
+    features, topology, isolation, networks, gpus: what its nodes must have, beside what the pod template
+    says. isolation: `sandboxed` for any runtime that is a sandbox, or the name of a runtime class.
+    """
 
     tenant: Name | None = None
     manifests: Objects
     placement: Placement = Placement()
+    features: Annotated[Features, AfterValidator(features_once)] = []
+    topology: Topology | None = None
+    isolation: Name | None = None
+    networks: Networks = []
+    gpus: Gpus | None = None
 
 
 class Workload(Strict):
