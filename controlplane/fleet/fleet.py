@@ -12,7 +12,10 @@ from controlplane.fleet.capacities import Capacities
 from controlplane.fleet.cluster import Cluster
 from controlplane.fleet.demand import Demand
 from controlplane.fleet.features import Features, Selection
+from controlplane.fleet.preferences import Preferences, Preferred
 from controlplane.fleet.rows import LabelSet
+from controlplane.fleet.slack import UsedShare, used_share
+from controlplane.fleet.sums import Sum, Sums
 from controlplane.fleet.views import NodeCounts, NodeRow, Outcome, Promise, Totals
 from schemas.wire.reports import Facts, Inventory, Profile, Stamp, Usage
 from schemas.wire.subjects import parse_shard
@@ -30,6 +33,8 @@ class Fleet:
         self._members: list[Cluster] = []
         self._features = Features()
         self._capacities = Capacities(self._features, self._living)
+        self._preferred = Preferred(self._features)
+        self._sums = Sums()
         self._label_sets: WeakValueDictionary[str, LabelSet] = WeakValueDictionary()
 
     @property
@@ -83,6 +88,8 @@ class Fleet:
             del self._members[position]
             self._positions = {name: at for at, name in enumerate(self._positions)}
             self._capacities.remove_cluster(position)
+            self._preferred.forget()
+            self._sums.forget()
 
     def purged(self, cluster: str, tail: str) -> None:
         """The subject of an unreferenced profile or a stale shard was purged: it is no longer listed."""
@@ -163,6 +170,32 @@ class Fleet:
     def matching(self, demand: Demand, clusters: Sequence[str]) -> list[int]:
         """How many nodes the selector and affinity match, full or not, tainted or not."""
         return self._ordered(self._capacities.entry(demand, self._count).matching, clusters)
+
+    def preferred(
+        self, demand: Demand, preferences: Preferences, clusters: Sequence[str]
+    ) -> list[float | None]:
+        """Of each cluster's nodes with room, the share that is preferred, 0 to 1; None where none has room."""
+        shares: list[float] = self._preferred.shares(
+            demand, preferences, self._capacities.generations, lambda at: self._members[at].columns()
+        ).tolist()
+        found = [
+            float("nan") if (at := self._positions.get(name)) is None else shares[at] for name in clusters
+        ]
+        return [None if share != share else share for share in found]
+
+    def sums(self, clusters: Sequence[str]) -> list[Sum]:
+        """cpu and memory of whole clusters, what is promised taken away; zeros where one is incomplete."""
+        known = [name for name in clusters if name in self._positions]
+        found = self._sums.at(
+            [self._positions[name] for name in known], self._capacities.generations, self._members.__getitem__
+        )
+        by_name = dict(zip(known, found, strict=True))
+        return [by_name.get(name) or Sum({}, {}) for name in clusters]
+
+    def used_share(self, cluster: str) -> UsedShare | None:
+        """What is really used of a cluster at this moment; None where no metrics are here."""
+        member = self._known(cluster)
+        return used_share(member.reported) if member else None
 
     def explain(self, cluster: str, demand: Demand) -> NodeCounts:
         """Counted over nothing while the cluster is incomplete."""

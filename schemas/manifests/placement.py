@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.manifests.base import LabelKey, Labels, LabelValue, Name, Strict
+from schemas.manifests.scoring import ScoreWeights
 
 
 def _refuse_later(kind: str, given: Any, later: dict[str, str]) -> Any:
@@ -176,6 +177,7 @@ class Placement(Strict):
     cluster_tolerations: list[ClusterToleration] = []
     spread_constraints: Annotated[list[SpreadConstraint], Field(max_length=16)] = []
     replica_scheduling: ReplicaScheduling | None = None
+    score_weights: ScoreWeights = ScoreWeights()
 
     @model_validator(mode="before")
     @classmethod
