@@ -1,6 +1,7 @@
 """The fleet: every cluster in columns, and how often a demand fits each of them. No I/O."""
 
 from collections.abc import Mapping, Sequence
+from math import isnan, nan
 from types import MappingProxyType
 from weakref import WeakValueDictionary
 
@@ -174,14 +175,12 @@ class Fleet:
     def preferred(
         self, demand: Demand, preferences: Preferences, clusters: Sequence[str]
     ) -> list[float | None]:
-        """Of each cluster's nodes with room, the share that is preferred, 0 to 1; None where none has room."""
+        """Of the nodes with room, the share that is preferred, 0 to 1; None for a cluster without any."""
         shares: list[float] = self._preferred.shares(
             demand, preferences, self._capacities.generations, lambda at: self._members[at].columns()
         ).tolist()
-        found = [
-            float("nan") if (at := self._positions.get(name)) is None else shares[at] for name in clusters
-        ]
-        return [None if share != share else share for share in found]
+        found = [shares[at] if (at := self._positions.get(name)) is not None else nan for name in clusters]
+        return [None if isnan(share) else share for share in found]
 
     def sums(self, clusters: Sequence[str]) -> list[Sum]:
         """cpu and memory of whole clusters, what is promised taken away; zeros where one is incomplete."""
