@@ -6,9 +6,30 @@ from enum import StrEnum
 
 from controlplane.fleet.demand import Requirement, Toleration
 from schemas.reasons import Reason
+from schemas.wire.hardware import Attachment, Hardware, RuntimeClass
 from schemas.wire.reports import Taint
 
 ENVIRONMENT_LABEL = "muster.dev/environment"
+
+
+@dataclass(frozen=True)
+class ClusterHardware:
+    """What a cluster says of itself below its sum. runtimes by name, attachments by `namespace/name`."""
+
+    runtimes: Mapping[str, RuntimeClass] = field(default_factory=dict[str, RuntimeClass])
+    attachments: Mapping[str, Attachment] = field(default_factory=dict[str, Attachment])
+    device_classes: frozenset[str] = frozenset()
+
+    @staticmethod
+    def of(report: Hardware | None) -> "ClusterHardware":
+        """Nothing at all where nothing was reported."""
+        if report is None:
+            return ClusterHardware()
+        return ClusterHardware(
+            {each.name: each for each in report.runtime_classes},
+            {each.key: each for each in report.attachments},
+            frozenset(report.device_classes),
+        )
 
 
 @dataclass(frozen=True)
@@ -17,6 +38,7 @@ class ClusterView:
 
     served: `group/version/Kind`, core kinds as `v1/Kind`; None where it is not known (what-if files).
     capabilities: what its agent says that it can do; None where it is not known.
+    hardware: None where it is not known (what-if files), and then nothing is refused for it.
     standing: why nothing new may go there at this moment, None when it may; standing_message: for people.
     """
 
@@ -29,6 +51,7 @@ class ClusterView:
     taints: tuple[Taint, ...] = ()
     served: frozenset[str] | None = None
     capabilities: frozenset[str] | None = None
+    hardware: ClusterHardware | None = None
     standing: Reason | None = None
     standing_message: str = ""
 

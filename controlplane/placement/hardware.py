@@ -1,0 +1,307 @@
+"""Below the cluster: what a workload needs there, and what that comes to in one cluster.
+
+Needs are compiled once; `resolve` answers for each cluster, since one name of a runtime class may mean
+another handler and overhead there, and a pool of addresses another attachment.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from controlplane.fleet.demand import Amounts, Demand, Numa, Operator, Requirement, Toleration
+from controlplane.interpreters.adaption import NETWORKS_ANNOTATION, Adaption, Claim
+from controlplane.interpreters.pods import NotUnderstood, mapping, pod_requests
+from controlplane.placement.rules import ClusterHardware, ClusterView, Refused
+from schemas.manifests import WorkloadSpec
+from schemas.manifests.hardware import FeatureMatch, Gpus
+from schemas.quantities import quantity_amount
+from schemas.reasons import Reason
+from schemas.wire.hardware import DEVICE_CLASS_RESOURCE, Attachment, RuntimeClass
+
+FEATURE = "feature:"
+HANDLER = "handler:"
+SANDBOXED = "sandboxed"
+SANDBOXES = ("kata", "runsc", "gvisor", "firecracker", "urunc", "quark")
+"""How the handlers of runtimes begin that put a kernel or a virtual machine between a pod and its node."""
+CLAIM_TEMPLATES = ("resource.k8s.io/v1", "resource.k8s.io/v1beta2")
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class NetworkNeed:
+    """One interface, by attachment or by pool. added: the template does not name it yet."""
+
+    attachment: str = ""
+    pool: str = ""
+    interface: str = ""
+    added: bool = True
+
+    def __str__(self) -> str:
+        return f"attachment {self.attachment}" if self.attachment else f"pool {self.pool}"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Of one component, beside its demand. stated: resources that its template asks for itself.
+
+    runtime_class: as the template names it. traits: of features and GPU labels. own: attachments that are
+    among the workload's own objects, and need not be there before.
+    """
+
+    isolation: str = ""
+    runtime_class: str = ""
+    has_overhead: bool = False
+    networks: tuple[NetworkNeed, ...] = ()
+    own: frozenset[str] = frozenset()
+    traits: tuple[Requirement, ...] = ()
+    requests: Amounts = ()
+    stated: frozenset[str] = frozenset()
+    device_class: str = ""
+    devices: int = 0
+    single_numa: bool = False
+
+    @property
+    def everywhere_alike(self) -> bool:
+        """Whether every cluster resolves it to the same."""
+        return not (self.isolation or self.networks or self.device_class)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What one replica asks for in one cluster, and how its pod template has to be changed for it."""
+
+    demand: Demand
+    adaption: Adaption
+
+
+def needs_of(
+    spec: WorkloadSpec, templates: Sequence[tuple[Mapping[str, Any], str, str]]
+) -> tuple[Needs, ...]:
+    """One for each (pod template, its path, namespace of its object). NotUnderstood names the field."""
+    stated = [
+        name
+        for name, value in (
+            ("features", spec.features),
+            ("topology", spec.topology),
+            ("networks", spec.networks),
+            ("gpus", spec.gpus),
+        )
+        if value
+    ]
+    if (stated or spec.isolation) and not templates:
+        raise NotUnderstood(f"spec.{(stated or ['isolation'])[0]}: no object in spec.manifests has pods")
+    if stated and len(templates) > 1:
+        raise NotUnderstood(
+            f"spec.{stated[0]}: the workload has {len(templates)} pod templates: state it in each of them"
+        )
+    own = frozenset(
+        f"{each['metadata'].get('namespace', 'default')}/{each['metadata']['name']}"
+        for each in spec.manifests
+        if each["kind"] == "NetworkAttachmentDefinition"
+    )
+    return tuple(_needs(spec, own, *each) for each in templates)
+
+
+def _needs(
+    spec: WorkloadSpec, own: frozenset[str], template: Mapping[str, Any], path: str, namespace: str
+) -> Needs:
+    pod = mapping(template.get("spec"), f"{path}.spec")
+    runtime_class = pod.get("runtimeClassName") or ""
+    if runtime_class and spec.isolation not in (None, runtime_class):
+        raise NotUnderstood(
+            f"spec.isolation: {spec.isolation}, but {path}.spec.runtimeClassName is {runtime_class}: "
+            "leave one out"
+        )
+    stated = pod_requests(pod, f"{path}.spec")
+    gpus = _gpus(spec.gpus, stated) if spec.gpus is not None else Needs()
+    added = [
+        NetworkNeed(_full(each.attachment, namespace), each.pool or "", each.interface or "")
+        for each in spec.networks
+    ]
+    return replace(
+        gpus,
+        isolation=spec.isolation or runtime_class,
+        runtime_class=runtime_class,
+        has_overhead=bool(pod.get("overhead")),
+        networks=(*_annotated(template, path, namespace), *added),
+        own=own,
+        traits=(*_features(spec.features), *gpus.traits),
+        stated=frozenset(stated),
+        single_numa=spec.topology is not None and spec.topology.single_numa,
+    )
+
+
+def _features(features: Sequence[FeatureMatch]) -> Iterator[Requirement]:
+    for match in features:
+        for name, expression in sorted(match.match_expressions.items()):
+            key = f"{FEATURE}{match.feature}.{name}"
+            yield Requirement(key, Operator(expression.op), tuple(expression.value))
+
+
+def _gpus(gpus: Gpus, stated: Mapping[str, int]) -> Needs:
+    """Labels as GPU feature discovery writes them; one product, shared in time, is called ...-SHARED."""
+    if gpus.device_class is not None:
+        return Needs(device_class=gpus.device_class, devices=gpus.count or 1)
+    resource = f"{gpus.vendor}/mig-{gpus.mig.replace('+', '.')}" if gpus.mig else f"{gpus.vendor}/gpu"
+    if gpus.count is not None and resource in stated:
+        raise NotUnderstood(f"spec.gpus.count: the pod template asks for {resource} itself: leave one out")
+    if gpus.count is None and resource not in stated:
+        raise NotUnderstood(f"spec.gpus.count: how many? The pod template does not ask for {resource}")
+    traits: list[Requirement] = []
+    label = f"{gpus.vendor}/gpu"
+    if gpus.product:
+        shared = [f"{each}-SHARED" for each in gpus.product] if gpus.sharing != "Exclusive" else []
+        named = shared if gpus.sharing == "Shared" else [*gpus.product, *shared]
+        traits.append(Requirement(f"{label}.product", Operator.IN, tuple(named)))
+    if gpus.memory is not None:
+        most_too_small = -(-quantity_amount("memory", gpus.memory) // _MIB) - 1
+        traits.append(Requirement(f"{label}.memory", Operator.GT, (str(most_too_small),)))
+    if gpus.sharing is not None:
+        operator = Operator.IN if gpus.sharing == "Shared" else Operator.NOT_IN
+        traits.append(Requirement(f"{label}.sharing-strategy", operator, ("mps", "time-slicing")))
+    requests = ((resource, gpus.count),) if gpus.count is not None else ()
+    return Needs(traits=tuple(traits), requests=requests)
+
+
+def _annotated(template: Mapping[str, Any], path: str, namespace: str) -> Iterator[NetworkNeed]:
+    """What the template's own annotation names, in both forms that Multus reads."""
+    at = f"{path}.metadata.annotations"
+    metadata = mapping(template.get("metadata"), f"{path}.metadata")
+    text = mapping(metadata.get("annotations"), at).get(NETWORKS_ANNOTATION)
+    if not text:
+        return
+    if text.lstrip().startswith("["):
+        try:
+            entries = cast(list[Mapping[str, str]], json.loads(text))
+            names = [f"{each.get('namespace') or namespace}/{each['name']}" for each in entries]
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise NotUnderstood(
+                f"{at}.{NETWORKS_ANNOTATION}: no list of objects with name: {error}"
+            ) from error
+    else:
+        names = [_full(each.strip().partition("@")[0], namespace) for each in text.split(",")]
+    yield from (NetworkNeed(name, added=False) for name in names)
+
+
+def _full(attachment: str | None, namespace: str) -> str:
+    if not attachment:
+        return ""
+    return attachment if "/" in attachment else f"{namespace}/{attachment}"
+
+
+def resolve(needs: Needs, demand: Demand, view: ClusterView) -> Resolved | Refused:
+    """In one cluster. Where its hardware is not known, what depends on it is left open."""
+    hardware = view.hardware
+    requests: Counter[str] = Counter(dict(needs.requests))
+    numa = replace(demand.numa or Numa(), wanted=True) if needs.single_numa else demand.numa
+    found = replace(demand, traits=(*demand.traits, *needs.traits), numa=numa)
+    labelled = tuple(each for each in needs.traits if not each.key.startswith(FEATURE))
+    adaption = Adaption(node_terms=(labelled,) if labelled else ())
+    if needs.isolation and hardware is not None:
+        runtime = _runtime(needs.isolation, hardware)
+        if isinstance(runtime, Refused):
+            return runtime
+        found = _isolated(found, runtime, charged=not needs.has_overhead)
+        if runtime.name != needs.runtime_class:
+            adaption = replace(adaption, runtime_class=runtime.name)
+    if needs.networks and hardware is not None:
+        attached = _attachments(needs, hardware)
+        if isinstance(attached, Refused):
+            return attached
+        entries = [
+            f"{each.key}@{need.interface}" if need.interface else each.key
+            for need, each in attached
+            if need.added
+        ]
+        adaption = replace(adaption, networks=tuple(entries))
+        pooled = Counter(each.key for _, each in attached if each.pool)
+        found = replace(found, pools=tuple(sorted(pooled.items())))
+        requests.update(
+            each.resource for _, each in attached if each.resource and each.resource not in needs.stated
+        )
+    added = tuple(sorted(requests.items()))
+    adaption = replace(adaption, requests=added)
+    if needs.device_class and hardware is not None:
+        claim = _claim(needs, view, hardware)
+        if isinstance(claim, Refused):
+            return claim
+        adaption = replace(adaption, claim=claim)
+        added = (*added, (f"{DEVICE_CLASS_RESOURCE}{needs.device_class}", needs.devices))
+    return Resolved(_asking(found, added), adaption)
+
+
+def _runtime(isolation: str, hardware: ClusterHardware) -> RuntimeClass | Refused:
+    """A sandbox by its handler, the first by name where there are several."""
+    if isolation != SANDBOXED:
+        runtime = hardware.runtimes.get(isolation)
+        return runtime or Refused(Reason.RUNTIME_CLASS_MISSING, f"has no runtime class {isolation}")
+    for name in sorted(hardware.runtimes):
+        if hardware.runtimes[name].handler.startswith(SANDBOXES):
+            return hardware.runtimes[name]
+    known = ", ".join(SANDBOXES)
+    return Refused(Reason.RUNTIME_CLASS_MISSING, f"has no runtime class whose handler is a sandbox ({known})")
+
+
+def _isolated(demand: Demand, runtime: RuntimeClass, *, charged: bool) -> Demand:
+    tolerations = (
+        Toleration(each.key, each.operator, each.value, each.effect) for each in runtime.tolerations
+    )
+    handler = Requirement(f"{HANDLER}{runtime.handler}", Operator.EXISTS)
+    overhead = tuple(sorted(runtime.overhead.items())) if charged else ()
+    numa = demand.numa
+    if numa is not None and overhead:
+        numa = replace(numa, pod=_sum(numa.pod, overhead))
+    return replace(
+        demand,
+        requests=_sum(demand.requests, overhead),
+        numa=numa,
+        node_selector=tuple(sorted({*demand.node_selector, *runtime.node_selector.items()})),
+        tolerations=(*demand.tolerations, *tolerations),
+        traits=(*demand.traits, handler),
+    )
+
+
+def _attachments(needs: Needs, hardware: ClusterHardware) -> list[tuple[NetworkNeed, Attachment]] | Refused:
+    found: list[tuple[NetworkNeed, Attachment]] = []
+    for need in needs.networks:
+        if need.attachment in needs.own:
+            namespace, _, name = need.attachment.partition("/")
+            found.append((need, Attachment(namespace=namespace, name=name)))
+            continue
+        if need.attachment:
+            attachment = hardware.attachments.get(need.attachment)
+        else:
+            giving = [key for key, each in hardware.attachments.items() if each.pool == need.pool]
+            attachment = hardware.attachments[min(giving)] if giving else None
+        if attachment is None:
+            return Refused(Reason.NETWORK_MISSING, f"has no {need}")
+        found.append((need, attachment))
+    return found
+
+
+def _claim(needs: Needs, view: ClusterView, hardware: ClusterHardware) -> Claim | Refused:
+    if needs.device_class not in hardware.device_classes:
+        return Refused(Reason.DEVICE_CLASS_MISSING, f"has no device class {needs.device_class}")
+    for version in CLAIM_TEMPLATES:
+        if view.served is None or f"{version}/ResourceClaimTemplate" in view.served:
+            return Claim(version, needs.device_class, needs.devices)
+    return Refused(Reason.API_NOT_SERVED, f"does not serve {CLAIM_TEMPLATES[0]}/ResourceClaimTemplate")
+
+
+def _asking(demand: Demand, added: Amounts) -> Demand:
+    """With more of its first container; a zone that gives it devices has to give these, too."""
+    if not added:
+        return demand
+    numa = demand.numa
+    if numa is not None and numa.running:
+        first, *others = numa.running
+        numa = replace(numa, running=(_sum(first, added), *others), pod=_sum(numa.pod, added))
+    return replace(demand, requests=_sum(demand.requests, added), numa=numa)
+
+
+def _sum(amounts: Amounts, added: Amounts) -> Amounts:
+    total = Counter(dict(amounts))
+    total.update(dict(added))
+    return tuple(sorted(total.items()))
