@@ -25,6 +25,12 @@ class Reason(StrEnum):
     INSUFFICIENT_CAPACITY = "InsufficientCapacity"
     # A cluster that could, and was not chosen
     NOT_CHOSEN = "NotChosen"
+    # What is placed in a cluster that is lost, and is not placed again
+    SINGLETON = "Singleton"
+    HOLDS_DATA = "HoldsData"
+    DUPLICATED = "Duplicated"
+    TAINT_TOLERATED = "TaintTolerated"
+    NETWORK_SUSPECTED = "NetworkSuspected"
     # A workload that cannot be placed
     NO_CLUSTER_FITS = "NoClusterFits"
     TOO_FEW_CLUSTERS = "TooFewClusters"

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from schemas.manifests.base import API_VERSION, Metadata, Name, Strict
+from schemas.manifests.failover import Failover
 from schemas.manifests.hardware import Features, Gpus, Networks, Topology, features_once
 from schemas.manifests.objects import checked_objects
 from schemas.manifests.placement import Placement
@@ -18,7 +19,8 @@ class WorkloadSpec(Strict):
     """tenant: whose it is, none at all for the operator's own. manifests: in any order.
 
     features, topology, isolation, networks, gpus: what its nodes must have, beside what the pod template
-    says. isolation: `sandboxed` for any runtime that is a sandbox, or the name of a runtime class.
+    says. isolation: `sandboxed` for any runtime that is a sandbox, or the name of a runtime class. failover: what stays
+    when its cluster is lost.
     """
 
     tenant: Name | None = None
@@ -29,6 +31,7 @@ class WorkloadSpec(Strict):
     isolation: Name | None = None
     networks: Networks = []
     gpus: Gpus | None = None
+    failover: Failover = Failover()
 
 
 class Workload(Strict):

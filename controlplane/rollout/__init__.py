@@ -1,0 +1,17 @@
+"""When what is placed moves by itself: so far, when its cluster is lost. Pure."""
+
+from controlplane.rollout.failover import FailoverRule, Outlook, failover_rule, outlook, tolerated_seconds
+from controlplane.rollout.loss import UNREACHABLE, Losses, LossRules, begin, look
+
+__all__ = [
+    "UNREACHABLE",
+    "FailoverRule",
+    "LossRules",
+    "Losses",
+    "Outlook",
+    "begin",
+    "failover_rule",
+    "look",
+    "outlook",
+    "tolerated_seconds",
+]
