@@ -17,19 +17,64 @@ class FleetTaint(Strict):
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 
 
+class FleetTopology(Strict):
+    """NUMA zones of each node, what is available in each. policy, scope: of its topology manager."""
+
+    policy: Literal["none", "best-effort", "restricted", "single-numa-node"] = "single-numa-node"
+    scope: Literal["container", "pod"] = "container"
+    zones: Annotated[list[dict[str, Quantity]], Field(min_length=1, max_length=64)]
+
+
 class FleetNodes(Strict):
-    """`count` nodes of one make. requested: what already runs on each of them asks for; left out: nothing."""
+    """`count` nodes of one make. requested: what already runs on each of them asks for; left out: nothing.
+
+    features: raw ones of NFD, as `cpu.cpuid.AMXTILE: ""`. runtimeHandlers: left out, not known.
+    """
 
     count: Annotated[int, Field(ge=1, le=100_000)] = 1
     labels: dict[LabelKey, str] = {}
     allocatable: dict[str, Quantity]
     requested: dict[str, Quantity] = {}
     taints: list[FleetTaint] = []
+    features: dict[str, str] = {}
+    runtime_handlers: list[str] = []
+    topology: FleetTopology | None = None
     ready: bool = True
 
 
+class FleetRuntimeClass(Strict):
+    name: Name
+    handler: str
+    overhead: dict[str, Quantity] = {}
+    node_selector: dict[LabelKey, str] = {}
+
+
+class FleetAttachment(Strict):
+    """name: `namespace/name`. resource: that a pod takes one of. pool: of `pools`, if its addresses count."""
+
+    name: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$", max_length=320)]
+    type: str = ""
+    resource: str = ""
+    pool: str = ""
+
+
+class FleetPool(Strict):
+    name: str
+    free: Count
+
+
+class FleetHardware(Strict):
+    runtime_classes: Annotated[list[FleetRuntimeClass], Field(max_length=5_000)] = []
+    attachments: Annotated[list[FleetAttachment], Field(max_length=5_000)] = []
+    pools: Annotated[list[FleetPool], Field(max_length=5_000)] = []
+    device_classes: Annotated[list[Name], Field(max_length=5_000)] = []
+
+
 class FleetCluster(Strict):
-    """Either `nodes`, or a plain `available`: how many more replicas fit. served: left out, everything."""
+    """Either `nodes`, or a plain `available`: how many more replicas fit. served: left out, everything.
+
+    hardware: left out, it is not known, and nothing is refused for it.
+    """
 
     name: Name
     labels: Labels = {}
@@ -39,6 +84,7 @@ class FleetCluster(Strict):
     environment: LabelValue | None = None
     taints: list[FleetTaint] = []
     served: list[str] | None = None
+    hardware: FleetHardware | None = None
     nodes: list[FleetNodes] | None = None
     available: Count | None = None
 
