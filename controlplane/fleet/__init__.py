@@ -2,6 +2,7 @@
 
 from controlplane.fleet.demand import Demand, Requirement, Term, Toleration
 from controlplane.fleet.fleet import Fleet
+from controlplane.fleet.preferences import Preference
 from controlplane.fleet.views import NodeCounts, NodeRow, Outcome, Promise, Totals
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "NodeCounts",
     "NodeRow",
     "Outcome",
+    "Preference",
     "Promise",
     "Requirement",
     "Term",

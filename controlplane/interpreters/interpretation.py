@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from controlplane.fleet.demand import Demand
+from controlplane.fleet.preferences import Preference
 from controlplane.interpreters.kinds import APPLY_FIRST, APPLY_LAST, PODDED, Podded, kind_of
-from controlplane.interpreters.pods import NotUnderstood, mapping, pod_demand
+from controlplane.interpreters.pods import NotUnderstood, mapping, pod_demand, pod_preferences
 from schemas.wire.orders import TEMPLATE_LABEL, WORKLOAD_LABEL, ObjectRef
 
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
@@ -22,7 +23,7 @@ class Interpretation:
 
     template: hash of the pod template as written, before Muster's labels. kinds: `group/version/Kind`,
     core kinds as `v1/Kind`. namespaces: of namespaced objects, sorted. indivisible: why the replicas
-    cannot be divided among clusters, "" where they can.
+    cannot be divided among clusters, "" where they can. preferences: of the pod, for nodes.
     """
 
     replicas: int
@@ -33,12 +34,14 @@ class Interpretation:
     objects: tuple[ObjectRef, ...]
     cluster_scoped: tuple[ObjectRef, ...]
     indivisible: str = ""
+    preferences: tuple[Preference, ...] = ()
 
 
 def interpret(objects: Sequence[Mapping[str, Any]]) -> Interpretation:
     """NotUnderstood when two objects have pods, or a field is not what Kubernetes takes."""
     refs = tuple(_ref(each) for each in objects)
     replicas, demand, template, indivisible = 0, None, "", ""
+    preferences: tuple[Preference, ...] = ()
     found = _podded(objects, refs)
     if found is not None:
         index, podded = found
@@ -46,9 +49,9 @@ def interpret(objects: Sequence[Mapping[str, Any]]) -> Interpretation:
         replicas = podded.replicas(objects[index], path)
         indivisible = podded.indivisible(objects[index])
         pod = podded.template(objects[index], path)
-        demand = pod_demand(
-            mapping(pod.get("spec"), f"{path}.{podded.spec_path}"), f"{path}.{podded.spec_path}"
-        )
+        spec = mapping(pod.get("spec"), f"{path}.{podded.spec_path}")
+        demand = pod_demand(spec, f"{path}.{podded.spec_path}")
+        preferences = pod_preferences(spec, f"{path}.{podded.spec_path}")
         template = template_hash(pod)
     return Interpretation(
         replicas=replicas,
@@ -59,6 +62,7 @@ def interpret(objects: Sequence[Mapping[str, Any]]) -> Interpretation:
         objects=refs,
         cluster_scoped=tuple(ref for ref in refs if not ref.namespace),
         indivisible=indivisible,
+        preferences=preferences,
     )
 
 

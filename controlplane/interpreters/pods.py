@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from controlplane.fleet.demand import NODE_NAME_FIELD, Demand, Operator, Requirement, Term, Toleration
+from controlplane.fleet.preferences import Preference
 from schemas.pods import count_requests, is_pod_level
 from schemas.quantities import quantity_amount
 
@@ -32,6 +33,27 @@ def pod_demand(spec: Mapping[str, Any], path: str) -> Demand:
             for index, each in enumerate(sequence(spec.get("tolerations"), f"{path}.tolerations"))
         ],
     )
+
+
+def pod_preferences(spec: Mapping[str, Any], path: str) -> tuple[Preference, ...]:
+    """Preferred node affinity, as it is written. NotUnderstood names the field."""
+    path = f"{path}.affinity.nodeAffinity"
+    affinity = mapping(mapping(spec.get("affinity"), path).get("nodeAffinity"), path)
+    path = f"{path}.preferredDuringSchedulingIgnoredDuringExecution"
+    given = sequence(affinity.get("preferredDuringSchedulingIgnoredDuringExecution"), path)
+    if len(given) > _MOST_TERMS:
+        raise NotUnderstood(f"{path}: {len(given)} terms: up to {_MOST_TERMS} are taken")
+    read = [_preference(mapping(each, path), f"{path}[{index}]") for index, each in enumerate(given)]
+    # Kubernetes takes an empty term, and makes nothing of it.
+    return tuple(each for each in read if each.term.requirements)
+
+
+def _preference(given: Mapping[str, Any], path: str) -> Preference:
+    weight = given.get("weight")
+    if isinstance(weight, bool) or not isinstance(weight, int) or not 1 <= weight <= 100:
+        raise NotUnderstood(f"{path}.weight: {weight!r}: a whole number from 1 to 100 is needed")
+    wanted = f"{path}.preference"
+    return Preference(weight, _term(mapping(given.get("preference"), wanted), wanted))
 
 
 def pod_requests(spec: Mapping[str, Any], path: str) -> dict[str, int]:

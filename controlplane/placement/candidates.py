@@ -2,15 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 from controlplane.placement.filters import refusals, selected, surely_passes
 from controlplane.placement.rules import ClusterView, PlacementRequest, Refused
+from controlplane.placement.score import NOTHING, own_parts, with_measures
 from schemas.reasons import Reason
 
-LOCALITY_SCORE = 100.0
-PREFERRED_TAINT_SCORE = -10.0
-_NOTHING: Mapping[str, float] = MappingProxyType({"locality": 0.0})
 _NO_NODE_FITS = (Refused(Reason.NO_NODE_FITS, "none of its nodes has what the pod selects"),)
 
 
@@ -73,31 +70,21 @@ def filtered(
         # What cannot be reached keeps what it has, and is given nothing more.
         rooms[name] = 0 if cluster.standing is not None else available[index]
         if running or cluster.taints:
-            special[name] = _parts(request, cluster)
+            special[name] = own_parts(request, cluster)
         if running and current[cluster.id] > 0:
             found.running[name] = current[cluster.id]
         if overflows:
             found.tiers[name] = _tier(request, cluster)
     # In the order of the views, most of them alike.
-    found.parts = {**dict.fromkeys(views, _NOTHING), **special}
+    if request.measures:
+        special = with_measures(request, views, special)
+    found.parts = {**dict.fromkeys(views, NOTHING), **special}
     found.scores = {
         **dict.fromkeys(views, 0.0),
         **{name: sum(parts.values()) for name, parts in special.items()},
     }
     _bound(request, found)
     return found
-
-
-def _parts(request: PlacementRequest, cluster: ClusterView) -> Mapping[str, float]:
-    """Locality as Karmada has it; each PreferNoSchedule taint that nothing tolerates lowers the score."""
-    parts = {"locality": LOCALITY_SCORE if cluster.id in request.current else 0.0}
-    repelling = sum(
-        taint.effect == "PreferNoSchedule" and not any(each.tolerates(taint) for each in request.tolerations)
-        for taint in cluster.taints
-    )
-    if repelling:
-        parts["preferred_taints"] = max(-LOCALITY_SCORE, PREFERRED_TAINT_SCORE * repelling)
-    return parts
 
 
 def _tier(request: PlacementRequest, cluster: ClusterView) -> int:

@@ -10,6 +10,7 @@ from controlplane.placement.rules import (
     Division,
     PlacementRequest,
     ReplicaBounds,
+    ScoreWeights,
     Spread,
     StaticWeight,
     TenantRule,
@@ -67,6 +68,8 @@ def placement_request(
         capabilities=("sealed",) if "v1/Secret" in interpretation.kinds else (),
         tenant=tenant,
         current=current or {},
+        score=ScoreWeights(**spec.placement.score_weights.model_dump(by_alias=False)),
+        preferences=interpretation.preferences,
     )
 
 

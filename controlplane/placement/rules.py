@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from controlplane.fleet.demand import Requirement, Toleration
+from controlplane.fleet.preferences import Preferences
 from schemas.reasons import Reason
 from schemas.wire.hardware import Attachment, Hardware, RuntimeClass
 from schemas.wire.reports import Taint
 
 ENVIRONMENT_LABEL = "muster.dev/environment"
+PRICE_LABEL = "muster.dev/price-per-core-hour"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class ClusterView:
     capabilities: what its agent says that it can do; None where it is not known.
     hardware: None where it is not known (what-if files), and then nothing is refused for it.
     standing: why nothing new may go there at this moment, None when it may; standing_message: for people.
+    price: of a core for an hour, as the operator says; None where he does not.
     """
 
     id: str
@@ -54,6 +57,7 @@ class ClusterView:
     hardware: ClusterHardware | None = None
     standing: Reason | None = None
     standing_message: str = ""
+    price: float | None = None
 
     @property
     def environment(self) -> str:
@@ -118,6 +122,18 @@ class AffinityGroup:
 
 
 @dataclass(frozen=True)
+class ScoreWeights:
+    """How much each part of a score counts, 0 for not at all. The defaults are Karmada's: see `score.py`."""
+
+    locality: float = 1.0
+    balance: float = 0.0
+    slack: float = 0.0
+    cost: float = 0.0
+    preferred_features: float = 1.0
+    preferred_taints: float = 1.0
+
+
+@dataclass(frozen=True)
 class TenantRule:
     """Where a tenant may go: a hard filter. Empty `environments` means every environment."""
 
@@ -134,6 +150,8 @@ class PlacementRequest:
     capabilities: what its orders need of an agent. claimants: other tenants that claim a namespace of it.
     overflow: tiers after `affinity`. groups: tried in order instead of `affinity`, from `affinity_name` on.
     fresh: as if it were placed for the first time; what it holds now counts as room.
+    preferences: of the pod, for nodes. measures: parts of the score by cluster id, 0 to 100, as `score.py`
+    has them: those that the request and the cluster alone do not tell.
     """
 
     uid: str
@@ -154,6 +172,9 @@ class PlacementRequest:
     tenant: TenantRule | None = None
     claimants: tuple[TenantRule, ...] = ()
     current: Mapping[str, int] = field(default_factory=dict[str, int])
+    score: ScoreWeights = ScoreWeights()
+    preferences: Preferences = ()
+    measures: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
 
 
 @dataclass(frozen=True)
