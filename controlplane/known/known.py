@@ -15,13 +15,11 @@ from controlplane.known.records import (
     TenantRecord,
     WorkloadRecord,
 )
+from controlplane.rollout import FailoverRule, Losses, LossRules, begin, look
 from schemas.reasons import Reason
 from schemas.wire.beats import Beat
 from schemas.wire.orders import Version
 from schemas.wire.reports import Stamp, Work
-
-BEAT_LOST_SECONDS = 45.0
-"""Without a beat for so long a cluster is Unknown: four and a half beats of ten seconds."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,7 @@ class Known:
     stamps: per cluster and subject tail, the last report that was applied. alert_gaps: clusters whose
     alerts miss a link. newer_stored: clusters for which ORDERS holds what this database never issued.
     unordered: per cluster, workloads that are reported there though no order is known, not even to withdraw.
+    losses: which clusters are lost, as the leader saw it last; nothing where another process leads.
     """
 
     fleet: Fleet = field(default_factory=Fleet)
@@ -80,6 +79,11 @@ class Known:
     change_cursor: int = 0
     loaded: bool = False
     caught_up: bool = False
+    loss_rules: LossRules = field(default_factory=LossRules)
+    losses: Losses = field(default_factory=lambda: begin(0.0))
+    failover_rules: dict[str, tuple[WorkloadRecord, FailoverRule]] = field(
+        default_factory=dict[str, tuple[WorkloadRecord, FailoverRule]]
+    )
     _names: dict[str, str] = field(default_factory=dict[str, str])
 
     def replace_records(self, loaded: Loaded) -> None:
@@ -114,7 +118,7 @@ class Known:
         record = self.workloads.pop(uid, None)
         if record is not None and self._names.get(record.name) == uid:
             del self._names[record.name]
-        for memory in (self.placements, self.decisions, self.work, self.orders):
+        for memory in (self.placements, self.decisions, self.work, self.orders, self.failover_rules):
             memory.pop(uid, None)
 
     def put_cluster(self, record: ClusterRecord) -> list[str]:
@@ -232,6 +236,23 @@ class Known:
             return version.generation <= last
         return False
 
+    def begin_watch(self, now: float) -> None:
+        """This process leads from now on: only now do clusters begin to be missed."""
+        self.losses = begin(now)
+
+    def watch(self, now: float) -> None:
+        """Look for clusters that are lost. One that was cut off by us is silent for a reason."""
+        heard = {
+            record.id: max(held.at if (held := self.heard.get(record.id)) else 0.0, record.joined_at)
+            for record in self.clusters.values()
+            if record.standing is Standing.JOINED
+        }
+        self.losses = look(self.losses, heard, now, self.loss_rules)
+
+    def end_watch(self) -> None:
+        """Another process hears the beats now."""
+        self.losses = begin(0.0)
+
     def obstacle(self, cluster: str, now: float) -> tuple[Reason, str] | None:
         """Why nothing new may be placed in a cluster at this moment; None when it may."""
         record = self.clusters[cluster]
@@ -240,7 +261,7 @@ class Known:
             return Reason.OVER_BOUND, record.standing_reason or record.standing.value
         if heard is None:
             return Reason.CLUSTER_UNKNOWN, "never heard from since this process started"
-        if now - heard.at > BEAT_LOST_SECONDS:
+        if now - heard.at > self.loss_rules.lost_seconds:
             return Reason.CLUSTER_UNKNOWN, f"last heard from {now - heard.at:.0f} s ago"
         if self.ahead(cluster) or cluster in self.newer_stored:
             return (

@@ -1,6 +1,6 @@
 """Clusters as a placement sees them, and workloads as they are compiled: from records and reports."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controlplane.interpreters import Interpretation, interpret
@@ -9,7 +9,9 @@ from controlplane.known.records import ClusterRecord, Standing, TenantRecord, Wo
 from controlplane.placement import ClusterView, Decision, PlacementRequest, TenantRule, place
 from controlplane.placement.claims import matches
 from controlplane.placement.compiled import placement_request, tenant_rule
+from controlplane.rollout import UNREACHABLE
 from schemas.manifests import TenantSpec, WorkloadSpec
+from schemas.reasons import Reason
 
 
 @dataclass(frozen=True)
@@ -121,14 +123,22 @@ class Views:
         obstacle = self._known.obstacle(record.id, now)
         if obstacle is None:
             return held[2]
-        return replace(held[2], standing=obstacle[0], standing_message=obstacle[1])
+        view = replace(held[2], standing=obstacle[0], standing_message=obstacle[1])
+        if record.id in self._known.losses.unreachable:
+            view = replace(view, taints=(*view.taints, UNREACHABLE))
+        return view
 
 
-def decide(known: Known, compiled: Compiled, views: Sequence[ClusterView]) -> Decision:
+def decide(
+    known: Known, compiled: Compiled, views: Sequence[ClusterView], leaving: Collection[str] = ()
+) -> Decision:
     """The one placement decision that loops, `explain` and a dry run share.
 
     A cluster that cannot be reached keeps what it runs: its own standing bars only what would be new there.
+    leaving: lost clusters from which it is placed again, as if it did not run there.
     """
+    if leaving:
+        compiled, views = _without(compiled, views, leaving)
     current = compiled.request.current
     candidates = [
         replace(view, standing=None) if view.standing is not None and view.id in current else view
@@ -143,6 +153,19 @@ def decide(known: Known, compiled: Compiled, views: Sequence[ClusterView]) -> De
         for view, room in zip(views, known.fleet.available(demand, ids), strict=True)
     ]
     return place(compiled.request, candidates, available, known.fleet.matching(demand, ids))
+
+
+def _without(
+    compiled: Compiled, views: Sequence[ClusterView], leaving: Collection[str]
+) -> tuple[Compiled, Sequence[ClusterView]]:
+    held = compiled.request.current.items()
+    current = {cluster: replicas for cluster, replicas in held if cluster not in leaving}
+    # It may have been heard since it was counted as lost.
+    lost = {"standing": Reason.CLUSTER_UNKNOWN, "standing_message": "it is lost"}
+    barred = [
+        replace(view, **lost) if view.id in leaving and view.standing is None else view for view in views
+    ]
+    return replace(compiled, request=replace(compiled.request, current=current)), barred
 
 
 def names(known: Known, by_id: Mapping[str, int]) -> dict[str, int]:

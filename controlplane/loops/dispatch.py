@@ -18,7 +18,7 @@ from itertools import islice
 import structlog
 
 from controlplane.failpoints import reached
-from controlplane.known.known import BEAT_LOST_SECONDS, Known
+from controlplane.known.known import Known
 from controlplane.known.records import Lease, OutboxRecord, Standing
 from controlplane.loops.ports import Bus, Clock, NewerStored, OrderMark, Store
 from controlplane.loops.running import LoopMetrics
@@ -214,7 +214,7 @@ class Dispatch:
 
     def _is_heard(self, cluster: str, now: float) -> bool:
         heard = self._known.heard.get(cluster)
-        return heard is not None and now - heard.at <= BEAT_LOST_SECONDS
+        return heard is not None and now - heard.at <= self._known.loss_rules.lost_seconds
 
 
 def _version(record: OutboxRecord) -> Version:

@@ -64,9 +64,7 @@ def look(before: Losses, heard: Mapping[str, float], now: float, rules: LossRule
         began=began,
         counted_from=now + rules.lost_seconds if suspected else before.counted_from,
         unreachable={
-            cluster: at + rules.lost_seconds
-            for cluster, at in last.items()
-            if now - at > rules.lost_seconds
+            cluster: at + rules.lost_seconds for cluster, at in last.items() if now - at > rules.lost_seconds
         },
         silent=silent,
         joined=len(heard),

@@ -19,8 +19,8 @@ class WorkloadSpec(Strict):
     """tenant: whose it is, none at all for the operator's own. manifests: in any order.
 
     features, topology, isolation, networks, gpus: what its nodes must have, beside what the pod template
-    says. isolation: `sandboxed` for any runtime that is a sandbox, or the name of a runtime class. failover: what stays
-    when its cluster is lost.
+    says. isolation: `sandboxed` for any runtime that is a sandbox, or the name of a runtime class.
+    failover: what stays where it is when its cluster is lost.
     """
 
     tenant: Name | None = None
