@@ -31,7 +31,7 @@ def refusals(request: PlacementRequest, cluster: ClusterView) -> tuple[Refused, 
     if cluster.capabilities is not None and not cluster.capabilities.issuperset(request.capabilities):
         lacking = [each for each in request.capabilities if each not in cluster.capabilities]
         found.append(Refused(Reason.CAPABILITY_MISSING, f"its agent cannot do: {', '.join(lacking)}"))
-    return tuple(found)
+    return (*found, *cluster.lacks)
 
 
 def surely_passes(request: PlacementRequest) -> Callable[[ClusterView], bool]:
@@ -46,7 +46,7 @@ def surely_passes(request: PlacementRequest) -> Callable[[ClusterView], bool]:
     simple = not names and not exclude and not others
 
     def passes(cluster: ClusterView) -> bool:
-        if cluster.standing is not None or cluster.taints:
+        if cluster.standing is not None or cluster.taints or cluster.lacks:
             return False
         if cluster.served is not None and not cluster.served.issuperset(kinds):
             return False

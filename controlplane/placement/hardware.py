@@ -191,45 +191,28 @@ def _full(attachment: str | None, namespace: str) -> str:
     return attachment if "/" in attachment else f"{namespace}/{attachment}"
 
 
+def alike(needs: Needs, demand: Demand) -> Resolved:
+    """What is the same in every cluster."""
+    numa = replace(demand.numa or Numa(), wanted=True) if needs.single_numa else demand.numa
+    asked = replace(demand, traits=(*demand.traits, *needs.traits), numa=numa)
+    labelled = tuple(each for each in needs.traits if not each.key.startswith(FEATURE))
+    terms = (labelled,) if labelled else ()
+    return Resolved(_asking(asked, needs.requests), Adaption(node_terms=terms, requests=needs.requests))
+
+
 def resolve(needs: Needs, demand: Demand, view: ClusterView) -> Resolved | Refused:
     """In one cluster. Where its hardware is not known, what depends on it is left open."""
+    resolved: Resolved | Refused = alike(needs, demand)
     hardware = view.hardware
-    requests: Counter[str] = Counter(dict(needs.requests))
-    numa = replace(demand.numa or Numa(), wanted=True) if needs.single_numa else demand.numa
-    found = replace(demand, traits=(*demand.traits, *needs.traits), numa=numa)
-    labelled = tuple(each for each in needs.traits if not each.key.startswith(FEATURE))
-    adaption = Adaption(node_terms=(labelled,) if labelled else ())
-    if needs.isolation and hardware is not None:
-        runtime = _runtime(needs.isolation, hardware)
-        if isinstance(runtime, Refused):
-            return runtime
-        found = _isolated(found, runtime, charged=not needs.has_overhead)
-        if runtime.name != needs.runtime_class:
-            adaption = replace(adaption, runtime_class=runtime.name)
-    if needs.networks and hardware is not None:
-        attached = _attachments(needs, hardware)
-        if isinstance(attached, Refused):
-            return attached
-        entries = [
-            f"{each.key}@{need.interface}" if need.interface else each.key
-            for need, each in attached
-            if need.added
-        ]
-        adaption = replace(adaption, networks=tuple(entries))
-        pooled = Counter(each.key for _, each in attached if each.pool)
-        found = replace(found, pools=tuple(sorted(pooled.items())))
-        requests.update(
-            each.resource for _, each in attached if each.resource and each.resource not in needs.stated
-        )
-    added = tuple(sorted(requests.items()))
-    adaption = replace(adaption, requests=added)
-    if needs.device_class and hardware is not None:
-        claim = _claim(needs, view, hardware)
-        if isinstance(claim, Refused):
-            return claim
-        adaption = replace(adaption, claim=claim)
-        added = (*added, (f"{DEVICE_CLASS_RESOURCE}{needs.device_class}", needs.devices))
-    return Resolved(_asking(found, added), adaption)
+    if hardware is None:
+        return resolved
+    if needs.isolation:
+        resolved = _isolated(needs, resolved, hardware)
+    if needs.networks and isinstance(resolved, Resolved):
+        resolved = _attached(needs, resolved, hardware)
+    if needs.device_class and isinstance(resolved, Resolved):
+        resolved = _claiming(needs, resolved, view, hardware)
+    return resolved
 
 
 def _runtime(isolation: str, hardware: ClusterHardware) -> RuntimeClass | Refused:
@@ -244,23 +227,45 @@ def _runtime(isolation: str, hardware: ClusterHardware) -> RuntimeClass | Refuse
     return Refused(Reason.RUNTIME_CLASS_MISSING, f"has no runtime class whose handler is a sandbox ({known})")
 
 
-def _isolated(demand: Demand, runtime: RuntimeClass, *, charged: bool) -> Demand:
+def _isolated(needs: Needs, resolved: Resolved, hardware: ClusterHardware) -> Resolved | Refused:
+    runtime = _runtime(needs.isolation, hardware)
+    if isinstance(runtime, Refused):
+        return runtime
+    demand, adaption = resolved.demand, resolved.adaption
     tolerations = (
         Toleration(each.key, each.operator, each.value, each.effect) for each in runtime.tolerations
     )
-    handler = Requirement(f"{HANDLER}{runtime.handler}", Operator.EXISTS)
-    overhead = tuple(sorted(runtime.overhead.items())) if charged else ()
-    numa = demand.numa
-    if numa is not None and overhead:
-        numa = replace(numa, pod=_sum(numa.pod, overhead))
-    return replace(
+    overhead = () if needs.has_overhead else tuple(sorted(runtime.overhead.items()))
+    demand = replace(
         demand,
         requests=_sum(demand.requests, overhead),
-        numa=numa,
+        numa=demand.numa and replace(demand.numa, pod=_sum(demand.numa.pod, overhead)),
         node_selector=tuple(sorted({*demand.node_selector, *runtime.node_selector.items()})),
         tolerations=(*demand.tolerations, *tolerations),
-        traits=(*demand.traits, handler),
+        traits=(*demand.traits, Requirement(f"{HANDLER}{runtime.handler}", Operator.EXISTS)),
     )
+    if runtime.name != needs.runtime_class:
+        adaption = replace(adaption, runtime_class=runtime.name)
+    return Resolved(demand, adaption)
+
+
+def _attached(needs: Needs, resolved: Resolved, hardware: ClusterHardware) -> Resolved | Refused:
+    attached = _attachments(needs, hardware)
+    if isinstance(attached, Refused):
+        return attached
+    entries = [
+        f"{each.key}@{need.interface}" if need.interface else each.key
+        for need, each in attached
+        if need.added
+    ]
+    pooled = Counter(each.key for _, each in attached if each.pool)
+    interfaces = Counter(each.resource for _, each in attached if each.resource)
+    added = tuple(sorted((name, count) for name, count in interfaces.items() if name not in needs.stated))
+    demand = replace(_asking(resolved.demand, added), pools=tuple(sorted(pooled.items())))
+    adaption = replace(
+        resolved.adaption, networks=tuple(entries), requests=_sum(resolved.adaption.requests, added)
+    )
+    return Resolved(demand, adaption)
 
 
 def _attachments(needs: Needs, hardware: ClusterHardware) -> list[tuple[NetworkNeed, Attachment]] | Refused:
@@ -281,12 +286,16 @@ def _attachments(needs: Needs, hardware: ClusterHardware) -> list[tuple[NetworkN
     return found
 
 
-def _claim(needs: Needs, view: ClusterView, hardware: ClusterHardware) -> Claim | Refused:
+def _claiming(
+    needs: Needs, resolved: Resolved, view: ClusterView, hardware: ClusterHardware
+) -> Resolved | Refused:
     if needs.device_class not in hardware.device_classes:
         return Refused(Reason.DEVICE_CLASS_MISSING, f"has no device class {needs.device_class}")
     for version in CLAIM_TEMPLATES:
         if view.served is None or f"{version}/ResourceClaimTemplate" in view.served:
-            return Claim(version, needs.device_class, needs.devices)
+            devices = ((f"{DEVICE_CLASS_RESOURCE}{needs.device_class}", needs.devices),)
+            claim = Claim(version, needs.device_class, needs.devices)
+            return Resolved(_asking(resolved.demand, devices), replace(resolved.adaption, claim=claim))
     return Refused(Reason.API_NOT_SERVED, f"does not serve {CLAIM_TEMPLATES[0]}/ResourceClaimTemplate")
 
 

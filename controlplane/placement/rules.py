@@ -43,6 +43,7 @@ class ClusterView:
     hardware: None where it is not known (what-if files), and then nothing is refused for it.
     standing: why nothing new may go there at this moment, None when it may; standing_message: for people.
     price: of a core for an hour, as the operator says; None where he does not.
+    lacks: what of the workload's needs below the cluster's sum is not there.
     """
 
     id: str
@@ -58,6 +59,7 @@ class ClusterView:
     standing: Reason | None = None
     standing_message: str = ""
     price: float | None = None
+    lacks: "tuple[Refused, ...]" = ()
 
     @property
     def environment(self) -> str:
