@@ -31,6 +31,7 @@ from controlplane.joining import Registrar
 from controlplane.logging import configure_logging
 from controlplane.loops.leading import Centre, Ports
 from controlplane.loops.running import LoopMetrics
+from controlplane.rollout import LossRules
 from controlplane.settings import Settings
 from controlplane.store.store import PostgresStore
 from schemas.wire.subjects import Subjects
@@ -87,6 +88,11 @@ async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.
             metrics=LoopMetrics(registry),
             holder=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
             lease_seconds=settings.lease_seconds,
+            loss_rules=LossRules(
+                lost_seconds=settings.beat_lost_seconds,
+                toleration_seconds=settings.unreachable_toleration_seconds,
+                suspect_share=settings.suspect_share,
+            ),
         )
     )
     listener = _listen(settings)

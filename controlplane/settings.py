@@ -37,6 +37,18 @@ class Settings(BaseSettings):
         default=None, description="Bearer tokens (0600); default DATA_DIR/tokens"
     )
     lease_seconds: float = Field(default=5.0, gt=0.5, le=60)
+    beat_lost_seconds: float = Field(
+        default=45.0, ge=1, description="Silence after which a cluster is lost; agents beat every 10 s"
+    )
+    unreachable_toleration_seconds: float = Field(
+        default=300.0, ge=0, description="After which what was in a lost cluster is placed again"
+    )
+    suspect_share: float = Field(
+        default=0.55,
+        gt=0,
+        le=1,
+        description="Of the clusters; more are silent: suspect the network, hold still",
+    )
     log_format: str = Field(default="console", description="console or json")
 
     @field_validator("log_format")

@@ -27,6 +27,7 @@ from controlplane.loops.requests import Requests
 from controlplane.loops.running import LoopMetrics, Wake, keep_running
 from controlplane.loops.settle import Settle
 from controlplane.loops.watchdog import PASS_SECONDS, Watchdog
+from controlplane.rollout import LossRules
 from schemas.wire.subjects import Subjects
 
 log = structlog.get_logger()
@@ -47,6 +48,7 @@ class Ports:
     holder: str
     lease_seconds: float = 5.0
     bounds: ClusterBounds = field(default_factory=ClusterBounds)
+    loss_rules: LossRules = field(default_factory=LossRules)
 
 
 @dataclass
@@ -62,7 +64,7 @@ class Centre:
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
-        self.known = Known()
+        self.known = Known(loss_rules=ports.loss_rules)
         self._wakes = _Wakes()
         self._settle: Settle | None = None
         self._beats: Beats | None = None
@@ -155,6 +157,7 @@ class Centre:
             raise failures.exceptions[0] from failures
         finally:
             self._settle = self._beats = None
+            known.end_watch()
 
     async def _answer_beat(self, cluster: str, body: bytes) -> bytes:
         if self._beats is None:

@@ -2,7 +2,8 @@
 
 1. Take in what changed in Postgres since the last pass; re-read what the changes name.
 2. List what is to be decided: workloads written since their last decision, those that wait for room, those
-   of which a cluster was lost, or recovered (its orders are issued anew, above what its agent held).
+   of which a cluster was removed, or recovered (its orders are issued anew, above what its agent held), or
+   lost (they are placed again without it; where that cannot be, they stay and wait).
 3. Decide one after the other, each on what the ones before it were promised.
 4. Commit many decisions in one transaction: placements, outbox, decision and change rows.
 5. A decision whose workload moved on meanwhile was skipped: take its promise back, decide again.
@@ -10,7 +11,7 @@
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -20,6 +21,7 @@ from controlplane.failpoints import reached
 from controlplane.fleet import Promise
 from controlplane.interpreters import interpret
 from controlplane.known.known import Known
+from controlplane.known.losing import leaving
 from controlplane.known.records import (
     DecisionRecord,
     Lease,
@@ -28,6 +30,7 @@ from controlplane.known.records import (
     WorkloadRecord,
 )
 from controlplane.known.views import Compiled, Compiler, Views, counted, decide, names, summary
+from controlplane.loops.failover import DELETED, PLACED, Failover, is_stranded, listed
 from controlplane.loops.follow import Follow
 from controlplane.loops.orders import OrderTooLarge, OrderWriter, Signer
 from controlplane.loops.ports import Clock, LeaseLost, NewDecision, NewOrder, Store, StoreUnavailable
@@ -79,6 +82,7 @@ class Place:
         self._orders_committed = orders_committed
         self._views = Views(known)
         self._compiler = Compiler(known)
+        self._failover = Failover(known, self._compiler, clock)
         self._generations = range(0)
         self._due: dict[str, None] = {}
         self._skipped: set[str] = set()
@@ -89,6 +93,7 @@ class Place:
 
     async def run_pass(self) -> None:
         """Decide all that is due."""
+        self._failover.look()
         if not self._promised_all:
             await self._promise_all()
             self._promised_all = True
@@ -96,7 +101,7 @@ class Place:
             if uid in self._known.workloads:
                 self._due[uid] = None
         self._skipped.clear()
-        self._offer_waiting()
+        await self._offer_waiting()
         while self._due:
             await self._reserve()
             made = self._decide_some()
@@ -106,23 +111,27 @@ class Place:
 
     def _offer(self, uid: str) -> None:
         record = self._known.workloads.get(uid)
-        decision = self._known.decisions.get(uid)
-        if record is None:
-            return
-        orders = self._known.orders.get(uid, {}).values()
-        is_decided = decision is not None and decision.resource_version >= record.resource_version
-        if not is_decided or any(self._known.below_floor(order) for order in orders):
+        if record is not None and self._decided(record) is None:
             self._due[uid] = None
 
-    def _offer_waiting(self) -> None:
-        """Those without a place try again, but not with every report that comes in."""
+    def _decided(self, record: WorkloadRecord) -> DecisionRecord | None:
+        """The decision that stands; None where there is something to decide or to issue anew."""
+        decision = self._known.decisions.get(record.uid)
+        orders = self._known.orders.get(record.uid, {}).values()
+        if decision is None or decision.resource_version < record.resource_version:
+            return None
+        return None if any(self._known.below_floor(order) for order in orders) else decision
+
+    async def _offer_waiting(self) -> None:
+        """Those without a place, or in a lost one, try again, but not with every report that comes in."""
         now = self._clock.now()
         if now - self._retried_at < RETRY_SECONDS:
             return
         self._retried_at = now
         for uid, decision in self._known.decisions.items():
-            if not decision.placed and uid in self._known.workloads:
+            if (not decision.placed or is_stranded(decision)) and uid in self._known.workloads:
                 self._due[uid] = None
+        self._due |= dict.fromkeys(await self._failover.due())
 
     async def _reserve(self) -> None:
         if len(self._generations) < GENERATION_BLOCK // 2:
@@ -137,6 +146,7 @@ class Place:
         """Up to a bound of decisions, of time, and of the generations at hand."""
         loop = asyncio.get_running_loop()
         until = loop.time() + SECONDS_AT_ONCE
+        self._failover.look()
         views = self._views.all(self._clock.now())
         made: list[_Made] = []
         while self._due and len(made) < DECISIONS_AT_ONCE and loop.time() < until:
@@ -155,12 +165,21 @@ class Place:
             compiled = self._compiler.compiled(record)
             if record.deleted:
                 return self._withdrawn(compiled)
-            decision = decide(self._known, compiled, views)
+            gone = leaving(self._known, compiled)
+            stands = self._decided(record)
+            if stands is not None and is_stranded(stands) and not gone:
+                return self._stays(record, stands, PLACED, summary(compiled.request.current))
+            decision = decide(self._known, compiled, views, gone)
+            if gone and decision.error is not None:
+                if stands is not None and stands.placed:
+                    text = f"stays in {listed(self._known, gone)}, which is lost: {decision.error.message}"
+                    return self._stays(record, stands, decision.error.reason, text)
+                decision, gone = decide(self._known, compiled, views), frozenset[str]()
             if decision.error is not None:
                 return self._refused(
                     record, decision.error.reason, decision.error.message, _explained(self._known, decision)
                 )
-            return self._placed(compiled, decision)
+            return self._placed(compiled, decision, gone)
         except OrderTooLarge as error:
             return self._refused(record, error.reason, str(error), {})
         except ValueError as error:
@@ -183,7 +202,17 @@ class Place:
         )
         return _Made(record, new, {})
 
-    def _placed(self, compiled: Compiled, decision: Decision) -> _Made:
+    @staticmethod
+    def _stays(record: WorkloadRecord, stands: DecisionRecord, reason: str, message: str) -> _Made | None:
+        """As it is placed; said once, and not with every number that changes."""
+        if stands.reason == reason:
+            return None
+        new = NewDecision(
+            record.uid, record.resource_version, record.revision, True, reason, message, stands.explanation
+        )
+        return _Made(record, new, {})
+
+    def _placed(self, compiled: Compiled, decision: Decision, gone: Collection[str] = ()) -> _Made:
         record = compiled.record
         writer = OrderWriter(self._signer, compiled)
         placed = self._known.placements_of(record.uid)
@@ -210,8 +239,9 @@ class Place:
             record.resource_version,
             record.revision,
             True,
-            "Placed",
-            summary(decision.assignments),
+            PLACED,
+            summary(decision.assignments)
+            + (f", placed again: {listed(self._known, gone)} is lost" if gone else ""),
             _explained(self._known, decision),
             tuple(orders),
         )
@@ -232,7 +262,7 @@ class Place:
             record.resource_version,
             record.revision,
             True,
-            "Deleted",
+            DELETED,
             f"withdrawn from {counted(len(orders), 'cluster')}",
             {},
             tuple(orders),

@@ -16,7 +16,7 @@ UNREACHABLE_KEYS = (UNREACHABLE.key, "cluster.karmada.io/unreachable", "cluster.
 
 @dataclass(frozen=True)
 class FailoverRule:
-    """stays: why it is never placed again, None where it is. tolerated_seconds: until then; None: for ever."""
+    """stays: why it is never placed again, None where it is. tolerated_seconds: until then, None for ever."""
 
     stays: Refused | None
     tolerated_seconds: float | None

@@ -1,0 +1,73 @@
+"""Lost clusters: which workloads are to be placed again now. Place decides them as it decides all others.
+
+1. Look which clusters are lost; the look is what decisions, `explain` and readers go by.
+2. Take the workloads that are ordered in one, a few milliseconds at a time, and work out what becomes of
+   each: once for each version of it.
+3. Give those whose time there is over. That it happens once needs no memory: with the decision the lost
+   cluster holds a withdrawal, and no placement any more.
+"""
+
+import asyncio
+from collections.abc import Collection
+
+from controlplane.known.known import Known
+from controlplane.known.losing import outlook_of, rule_of
+from controlplane.known.records import DecisionRecord
+from controlplane.known.views import Compiler
+from controlplane.loops.ports import Clock
+from schemas.wire.orders import Verb
+
+SLICE_SECONDS = 0.005
+PLACED = "Placed"
+DELETED = "Deleted"
+
+
+class Failover:
+    """For one epoch, in which the centre first has to hear its clusters."""
+
+    def __init__(self, known: Known, compiler: Compiler, clock: Clock) -> None:
+        self._known = known
+        self._compiler = compiler
+        self._clock = clock
+        known.begin_watch(clock.now())
+
+    def look(self) -> None:
+        """Before every decision: one that was heard meanwhile keeps what it has."""
+        self._known.watch(self._clock.now())
+
+    async def due(self) -> list[str]:
+        """uids; nothing while the network is suspected."""
+        self.look()
+        loop = asyncio.get_running_loop()
+        due: dict[str, None] = {}
+        until = loop.time() + SLICE_SECONDS
+        for cluster in list(self._known.losses.unreachable):
+            for uid, order in list(self._known.orders_in.get(cluster, {}).items()):
+                if order.verb is Verb.APPLY and self._is_due(uid, cluster):
+                    due[uid] = None
+                if loop.time() > until:
+                    await asyncio.sleep(0)
+                    until = loop.time() + SLICE_SECONDS
+        return list(due)
+
+    def _is_due(self, uid: str, cluster: str) -> bool:
+        record = self._known.workloads.get(uid)
+        if record is None or record.deleted:
+            return False
+        try:
+            rule_of(self._known, self._compiler, record)
+        except ValueError:
+            # Place says what is wrong with it; what nobody understands stays where it is.
+            return False
+        outlook = outlook_of(self._known, record, cluster)
+        return outlook is not None and outlook.is_due(self._known.losses.at)
+
+
+def is_stranded(decision: DecisionRecord) -> bool:
+    """It is placed in a cluster that is lost, and nowhere else is there a place for it."""
+    return decision.placed and decision.reason not in (PLACED, DELETED)
+
+
+def listed(known: Known, clusters: Collection[str]) -> str:
+    """Their names."""
+    return ", ".join(sorted(known.clusters[cluster].name for cluster in clusters))
