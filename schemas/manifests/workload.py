@@ -8,6 +8,7 @@ from schemas.manifests.base import API_VERSION, Metadata, Name, Strict
 from schemas.manifests.failover import Failover
 from schemas.manifests.hardware import Features, Gpus, Networks, Topology, features_once
 from schemas.manifests.objects import checked_objects
+from schemas.manifests.overrides import OverrideRules
 from schemas.manifests.placement import Placement
 
 Objects = Annotated[
@@ -20,7 +21,9 @@ class WorkloadSpec(Strict):
 
     features, topology, isolation, networks, gpus: what its nodes must have, beside what the pod template
     says. isolation: `sandboxed` for any runtime that is a sandbox, or the name of a runtime class.
-    failover: what stays where it is when its cluster is lost.
+    failover: what stays where it is when its cluster is lost. overrides: what differs by cluster.
+    conflictResolution: Overwrite takes over objects that are there already and are not Muster's.
+    preserveResourcesOnDeletion: deleting the workload leaves its objects in the clusters.
     """
 
     tenant: Name | None = None
@@ -32,6 +35,9 @@ class WorkloadSpec(Strict):
     networks: Networks = []
     gpus: Gpus | None = None
     failover: Failover = Failover()
+    overrides: OverrideRules = []
+    conflict_resolution: Literal["Abort", "Overwrite"] = "Abort"
+    preserve_resources_on_deletion: bool = False
 
 
 class Workload(Strict):

@@ -56,6 +56,9 @@ class OrderBody(msgspec.Struct, frozen=True, kw_only=True):
     name: the workload's name, for people. template: hash of the pod template, as the pods carry it.
     objects: manifests in the order of application, namespaces made by the agent.
     dropped: objects of an earlier revision that this one no longer has; nothing else is pruned.
+    overwrite: objects that are there and bear no workload's label are taken over, not refused.
+    preserve: what a withdrawal names stays there, without Muster's labels and field ownership.
+    An agent that knows these two says so by the capabilities of the same names.
     """
 
     name: str
@@ -64,6 +67,8 @@ class OrderBody(msgspec.Struct, frozen=True, kw_only=True):
     objects: list[dict[str, Any]] = []
     dropped: list[ObjectRef] = []
     sealed: list[SealedValues] = []
+    overwrite: bool = False
+    preserve: bool = False
 
 
 def signing_payload(cluster: str, workload: str, verb: Verb, version: Version, body: bytes) -> bytes:
@@ -84,4 +89,6 @@ WORKLOAD_LABEL = "muster.dev/workload"
 """On every object and pod of Muster's: the workload's uid."""
 TEMPLATE_LABEL = "muster.dev/template"
 """On pods only: hash of the pod template as ordered, so that scaling rolls nothing."""
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+"""On every object of Muster's: `muster`."""
 FIELD_MANAGER = "muster"
