@@ -23,6 +23,7 @@ for command, panel in (
     (starting.version, _START),
     (writing.apply, _WRITE),
     (writing.rollback, _WRITE),
+    (writing.reschedule, _WRITE),
     (writing.delete, _WRITE),
     (clusters.recover, _WRITE),
     (reading.get, _READ),

@@ -1,4 +1,4 @@
-"""apply, rollback, delete: what people change."""
+"""apply, rollback, reschedule, delete: what people change."""
 
 import time
 from collections.abc import Mapping
@@ -137,6 +137,21 @@ def rollback(
         console().print(
             f"workload/{name} is at revision {status['revision']}, with what {wanted} had", style="green"
         )
+        if wait and _wait_for(client, [name], timeout):
+            raise typer.Exit(1)
+
+
+def reschedule(
+    name: str,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = 120.0,
+) -> None:
+    """Place a workload anew, as if for the first time: what it holds now counts as room."""
+    from controlplane.cli.output import console
+
+    with connect() as client:
+        client.post(path("workloads", name, "reschedule"), {})
+        console().print(f"workload/{name} is being placed anew", style="green")
         if wait and _wait_for(client, [name], timeout):
             raise typer.Exit(1)
 

@@ -63,6 +63,7 @@ class WorkloadRecord:
     """The newest revision of a workload. spec: the manifest's `spec`; values of Secrets in it are sealed.
 
     resource_version: changes with every write, also of a rollback, a delete or a request to decide again.
+    rescheduled: the resource version with which it was last asked to be placed anew, 0 for never.
     """
 
     uid: str
@@ -76,6 +77,7 @@ class WorkloadRecord:
     deleted: bool
     created_at: float
     updated_at: float
+    rescheduled: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,11 @@ class OutboxRecord:
 
 @dataclass(frozen=True)
 class DecisionRecord:
-    """What was decided of a workload, and why. `explanation` is the JSON that `explain` shows."""
+    """What was decided of a workload, and why. `explanation` is the JSON that `explain` shows.
+
+    In it, `affinity` is the group that took it last, and `rescheduled` the last request to place it anew
+    that was carried out: the next decision begins with both.
+    """
 
     workload: str
     resource_version: int
@@ -129,6 +135,14 @@ class DecisionRecord:
     message: str
     explanation: Mapping[str, Any]
     decided_at: float
+
+    @property
+    def affinity_name(self) -> str:
+        return str(self.explanation.get("affinity", ""))
+
+    @property
+    def rescheduled(self) -> int:
+        return int(self.explanation.get("rescheduled", 0))
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,12 @@ class Compiler:
             cluster: placement.replicas
             for cluster, placement in self._known.placements_of(record.uid).items()
         }
+        decision = self._known.decisions.get(record.uid)
         request = replace(
             held.request,
             current=current,
+            affinity_name=decision.affinity_name if decision is not None else "",
+            fresh=record.rescheduled > (decision.rescheduled if decision is not None else 0),
             tenant=self.tenant(record.tenant),
             claimants=self._claimants(record.tenant, held.interpretation.namespaces),
         )

@@ -83,6 +83,9 @@ class Settlement:
     def delete(self, name: str, write: Write) -> WorkloadRecord:
         return self._once(fingerprint("delete", name), write, lambda: self._delete(name, write))
 
+    def reschedule(self, name: str, write: Write) -> WorkloadRecord:
+        return self._once(fingerprint("reschedule", name), write, lambda: self._reschedule(name, write))
+
     def _once(self, content: bytes, write: Write, act: Callable[[], WorkloadRecord]) -> WorkloadRecord:
         key = key_of(write)
         if key is None:
@@ -139,6 +142,11 @@ class Settlement:
     def _delete(self, name: str, write: Write) -> WorkloadRecord:
         record = replace(self._existing(name, write), deleted=True, **self._stamp())
         return self._put(record, write, "Deleted", cause=None)
+
+    def _reschedule(self, name: str, write: Write) -> WorkloadRecord:
+        stamped = replace(self._existing(name, write), **self._stamp())
+        record = replace(stamped, rescheduled=stamped.resource_version)
+        return self._put(record, write, "RescheduleRequested", cause=None)
 
     def _existing(self, name: str, write: Write) -> WorkloadRecord:
         current = self.standing.get(name)

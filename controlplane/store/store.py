@@ -184,6 +184,9 @@ class PostgresStore:
     async def delete_workload(self, name: str, write: Write) -> WorkloadRecord:
         return await self._writes.put(workloads.deletion(name, write))
 
+    async def reschedule_workload(self, name: str, write: Write) -> WorkloadRecord:
+        return await self._writes.put(workloads.rescheduling(name, write))
+
     async def revisions(self, uid: str) -> Sequence[RevisionRecord]:
         async with self._pool.connection() as connection:
             return await workloads.read_revisions(connection, uid)

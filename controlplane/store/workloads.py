@@ -16,7 +16,7 @@ from controlplane.store.settlement import Settlement, by_name, key_of
 COLUMNS = (
     "uid, name, labels, annotations, tenant, revision, resource_version, spec, deleted,"
     " extract(epoch from created_at)::float8 as created_at,"
-    " extract(epoch from updated_at)::float8 as updated_at"
+    " extract(epoch from updated_at)::float8 as updated_at, rescheduled"
 )
 _REVISION = (
     "workload, revision, spec, extract(epoch from created_at)::float8 as created_at, created_by, cause"
@@ -48,6 +48,10 @@ def rollback(name: str, revision: int, write: Write) -> Request:
 
 def deletion(name: str, write: Write) -> Request:
     return Request(name, write, lambda settlement, _: settlement.delete(name, write))
+
+
+def rescheduling(name: str, write: Write) -> Request:
+    return Request(name, write, lambda settlement, _: settlement.reschedule(name, write))
 
 
 def check_text(**texts: str) -> None:
@@ -131,20 +135,22 @@ async def _put_workloads(connection: Connection, records: Iterable[WorkloadRecor
             record.deleted,
             record.created_at,
             record.updated_at,
+            record.rescheduled,
         )
         for record in sorted(records, key=lambda record: record.name)
     ]
     await connection.execute(
         "insert into workload select uid, name, labels, annotations, tenant, revision, resource_version,"
-        " spec, deleted, to_timestamp(created_at), to_timestamp(updated_at)"
+        " spec, deleted, to_timestamp(created_at), to_timestamp(updated_at), rescheduled"
         " from unnest($1::text[], $2::text[],"
         " $3::jsonb[], $4::jsonb[], $5::text[], $6::bigint[], $7::bigint[], $8::jsonb[], $9::boolean[],"
-        " $10::float8[], $11::float8[]) as new (uid, name, labels, annotations, tenant, revision,"
-        " resource_version, spec, deleted, created_at, updated_at)"
+        " $10::float8[], $11::float8[], $12::bigint[]) as new (uid, name, labels, annotations, tenant,"
+        " revision, resource_version, spec, deleted, created_at, updated_at, rescheduled)"
         " on conflict (uid) do update set (labels, annotations, tenant, revision, resource_version, spec,"
-        " deleted, updated_at) = (excluded.labels, excluded.annotations, excluded.tenant, excluded.revision,"
-        " excluded.resource_version, excluded.spec, excluded.deleted, excluded.updated_at)",
-        *transposed(rows, 11),
+        " deleted, updated_at, rescheduled) = (excluded.labels, excluded.annotations, excluded.tenant,"
+        " excluded.revision, excluded.resource_version, excluded.spec, excluded.deleted,"
+        " excluded.updated_at, excluded.rescheduled)",
+        *transposed(rows, 12),
     )
 
 

@@ -72,6 +72,9 @@ class MemoryIntent:
     async def delete_workload(self, name: str, write: Write) -> WorkloadRecord:
         return await self.carry(lambda: self._settled(lambda settlement: settlement.delete(name, write)))
 
+    async def reschedule_workload(self, name: str, write: Write) -> WorkloadRecord:
+        return await self.carry(lambda: self._settled(lambda settlement: settlement.reschedule(name, write)))
+
     def _settled(self, settle: Callable[[Settlement], WorkloadRecord]) -> WorkloadRecord:
         tables = self.tables
         settlement = Settlement(

@@ -159,6 +159,15 @@ def _add_history(api: APIRouter, deps: ApiDeps, reader: Any, writer: Any) -> Non
         record = await deps.intent.rollback_workload(name, wanted, write_of(request, principal))
         return _stored(deps, record)
 
+    @api.post("/workloads/{name}/reschedule", openapi_extra={"parameters": WRITE_HEADERS})
+    async def reschedule(
+        name: str, request: Request, principal: Annotated[Principal, Depends(writer)]
+    ) -> Response:
+        """Place it as if for the first time: what it holds counts as room, and the first affinity group is
+        tried first. Replicas that stay where they are go on running."""
+        record = await deps.intent.reschedule_workload(name, write_of(request, principal))
+        return _stored(deps, record)
+
 
 async def _read(request: Request) -> Workload:
     manifest = await read_manifest(request)
