@@ -20,6 +20,7 @@ import structlog
 from controlplane.failpoints import reached
 from controlplane.fleet import Promise
 from controlplane.interpreters import interpret
+from controlplane.known.explained import explained, remembered
 from controlplane.known.known import Known
 from controlplane.known.losing import leaving
 from controlplane.known.records import (
@@ -29,7 +30,7 @@ from controlplane.known.records import (
     PlacementRecord,
     WorkloadRecord,
 )
-from controlplane.known.views import Compiled, Compiler, Views, counted, decide, names, summary
+from controlplane.known.views import Compiled, Compiler, Views, counted, decide, summary
 from controlplane.loops.failover import DELETED, PLACED, Failover, is_stranded, listed
 from controlplane.loops.follow import Follow
 from controlplane.loops.orders import OrderTooLarge, OrderWriter, Signer
@@ -176,9 +177,8 @@ class Place:
                     return self._stays(record, stands, decision.error.reason, text)
                 decision, gone = decide(self._known, compiled, views), frozenset[str]()
             if decision.error is not None:
-                return self._refused(
-                    record, decision.error.reason, decision.error.message, _explained(self._known, decision)
-                )
+                told = explained(self._known, record, decision)
+                return self._refused(record, decision.error.reason, decision.error.message, told)
             return self._placed(compiled, decision, gone)
         except OrderTooLarge as error:
             return self._refused(record, error.reason, str(error), {})
@@ -197,6 +197,7 @@ class Place:
             and (held.reason, held.message) == (reason, message)
         ):
             return None
+        explanation = remembered(held) | explanation
         new = NewDecision(
             record.uid, record.resource_version, record.revision, False, reason, message, explanation
         )
@@ -242,7 +243,7 @@ class Place:
             PLACED,
             summary(decision.assignments)
             + (f", placed again: {listed(self._known, gone)} is lost" if gone else ""),
-            _explained(self._known, decision),
+            explained(self._known, record, decision),
             tuple(orders),
         )
         for cluster, promise in promises.items():
@@ -362,12 +363,3 @@ class Place:
         demand = interpret(msgspec.json.decode(order.body, type=OrderBody).objects).demand
         if demand is not None:
             self._known.fleet.promise(cluster, uid, Promise(placement.template, demand, placement.replicas))
-
-
-def _explained(known: Known, decision: Decision) -> dict[str, object]:
-    """Small enough to store with every decision; `explain` works the whole of it out anew."""
-    refused: dict[str, int] = {}
-    for refusals in decision.refusals.values():
-        for refusal in refusals:
-            refused[refusal.reason] = refused.get(refusal.reason, 0) + 1
-    return {"assignments": names(known, decision.assignments), "refused": refused}
