@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from controlplane.api.problems import invalid
+from controlplane.placement.rules import PRICE_LABEL
+from controlplane.placement.score import price_of
 from schemas.manifests.base import label_key, label_value
 from schemas.wire.reports import Taint
 
@@ -35,9 +37,14 @@ def parse_labels(given: Any, *, removable: bool) -> dict[str, str | None]:
 
 
 def merged_labels(held: Mapping[str, str], given: Mapping[str, str | None]) -> dict[str, str]:
-    """`held` under `given`; a None in `given` removes."""
+    """`held` under `given`; a None in `given` removes. 422 names a label that we read and cannot."""
     merged = {**held, **given}
-    return {key: value for key, value in merged.items() if value is not None}
+    labels = {key: value for key, value in merged.items() if value is not None}
+    try:
+        price_of(labels)
+    except ValueError as error:
+        raise invalid(f"labels.{PRICE_LABEL}", str(error)) from error
+    return labels
 
 
 def parse_taints(given: Any) -> tuple[Taint, ...]:

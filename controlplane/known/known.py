@@ -4,6 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 
 from controlplane.fleet import Fleet
+from controlplane.fleet.slack import Slacks
 from controlplane.known.records import (
     ClusterRecord,
     DecisionRecord,
@@ -56,6 +57,7 @@ class Known:
     """
 
     fleet: Fleet = field(default_factory=Fleet)
+    slacks: Slacks = field(default_factory=Slacks)
     clusters: dict[str, ClusterRecord] = field(default_factory=dict[str, ClusterRecord])
     tenants: dict[str, TenantRecord] = field(default_factory=dict[str, TenantRecord])
     workloads: dict[str, WorkloadRecord] = field(default_factory=dict[str, WorkloadRecord])

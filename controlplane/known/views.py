@@ -3,12 +3,15 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from controlplane.fleet import Demand
 from controlplane.interpreters import Interpretation, interpret
 from controlplane.known.known import Known
 from controlplane.known.records import ClusterRecord, Standing, TenantRecord, WorkloadRecord
 from controlplane.placement import ClusterView, Decision, PlacementRequest, TenantRule, place
 from controlplane.placement.claims import matches
 from controlplane.placement.compiled import placement_request, tenant_rule
+from controlplane.placement.measures import Sources, measured
+from controlplane.placement.score import needed, price_of
 from controlplane.rollout import UNREACHABLE
 from schemas.manifests import TenantSpec, WorkloadSpec
 from schemas.reasons import Reason
@@ -121,6 +124,7 @@ class Views:
                 taints=record.taints,
                 served=frozenset(facts.served) if facts else None,
                 capabilities=frozenset(facts.capabilities) if facts else None,
+                price=_price(record),
             )
             held = self._views[record.id] = record, facts, view
         obstacle = self._known.obstacle(record.id, now)
@@ -155,7 +159,31 @@ def decide(
         0 if view.standing is not None else room
         for view, room in zip(views, known.fleet.available(demand, ids), strict=True)
     ]
-    return place(compiled.request, candidates, available, known.fleet.matching(demand, ids))
+    request = with_measures(known, compiled.request, demand, candidates, available)
+    return place(request, candidates, available, known.fleet.matching(demand, ids))
+
+
+def with_measures(
+    known: Known,
+    request: PlacementRequest,
+    demand: Demand | None,
+    views: Sequence[ClusterView],
+    available: Sequence[int],
+) -> PlacementRequest:
+    """With those parts of the score that have a weight; the others cost nothing."""
+    parts = needed(request)
+    if not parts:
+        return request
+    sources = Sources(known.fleet, known.slacks)
+    return replace(request, measures=measured(sources, request, demand, views, available, parts).values)
+
+
+def _price(record: ClusterRecord) -> float | None:
+    """By the operator's own label: what a cluster says of itself shall not draw work to it."""
+    try:
+        return price_of(record.labels)
+    except ValueError:
+        return None
 
 
 def _without(

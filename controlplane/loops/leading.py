@@ -1,6 +1,6 @@
 """Everything one process of the centre runs, over ports: what each replica runs, what only a leader does.
 
-Every replica: ingest, and leadership. The leader, in its epoch:
+Every replica: ingest, sampling of what is used, and leadership. The leader, in its epoch:
 1. load Postgres, and wait until STATE and USAGE are drained;
 2. answer beats, and run place, dispatch, settle, alert, requests and watchdog until the lease ends.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from controlplane.fleet.slack import SAMPLE_SECONDS
 from controlplane.known.known import Known
 from controlplane.known.records import Lease
 from controlplane.loops.alert import AlertLog
@@ -25,6 +26,7 @@ from controlplane.loops.place import Place
 from controlplane.loops.ports import Bus, BusUnavailable, Clock, Store, StoreUnavailable
 from controlplane.loops.requests import Requests
 from controlplane.loops.running import LoopMetrics, Wake, keep_running
+from controlplane.loops.sampling import Sampling
 from controlplane.loops.settle import Settle
 from controlplane.loops.watchdog import PASS_SECONDS, Watchdog
 from controlplane.rollout import LossRules
@@ -95,6 +97,16 @@ class Centre:
             group.create_task(self._restarting("ingest", self.ingest.run))
             group.create_task(self.leadership.run())
             group.create_task(self._measure_lag())
+            sampling = Sampling(self.known, self._ports.clock)
+            group.create_task(
+                keep_running(
+                    "sampling",
+                    sampling.run_pass,
+                    Wake(),
+                    self._ports.metrics,
+                    period_seconds=SAMPLE_SECONDS,
+                )
+            )
 
     async def _lead(self, lease: Lease) -> None:
         ports, known = self._ports, self.known
