@@ -47,7 +47,7 @@ class Settings(BaseSettings):
         default=0.55,
         gt=0,
         le=1,
-        description="Of the clusters; more are silent: suspect the network, hold still",
+        description="Of clusters: more are silent, and the network is suspected",
     )
     log_format: str = Field(default="console", description="console or json")
 

@@ -95,11 +95,19 @@ def _cluster(body: dict[str, Any]) -> None:
             ("Nodes", f"{body['nodes_ready']:,} ready of {body['nodes']:,}"),
             ("Workloads", f"{body['workloads']:,}"),
             ("Labels", pairs(body["labels"]) or "-"),
-            ("Taints", pairs({t["key"]: f"{t['value']}:{t['effect']}" for t in body["taints"]}) or "-"),
+            ("Taints", _taints(body["effective_taints"]) or "-"),
             ("Joined", moment(body["joined_at"])),
         ]
     )
     _print_resources(body)
+
+
+def _taints(given: list[dict[str, Any]]) -> str:
+    return ", ".join(
+        f"{each['key']}{'=' + each['value'] if each['value'] else ''}:{each['effect']}"
+        + (f" since {moment(each['since'])}" if each["since"] else "")
+        for each in given
+    )
 
 
 def _node(body: dict[str, Any]) -> None:

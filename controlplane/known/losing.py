@@ -1,9 +1,14 @@
 """Lost clusters as the centre knows them, and what becomes of each workload there. Pure."""
 
+from collections.abc import Mapping
+
 from controlplane.known.known import Known
-from controlplane.known.records import WorkloadRecord
+from controlplane.known.records import DecisionRecord, WorkloadRecord
 from controlplane.known.views import Compiled, Compiler
 from controlplane.rollout import FailoverRule, Outlook, failover_rule, outlook
+
+PLACED = "Placed"
+DELETED = "Deleted"
 
 
 def rule_of(known: Known, compiler: Compiler, record: WorkloadRecord) -> FailoverRule:
@@ -11,33 +16,36 @@ def rule_of(known: Known, compiler: Compiler, record: WorkloadRecord) -> Failove
     held = known.failover_rules.get(record.uid)
     if held is not None and held[0] is record:
         return held[1]
-    return remember(known, compiler.compiled(record))
-
-
-def remember(known: Known, compiled: Compiled) -> FailoverRule:
+    compiled = compiler.compiled(record)
     rule = failover_rule(compiled.spec, compiled.request, known.loss_rules)
-    known.failover_rules[compiled.record.uid] = compiled.record, rule
+    known.failover_rules[record.uid] = record, rule
     return rule
 
 
 def outlook_of(known: Known, record: WorkloadRecord, cluster: str) -> Outlook | None:
-    """None where the cluster is not lost, or the workload has not been looked at since."""
+    """None where the cluster is not lost, or the leader has not yet looked at this version."""
     held = known.failover_rules.get(record.uid)
     if held is None or held[0] is not record:
         return None
     return outlook(held[1], known.losses, cluster, known.loss_rules)
 
 
+def outlooks(known: Known, compiled: Compiled) -> Mapping[str, Outlook]:
+    """Of the lost clusters in which it is placed."""
+    lost = known.losses.unreachable.keys() & compiled.request.current.keys()
+    if not lost:
+        return {}
+    rule = failover_rule(compiled.spec, compiled.request, known.loss_rules)
+    found = {cluster: outlook(rule, known.losses, cluster, known.loss_rules) for cluster in sorted(lost)}
+    return {cluster: each for cluster, each in found.items() if each is not None}
+
+
 def leaving(known: Known, compiled: Compiled) -> frozenset[str]:
     """The lost clusters from which it is to be placed again at this moment."""
-    lost = known.losses.unreachable
-    if not lost or known.losses.suspected or lost.keys().isdisjoint(compiled.request.current):
-        return frozenset()
-    rule = remember(known, compiled)
-    outlooks = {
-        cluster: outlook(rule, known.losses, cluster, known.loss_rules)
-        for cluster in compiled.request.current
-    }
-    return frozenset(
-        cluster for cluster, each in outlooks.items() if each is not None and each.is_due(known.losses.at)
-    )
+    at = known.losses.at
+    return frozenset(cluster for cluster, each in outlooks(known, compiled).items() if each.is_due(at))
+
+
+def is_stranded(decision: DecisionRecord) -> bool:
+    """It is placed in a cluster that is lost, and nowhere else is there a place for it."""
+    return decision.placed and decision.reason not in (PLACED, DELETED)

@@ -12,14 +12,11 @@ from collections.abc import Collection
 
 from controlplane.known.known import Known
 from controlplane.known.losing import outlook_of, rule_of
-from controlplane.known.records import DecisionRecord
 from controlplane.known.views import Compiler
 from controlplane.loops.ports import Clock
 from schemas.wire.orders import Verb
 
 SLICE_SECONDS = 0.005
-PLACED = "Placed"
-DELETED = "Deleted"
 
 
 class Failover:
@@ -61,11 +58,6 @@ class Failover:
             return False
         outlook = outlook_of(self._known, record, cluster)
         return outlook is not None and outlook.is_due(self._known.losses.at)
-
-
-def is_stranded(decision: DecisionRecord) -> bool:
-    """It is placed in a cluster that is lost, and nowhere else is there a place for it."""
-    return decision.placed and decision.reason not in (PLACED, DELETED)
 
 
 def listed(known: Known, clusters: Collection[str]) -> str:

@@ -22,7 +22,7 @@ from controlplane.fleet import Promise
 from controlplane.interpreters import interpret
 from controlplane.known.explained import explained, remembered
 from controlplane.known.known import Known
-from controlplane.known.losing import leaving
+from controlplane.known.losing import DELETED, PLACED, is_stranded, leaving
 from controlplane.known.records import (
     DecisionRecord,
     Lease,
@@ -31,7 +31,7 @@ from controlplane.known.records import (
     WorkloadRecord,
 )
 from controlplane.known.views import Compiled, Compiler, Views, counted, decide, summary
-from controlplane.loops.failover import DELETED, PLACED, Failover, is_stranded, listed
+from controlplane.loops.failover import Failover, listed
 from controlplane.loops.follow import Follow
 from controlplane.loops.orders import OrderTooLarge, OrderWriter, Signer
 from controlplane.loops.ports import Clock, LeaseLost, NewDecision, NewOrder, Store, StoreUnavailable

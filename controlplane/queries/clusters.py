@@ -7,8 +7,9 @@ from controlplane.known.known import Known
 from controlplane.known.records import ClusterRecord, Standing
 from controlplane.placement.rules import ENVIRONMENT_LABEL
 from controlplane.queries.paging import Page, Query
-from controlplane.queries.rows import Amounts, ClusterRow, NodeView, TaintRow
+from controlplane.queries.rows import Amounts, ClusterRow, EffectiveTaintRow, NodeView, TaintRow
 from controlplane.queries.tables import Table
+from controlplane.rollout import UNREACHABLE
 from schemas.wire.reports import Taint
 
 FEATURE_PREFIX = "feature.node.kubernetes.io/"
@@ -135,6 +136,7 @@ def cluster_row(known: Known, record: ClusterRecord, now: float, placed: Mapping
         message="" if obstacle is None else obstacle[1],
         labels=labels,
         taints=taint_rows(record.taints),
+        effective_taints=_effective_taints(known, record),
         provider=facts.provider if facts else "",
         region=facts.region if facts else "",
         zones=tuple(facts.zones) if facts else (),
@@ -155,6 +157,15 @@ def cluster_row(known: Known, record: ClusterRecord, now: float, placed: Mapping
         joined_at=record.joined_at,
         resource_version=record.resource_version,
     )
+
+
+def _effective_taints(known: Known, record: ClusterRecord) -> tuple[EffectiveTaintRow, ...]:
+    theirs = tuple(EffectiveTaintRow(each.key, each.effect, each.value) for each in record.taints)
+    since = known.losses.unreachable.get(record.id)
+    if since is None:
+        return theirs
+    ours = EffectiveTaintRow(UNREACHABLE.key, UNREACHABLE.effect, UNREACHABLE.value, since)
+    return (*theirs, ours)
 
 
 def taint_rows(taints: Iterable[Taint]) -> tuple[TaintRow, ...]:

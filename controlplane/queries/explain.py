@@ -7,9 +7,10 @@ from typing import Any
 from controlplane.fleet import Demand
 from controlplane.known.known import Known
 from controlplane.known.records import WorkloadRecord
-from controlplane.known.views import Compiled, Compiler, Views, decide, summary
+from controlplane.known.views import Compiled, Compiler, Views, summary
 from controlplane.placement import ClusterView, Decision
 from controlplane.placement.plan import fleet_manifest as write_fleet
+from controlplane.queries.lost import decide_as_placed_again
 from controlplane.queries.rows import ClusterVerdict, Explanation, PlacementRow, RefusalRow
 from controlplane.queries.workloads import placement_rows
 from schemas.manifests import Fleet as FleetManifest
@@ -27,7 +28,7 @@ def explain(known: Known, record: WorkloadRecord, now: float) -> Explanation:
     """
     compiled = Compiler(known).compiled(record)
     views = Views(known).all(now)
-    decision = decide(known, compiled, views)
+    decision, lost = decide_as_placed_again(known, compiled, views)
     placements = {row.cluster_id: row for row in placement_rows(known, record)}
     error = decision.error
     return Explanation(
@@ -36,7 +37,10 @@ def explain(known: Known, record: WorkloadRecord, now: float) -> Explanation:
         placed=error is None,
         reason="Placed" if error is None else error.reason.value,
         message=summary(decision.assignments) if error is None else error.message,
-        clusters=tuple(_verdict(known, compiled, decision, view, placements.get(view.id)) for view in views),
+        clusters=tuple(
+            _verdict(known, compiled, decision, view, placements.get(view.id), lost.get(view.id))
+            for view in views
+        ),
         decided=_decided(known, record),
     )
 
@@ -48,7 +52,12 @@ def fleet_manifest(known: Known, now: float, cluster: str | None = None) -> Flee
 
 
 def _verdict(
-    known: Known, compiled: Compiled, decision: Decision, view: ClusterView, row: PlacementRow | None
+    known: Known,
+    compiled: Compiled,
+    decision: Decision,
+    view: ClusterView,
+    row: PlacementRow | None,
+    lost: RefusalRow | None,
 ) -> ClusterVerdict:
     refusals = decision.refusals.get(view.id, ())
     reasons = [RefusalRow(each.reason.value, each.message) for each in refusals]
@@ -58,6 +67,10 @@ def _verdict(
         verdict = LEFT_OUT
     if not chosen and not reasons and decision.error is not None:
         reasons = [RefusalRow(decision.error.reason.value, decision.error.message)]
+    if lost is not None:
+        reasons.insert(0, lost)
+    elif row is not None and view.id in known.losses.unreachable:
+        reasons.insert(0, row.refusals[0])
     nodes, counts = _node_counts(known, view, compiled.interpretation.demand)
     return ClusterVerdict(
         cluster=view.name,

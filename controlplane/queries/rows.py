@@ -18,11 +18,22 @@ class TaintRow:
 
 
 @dataclass(frozen=True)
+class EffectiveTaintRow:
+    """since: when Muster set it, 0 for one of the operator's."""
+
+    key: str
+    effect: str
+    value: str = ""
+    since: float = 0.0
+
+
+@dataclass(frozen=True)
 class ClusterRow:
     """status: `Ready`, or the reason why nothing new is placed there; message says it for people.
 
     labels: what the agent reports, under what the operator set. promised: ordered and not yet bound.
     unordered: workloads that its agent runs by orders which this database does not know.
+    taints: the operator's. effective_taints: these, and what Muster sets by itself.
     """
 
     name: str
@@ -32,6 +43,7 @@ class ClusterRow:
     message: str
     labels: Mapping[str, str]
     taints: tuple[TaintRow, ...]
+    effective_taints: tuple[EffectiveTaintRow, ...]
     provider: str
     region: str
     zones: tuple[str, ...]
@@ -116,8 +128,9 @@ class ObjectRow:
 class PlacementRow:
     """One workload in one cluster.
 
-    order: what the outbox says (Queued, Published, Acknowledged). state: Progressing, Running, or what the
-    agent says of it (Refused, Failed, Held, Withdrawing). version: (epoch, generation) of the order.
+    order: what the outbox says (Queued, Published, Acknowledged). state: Progressing, Running, Unreachable,
+    or what the agent says of it (Refused, Failed, Held, Withdrawing). version: (epoch, generation) of the
+    order.
     """
 
     workload: str

@@ -1,6 +1,7 @@
 """Workloads, where they run, and how far that has come."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from controlplane.known.known import Known
@@ -11,6 +12,7 @@ from controlplane.known.records import (
     TenantRecord,
     WorkloadRecord,
 )
+from controlplane.queries.lost import UNREACHABLE_STATE, lost_row
 from controlplane.queries.paging import Page, Query
 from controlplane.queries.rows import (
     ObjectRow,
@@ -138,7 +140,7 @@ def workload_row(known: Known, record: WorkloadRecord) -> WorkloadRow:
         message=current.message if current else "",
         kinds=tuple(sorted({str(each.get("kind", "")) for each in _manifests(record)})),
         replicas=sum(row.replicas for row in rows),
-        ready=sum(row.ready for row in rows),
+        ready=sum(row.ready for row in rows if row.cluster_id not in known.losses.unreachable),
         clusters={row.cluster: row.replicas for row in rows if row.verb == Verb.APPLY.value},
         labels=record.labels,
         annotations=record.annotations,
@@ -165,7 +167,11 @@ def _workload_state(known: Known, record: WorkloadRecord, rows: list[PlacementRo
             return said.value
     if not decision.placed:
         return "Unplaced"
-    return "Running" if rows and all(row.state == "Running" for row in rows) else "Progressing"
+    # What is withdrawn from a lost cluster goes when that is back, which may be never.
+    counting = [
+        row for row in rows if row.verb == Verb.APPLY or row.cluster_id not in known.losses.unreachable
+    ]
+    return "Running" if counting and all(row.state == "Running" for row in counting) else "Progressing"
 
 
 def placement_rows(known: Known, record: WorkloadRecord) -> Iterator[PlacementRow]:
@@ -177,7 +183,14 @@ def placement_rows(known: Known, record: WorkloadRecord) -> Iterator[PlacementRo
         if cluster is not None:
             order, placement = orders.get(cluster_id), placements.get(cluster_id)
             work = known.work.get(record.uid, {}).get(cluster_id)
-            yield _placement_row(record, cluster, placement, order, work)
+            row = _placement_row(record, cluster, placement, order, work)
+            lost = lost_row(known, record, cluster_id, Verb(row.verb))
+            yield row if lost is None else _unreachable(row, lost)
+
+
+def _unreachable(row: PlacementRow, lost: RefusalRow) -> PlacementRow:
+    state = UNREACHABLE_STATE if row.verb == Verb.APPLY else row.state
+    return replace(row, state=state, message=f"{lost.reason}: {lost.message}", refusals=(lost, *row.refusals))
 
 
 def _placement_row(

@@ -1,6 +1,13 @@
 """When what is placed moves by itself: so far, when its cluster is lost. Pure."""
 
-from controlplane.rollout.failover import FailoverRule, Outlook, failover_rule, outlook, tolerated_seconds
+from controlplane.rollout.failover import (
+    FailoverRule,
+    Outlook,
+    clock_text,
+    failover_rule,
+    outlook,
+    tolerated_seconds,
+)
 from controlplane.rollout.loss import UNREACHABLE, Losses, LossRules, begin, look
 
 __all__ = [
@@ -10,6 +17,7 @@ __all__ = [
     "Losses",
     "Outlook",
     "begin",
+    "clock_text",
     "failover_rule",
     "look",
     "outlook",
