@@ -151,13 +151,13 @@ class Columns:
 
     def _weigh_by_name(self, demand: Demand) -> Weights:
         """No profile carries a node's name: those that are named are looked at alone, the rest as classes."""
-        selects = [demand.selects(_named(each, _NO_NAME)) for each in self.classes]
+        selects = [_selects(demand, each, _NO_NAME) for each in self.classes]
         opens = [self._open(each, demand) for each in self.classes]
         rows = np.array(selects, np.bool_)[self.class_of] if selects else np.zeros(0, np.bool_)
         for name in demand.names:
             row = self.row_of(name)
             if row is not None:
-                rows[row] = demand.selects(_named(self.classes[int(self.class_of[row])], name))
+                rows[row] = _selects(demand, self.classes[int(self.class_of[row])], name)
         takes = rows & np.array(opens, np.bool_)[self.class_of] if opens else rows
         return Weights(
             classes=np.zeros(len(self.classes)),
@@ -185,8 +185,9 @@ class Columns:
         return node_class.ready and untolerated(node_class.taints, demand.tolerations) is None
 
 
-def _named(node_class: NodeClass, name: str) -> dict[str, str]:
-    return {**node_class.label_set.labels, HOSTNAME: name, NODE_NAME_FIELD: name}
+def _selects(demand: Demand, node_class: NodeClass, name: str) -> bool:
+    of = node_class.label_set
+    return demand.selects({**of.labels, HOSTNAME: name, NODE_NAME_FIELD: name}, of.features, of.handlers)
 
 
 def _classes(

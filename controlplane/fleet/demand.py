@@ -1,10 +1,13 @@
 """What one replica asks of a node: the signature under which capacity is counted and remembered."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
+from controlplane.fleet.patterns import pattern
+from controlplane.fleet.traits import FEATURE, HANDLER, is_flag, value_of
 from schemas.wire.reports import Taint
 
 HOSTNAME = "kubernetes.io/hostname"
@@ -13,35 +16,78 @@ NODE_NAME_FIELD = "metadata.name"
 
 
 class Operator(StrEnum):
+    """Of Kubernetes' selectors, and of NFD's rules."""
+
     IN = "In"
     NOT_IN = "NotIn"
     EXISTS = "Exists"
     DOES_NOT_EXIST = "DoesNotExist"
     GT = "Gt"
     LT = "Lt"
+    IN_REGEXP = "InRegexp"
+    GE = "Ge"
+    LE = "Le"
+    GT_LT = "GtLt"
+    GE_LE = "GeLe"
+    IS_TRUE = "IsTrue"
+    IS_FALSE = "IsFalse"
+
+
+_COMPARISONS: dict[Operator, Callable[[int, list[int]], bool]] = {
+    Operator.GT: lambda value, by: value > by[0],
+    Operator.GE: lambda value, by: value >= by[0],
+    Operator.LT: lambda value, by: value < by[0],
+    Operator.LE: lambda value, by: value <= by[0],
+    Operator.GT_LT: lambda value, by: by[0] < value < by[1],
+    Operator.GE_LE: lambda value, by: by[0] <= value <= by[1],
+}
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """One expression of a selector, with Kubernetes' meaning: NotIn holds where the key is absent."""
+    """One expression: of a label with Kubernetes' meaning, where NotIn holds for a key that is absent, or
+    of a `feature:` with NFD's, where of what is absent, or a mere flag, only DoesNotExist and Exists speak.
+
+    ValueError for a regular expression that is none.
+    """
 
     key: str
     operator: Operator
     values: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.operator is Operator.IN_REGEXP:
+            for value in self.values:
+                pattern(value)
+
     def holds(self, labels: Mapping[str, str]) -> bool:
-        value = labels.get(self.key)
+        return self.admits(value_of(self.key, labels))
+
+    def admits(self, value: str | None) -> bool:
+        """Whether it holds where its key has this value, None for none."""
         match self.operator:
-            case Operator.IN:
-                return value is not None and value in self.values
-            case Operator.NOT_IN:
-                return value is None or value not in self.values
             case Operator.EXISTS:
                 return value is not None
             case Operator.DOES_NOT_EXIST:
                 return value is None
-            case Operator.GT | Operator.LT:
-                return value is not None and self._compares(value)
+            case Operator.NOT_IN if value is None:
+                return not self.key.startswith(FEATURE)
+            case _:
+                return value is not None and not is_flag(self.key, value) and self._takes(value)
+
+    def _takes(self, value: str) -> bool:
+        match self.operator:
+            case Operator.IN:
+                return value in self.values
+            case Operator.NOT_IN:
+                return value not in self.values
+            case Operator.IN_REGEXP:
+                return any(pattern(each).found(value) for each in self.values)
+            case Operator.IS_TRUE | Operator.IS_FALSE:
+                return value == ("true" if self.operator is Operator.IS_TRUE else "false")
+            case _:
+                return self._compares(value)
 
     def __str__(self) -> str:
         """`zone In (a, b)`; `env=prod`"""
@@ -50,12 +96,25 @@ class Requirement:
         values = f" ({', '.join(self.values)})" if self.values else ""
         return f"{self.key} {self.operator.value}{values}"
 
+    @property
+    def lacking(self) -> str:
+        """What a node lacks that does not meet it: `feature cpu.cpuid.AMXTILE`, `runtime handler kata`."""
+        if self.key.startswith(HANDLER):
+            return f"runtime handler {self.key.removeprefix(HANDLER)}"
+        kind, key = ("feature", self.key.removeprefix(FEATURE)) if self.is_feature else ("label", self.key)
+        exists = self.operator is Operator.EXISTS
+        return f"{kind} {key if exists else replace(self, key=key)}"
+
+    @property
+    def is_feature(self) -> bool:
+        return self.key.startswith(FEATURE)
+
     def _compares(self, value: str) -> bool:
-        try:
-            left, right = int(value), int(self.values[0])
-        except (ValueError, IndexError):
+        numbers = [int(each) for each in (value, *self.values) if _NUMBER.fullmatch(each)]
+        wanted = 2 if self.operator in (Operator.GT_LT, Operator.GE_LE) else 1
+        if len(numbers) != wanted + 1 or len(self.values) != wanted or numbers[1] > numbers[-1]:
             return False
-        return left > right if self.operator is Operator.GT else left < right
+        return _COMPARISONS[self.operator](numbers[0], numbers[1:])
 
 
 @dataclass(frozen=True)
@@ -100,6 +159,9 @@ def untolerated(taints: Collection[Taint], tolerations: Collection[Toleration]) 
 
 Amounts = tuple[tuple[str, int], ...]
 """(resource, amount), sorted."""
+
+
+_NO_FEATURES: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -157,6 +219,8 @@ class Demand:
         node_selector: Mapping[str, str] | None = None,
         affinity: Collection[Term] = (),
         tolerations: Collection[Toleration] = (),
+        traits: Collection[Requirement] = (),
+        numa: Numa | None = None,
     ) -> "Demand":
         """One replica that asks for `requests`; it takes one of `pods`, and zero amounts fall away."""
         amounts = {name: amount for name, amount in requests.items() if amount > 0} | {"pods": 1}
@@ -165,6 +229,8 @@ class Demand:
             tuple(sorted((node_selector or {}).items())),
             tuple(affinity),
             tuple(tolerations),
+            tuple(traits),
+            numa,
         )
 
     @cached_property
@@ -183,19 +249,29 @@ class Demand:
         keys |= {each.key for term in self.affinity for each in term.requirements}
         return not keys.isdisjoint((HOSTNAME, NODE_NAME_FIELD))
 
-    def selects(self, labels: Mapping[str, str]) -> bool:
-        """Whether node selector and required affinity hold for a node of these labels."""
-        for key, value in self.node_selector:
-            if labels.get(key) != value:
-                return False
-        return not self.affinity or any(term.holds(labels) for term in self.affinity)
+    def selects(
+        self,
+        labels: Mapping[str, str],
+        features: Mapping[str, str] = _NO_FEATURES,
+        handlers: Collection[str] = (),
+    ) -> bool:
+        """Whether node selector, required affinity and traits hold for a node of these."""
+        return self.unmet(labels, features, handlers) is None
 
-    def unmet(self, labels: Mapping[str, str]) -> str | None:
-        """What of the selector does not hold, for people; None when all holds."""
+    def unmet(
+        self,
+        labels: Mapping[str, str],
+        features: Mapping[str, str] = _NO_FEATURES,
+        handlers: Collection[str] = (),
+    ) -> str | None:
+        """What of selector and traits does not hold, for people; None when all holds."""
         for key, value in self.node_selector:
             if labels.get(key) != value:
                 return f"label {key}={value}"
-        if self.selects(labels):
-            return None
-        failed = [each for term in self.affinity for each in term.requirements if not each.holds(labels)]
-        return "affinity " + " or ".join(dict.fromkeys(map(str, failed))) if failed else "affinity"
+        if self.affinity and not any(term.holds(labels) for term in self.affinity):
+            failed = [each for term in self.affinity for each in term.requirements if not each.holds(labels)]
+            return "affinity " + " or ".join(dict.fromkeys(map(str, failed))) if failed else "affinity"
+        for each in self.traits:
+            if not each.admits(value_of(each.key, labels, features, handlers)):
+                return each.lacking
+        return None

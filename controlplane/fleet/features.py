@@ -28,7 +28,7 @@ class _Label:
     def extend(self, label_sets: list[LabelSet]) -> None:
         key, values, number = self.key, self.values, self.values.setdefault
         more = [
-            0 if (value := each.labels.get(key)) is None else number(value, len(values) + 1)
+            0 if (value := each.value(key)) is None else number(value, len(values) + 1)
             for each in label_sets[len(self.column) :]
         ]
         if more:
@@ -36,9 +36,9 @@ class _Label:
 
     def holds(self, requirement: Requirement) -> Bools:
         table = np.empty(len(self.values) + 1, np.bool_)
-        table[0] = requirement.holds({})
+        table[0] = requirement.admits(None)
         for value, number in self.values.items():
-            table[number] = requirement.holds({self.key: value})
+            table[number] = requirement.admits(value)
         return table[self.column]
 
 
@@ -78,10 +78,12 @@ class Features:
         return Selection(self, demand)
 
     def selects(self, demand: Demand) -> Bools:
-        """Per profile, whether node selector and affinity hold."""
+        """Per profile, whether node selector, traits and affinity hold."""
         mask = np.ones(len(self._listed), np.bool_)
         for key, value in demand.node_selector:
             mask &= self._label(key).holds(Requirement(key, Operator.IN, (value,)))
+        for each in demand.traits:
+            mask &= self._label(each.key).holds(each)
         if not demand.affinity:
             return mask
         any_term = np.zeros(len(self._listed), np.bool_)

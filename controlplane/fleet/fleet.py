@@ -56,7 +56,7 @@ class Fleet:
             return Outcome.OLDER
         if profile.hash != profile_hash:
             raise ValueError(f"profile {profile_hash}: its labels have the hash {profile.hash}")
-        if member.take_profile(self._label_set(profile_hash, profile.labels), profile):
+        if member.take_profile(self._label_set(profile_hash, profile), profile):
             self._touch(cluster)
         return Outcome.APPLIED
 
@@ -251,12 +251,12 @@ class Fleet:
         position = self._positions.get
         return [0 if (at := position(name)) is None else values[at] for name in clusters]
 
-    def _label_set(self, profile_hash: str, labels: Mapping[str, str]) -> LabelSet:
-        """One object for equal labels. The hash is short enough to be forged, so the labels are compared."""
+    def _label_set(self, profile_hash: str, profile: Profile) -> LabelSet:
+        """One object for equal profiles. The hash is short enough to be forged, so all is compared."""
         known = self._label_sets.get(profile_hash)
-        if known is not None and known.labels == labels:
+        if known is not None and known.says(profile.labels, profile.features, profile.handlers):
             return known
-        fresh = LabelSet(profile_hash, labels)
+        fresh = LabelSet(profile_hash, profile.labels, profile.features, profile.handlers)
         if known is None:
             self._label_sets[profile_hash] = fresh
         return fresh

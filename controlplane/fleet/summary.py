@@ -76,6 +76,8 @@ def _row(nodes: NodeRows, usage: UsageRows | None, row: int, code: int) -> NodeR
         taints=of.taints,
         profile=of.label_set.hash,
         labels=of.label_set.labels,
+        features=of.label_set.features,
+        handlers=tuple(sorted(of.label_set.handlers)),
         allocatable=allocatable,
         foreign=foreign,
         bound=bound,
@@ -105,7 +107,7 @@ def explain(columns: Columns, demand: Demand, selection: Selection) -> NodeCount
             labels = each.label_set.labels
             if demand.asks_for_name:
                 labels = {**labels, HOSTNAME: name, NODE_NAME_FIELD: name}
-            lacks = demand.unmet(labels)
+            lacks = demand.unmet(labels, each.label_set.features, each.label_set.handlers)
             taint = untolerated(each.taints, demand.tolerations)
             if lacks is not None:
                 unselected[lacks] += len(members)

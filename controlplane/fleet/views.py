@@ -1,7 +1,7 @@
 """What the fleet answers with: frozen, cheap to hand on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from controlplane.fleet.demand import Demand
@@ -43,7 +43,10 @@ class Totals:
 
 @dataclass(frozen=True)
 class NodeRow:
-    """One node. Amounts by resource. labels: of its profile, without kubernetes.io/hostname."""
+    """One node. Amounts by resource. labels: of its profile, without kubernetes.io/hostname.
+
+    features: raw ones of NFD that the labels do not tell. handlers: of its container runtime, if known.
+    """
 
     name: str
     ready: bool
@@ -56,6 +59,8 @@ class NodeRow:
     bound: Mapping[str, int]
     used: Mapping[str, int]
     free: Mapping[str, int]
+    features: Mapping[str, str] = field(default_factory=dict[str, str])
+    handlers: tuple[str, ...] = ()
 
     @property
     def requested(self) -> Mapping[str, int]:

@@ -126,12 +126,9 @@ def _requirement(given: Any, path: str, part: str) -> Requirement:
     key = _text(fields.get("key"), f"{path}.key")
     if part == "matchFields" and key != NODE_NAME_FIELD:
         raise NotUnderstood(f"{path}.key: {key!r}: {NODE_NAME_FIELD} is the only field")
-    try:
-        operator = Operator(fields.get("operator"))
-    except ValueError as error:
-        raise NotUnderstood(
-            f"{path}.operator: {fields.get('operator')!r}: one of {', '.join(Operator)}"
-        ) from error
+    operator = next((each for each in _VALUES if each == fields.get("operator")), None)
+    if operator is None:
+        raise NotUnderstood(f"{path}.operator: {fields.get('operator')!r}: one of {', '.join(_VALUES)}")
     values = tuple(
         _text(value, f"{path}.values[{index}]")
         for index, value in enumerate(sequence(fields.get("values"), f"{path}.values"))
