@@ -8,8 +8,17 @@ from collections.abc import Callable
 
 import msgspec
 
+from agents.ports import Forbidden
 from agents.simulation import catalogue
-from agents.simulation.bodies import Body, annotations_of, copy_of, has_condition, labels_of, part
+from agents.simulation.bodies import (
+    Body,
+    annotations_of,
+    copy_of,
+    has_condition,
+    items,
+    labels_of,
+    part,
+)
 from agents.simulation.ownership import COLLECTED, PODS, Ownership
 from agents.simulation.store import Kind, Name, Objects
 
@@ -102,11 +111,13 @@ class Controllers:
             field: sum(part(each, "status").get(field, 0) for each in sets)
             for field in ("replicas", "readyReplicas")
         }
-        return {
+        counted: Body = {
             **total,
             "availableReplicas": total["readyReplicas"],
             "updatedReplicas": part(newest, "status").get("replicas", 0),
         }
+        failures = items(part(newest, "status"), "conditions")
+        return counted | ({"conditions": failures} if failures else {})
 
     def _scale(self, body: Body, replicas: int) -> Body:
         kind = _KINDS[body["kind"]]
@@ -133,13 +144,25 @@ class Controllers:
         missing = [name for name in ordinals if name not in present]
         if body["kind"] == "ReplicaSet":
             missing = self._fresh_names(body, wanted - len(keep))
-        for name in missing:
-            keep.append(self._create(PODS, _pod(body, name, template, digest)))
+        made, why_not = self._make([_pod(body, name, template, digest) for name in missing])
+        keep += made
         ready = sum(_is_ready(pod) for pod in keep)
-        status = {"replicas": len(keep), "readyReplicas": ready, "availableReplicas": ready}
+        status: Body = {"replicas": len(keep), "readyReplicas": ready, "availableReplicas": ready}
         if body["kind"] == "StatefulSet":
             status["updatedReplicas"] = len(keep)
+        elif why_not:
+            status["conditions"] = [_failed(why_not)]
         self._set_status(body, status | {"observedGeneration": _generation(body)})
+
+    def _make(self, pods: list[Body]) -> tuple[list[Body], str]:
+        """(pods made, why the first of the others was refused): one refusal is all it takes to give up."""
+        made: list[Body] = []
+        for pod in pods:
+            try:
+                made.append(self._create(PODS, pod))
+            except Forbidden as error:
+                return made, str(error)
+        return made, ""
 
     def _fresh_names(self, body: Body, count: int) -> list[str]:
         base = body["metadata"]["name"]
@@ -169,7 +192,7 @@ class Controllers:
             if self._objects.peek(PODS, Name(body["metadata"].get("namespace", ""), name)) is None:
                 pod = _pod(body, name, template, digest)
                 pod["spec"]["nodeSelector"] = {"kubernetes.io/hostname": node}
-                pods[name] = self._create(PODS, pod)
+                pods |= {each["metadata"]["name"]: each for each in self._make([pod])[0]}
         ready = sum(_is_ready(pod) for pod in pods.values())
         status = {"desiredNumberScheduled": len(nodes), "numberReady": ready}
         status |= {"updatedNumberScheduled": len(pods), "observedGeneration": _generation(body)}
@@ -189,8 +212,8 @@ class Controllers:
         for pod in running[wanted:]:
             self.remove(PODS, pod, now)
         digest = _digest(spec["template"])
-        for name in self._fresh_names(body, wanted - len(running)):
-            running.append(self._create(PODS, _pod(body, name, spec["template"], digest)))
+        names = self._fresh_names(body, wanted - len(running))
+        running += self._make([_pod(body, name, spec["template"], digest) for name in names])[0]
         active = running[:wanted]
         status: Body = {"active": len(active), "ready": sum(map(_is_ready, active)), "succeeded": succeeded}
         if succeeded >= spec["completions"]:
@@ -239,8 +262,12 @@ def _pod(owner: Body, name: str, template: Body, digest: str) -> Body:
         "kind": "Pod",
         "spec": copy_of(template["spec"]),
     }
-    pod["metadata"]["annotations"] = {_TEMPLATE: digest}
+    pod["metadata"]["annotations"] = {**annotations_of(template), _TEMPLATE: digest}
     return pod
+
+
+def _failed(message: str) -> Body:
+    return {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
 
 
 def _is_of(pod: Body, digest: str) -> bool:

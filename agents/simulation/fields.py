@@ -54,6 +54,21 @@ def updated(
     return desired
 
 
+def disowned(body: dict[str, Any], path: FieldPath, manager: str) -> None:
+    """Nobody but `manager`, and who writes through a subresource, owns the field any more."""
+    entries: list[dict[str, Any]] = []
+    for entry in _entries(body):
+        if entry["manager"] != manager and not entry.get("subresource"):
+            entry = {**entry, "fieldsV1": _to_fields(_paths(entry) - {path})}
+        entries.append(entry)
+    body["metadata"]["managedFields"] = entries
+
+
+def forgotten(body: dict[str, Any], manager: str) -> None:
+    """What the manager owned is as it is, and not his."""
+    body["metadata"]["managedFields"] = [entry for entry in _entries(body) if entry["manager"] != manager]
+
+
 def read(body: dict[str, Any], path: FieldPath) -> Any:
     """The value at `path`, None where there is none."""
     value: Any = body

@@ -6,9 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agents.simulation import catalogue
+from agents.simulation.admission import runtime_class_of, starts_on
 from agents.simulation.bodies import annotations_of, has_condition, owners_of
+from agents.simulation.networks import NETWORKS, Networks
 from agents.simulation.scheduler import Room, is_finished, is_ready, tolerates
 from agents.simulation.store import Kind, Name, Objects, Stored
+from agents.simulation.zones import HELD, REFUSED, Zones
 
 NODES = Kind(catalogue.NODES.group, catalogue.NODES.plural)
 PODS = Kind(catalogue.PODS.group, catalogue.PODS.plural)
@@ -42,11 +45,17 @@ class Kubelets:
     """
 
     def __init__(
-        self, objects: Objects, pace: Pace, remove: Callable[[Kind, dict[str, Any], str], None]
+        self,
+        objects: Objects,
+        pace: Pace,
+        networks: Networks,
+        remove: Callable[[Kind, dict[str, Any], str], None],
     ) -> None:
         self._objects = objects
         self._pace = pace
+        self._networks = networks
         self._remove = remove
+        self._zones = Zones(objects, lambda node: self._bodies(self._pods_on.get(node, set())))
         self._room = Room()
         self._room_changed = True
         self._waiting: set[Name] = set()
@@ -119,10 +128,12 @@ class Kubelets:
             if node is None:
                 # The pod collector: a node that is gone takes its pods with it.
                 self._objects.delete(PODS, _name(pod))
-            elif not (self._tend(pod, now) if is_ready(node) else self._abandon(pod, node, now)):
+            elif not (self._tend(pod, node, now) if is_ready(node) else self._abandon(pod, node, now)):
                 self._unsettled.add(_name(pod))
+        self._networks.release()
+        self._zones.publish()
 
-    def _tend(self, pod: dict[str, Any], now: float) -> bool:
+    def _tend(self, pod: dict[str, Any], node: dict[str, Any], now: float) -> bool:
         """Whether the pod is settled; one that was changed here is unsettled by that."""
         metadata, status = pod["metadata"], pod["status"]
         if "deletionTimestamp" in metadata:
@@ -133,8 +144,7 @@ class Kubelets:
         if is_finished(pod):
             return True
         if "startTime" not in status:
-            self._put_status(pod, startTime=timestamp(now), conditions=_conditions(ready=False))
-            return True
+            return self._start(pod, node, now)
         age = now - seconds(status["startTime"])
         limit = _run_seconds(pod, self._pace.job_seconds)
         if limit is not None and age >= limit + self._pace.ready_seconds:
@@ -145,6 +155,25 @@ class Kubelets:
         if age < self._pace.ready_seconds:
             return False
         self._put_status(pod, phase="Running", conditions=_conditions(ready=True))
+        return True
+
+    def _start(self, pod: dict[str, Any], node: dict[str, Any], now: float) -> bool:
+        """Admit, then make the sandbox. Who is not admitted has failed; a sandbox is tried again."""
+        held, why_not = self._zones.admit(pod) if HELD not in annotations_of(pod) else ("", "")
+        if why_not:
+            self._put_status(pod, phase="Failed", reason=REFUSED, message=why_not)
+            return True
+        runtime_class = runtime_class_of(self._objects, pod)
+        if runtime_class is not None and not starts_on(node, runtime_class):
+            why_not = f"no runtime for {runtime_class['handler']!r} is configured"
+        elif NETWORKS in annotations_of(pod):
+            why_not = self._networks.attach(pod)
+        if why_not:
+            conditions = _conditions(ready=False, message=f"FailedCreatePodSandBox: {why_not}")
+            if pod["status"].get("conditions") != conditions or held:
+                self._put_status(pod, held, conditions=conditions)
+            return False
+        self._put_status(pod, held, startTime=timestamp(now), conditions=_conditions(ready=False))
         return True
 
     def _abandon(self, pod: dict[str, Any], node: dict[str, Any], now: float) -> bool:
@@ -160,9 +189,11 @@ class Kubelets:
         self._remove(PODS, pod, timestamp(now))
         return True
 
-    def _put_status(self, pod: dict[str, Any], **status: Any) -> None:
+    def _put_status(self, pod: dict[str, Any], held: str = "", **status: Any) -> None:
         copy = self._objects.get(PODS, _name(pod)) or pod
         copy["status"] |= status
+        if held:
+            copy["metadata"].setdefault("annotations", {})[HELD] = held
         self._objects.put(PODS, copy)
 
 
@@ -174,10 +205,11 @@ def _run_seconds(pod: dict[str, Any], usual: float) -> float | None:
     return float(given) if given else usual
 
 
-def _conditions(*, ready: bool) -> list[dict[str, str]]:
+def _conditions(*, ready: bool, message: str = "") -> list[dict[str, str]]:
+    why = {"reason": "ContainersNotReady", "message": message} if message else {}
     return [
         {"type": "PodScheduled", "status": "True"},
-        {"type": "Ready", "status": "True" if ready else "False"},
+        {"type": "Ready", "status": "True" if ready else "False", **why},
     ]
 
 

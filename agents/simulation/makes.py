@@ -3,11 +3,12 @@
 Labels are those that the clouds, NFD and the GPU operator set; sizes are what kubelets leave of them.
 """
 
-import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+
+from agents.ports import Resource
+from agents.simulation import catalogue
+from agents.simulation.networks import Network
 
 
 class Make(StrEnum):
@@ -18,7 +19,12 @@ class Make(StrEnum):
 
 @dataclass(frozen=True)
 class Machine:
-    """One kind of node: what it has, and what it says about itself."""
+    """One kind of node: what it has, and what it says about itself.
+
+    sandboxed: so many of them, the first, run the site's sandbox. zones: of NUMA; on the first `pinned` of
+    them the kubelet keeps a container within one. cpuid, attributes and pci (class, vendor, count) are what
+    the worker of NFD finds.
+    """
 
     prefix: str
     count: int
@@ -31,11 +37,27 @@ class Machine:
     arch: str = "amd64"
     devices: tuple[tuple[str, str], ...] = ()
     taints: tuple[tuple[str, str, str], ...] = ()
+    sandboxed: int = 0
+    zones: int = 1
+    pinned: int = 0
+    cpuid: tuple[str, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
+    pci: tuple[tuple[str, str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A RuntimeClass, and the label that its installer gives to nodes that run it."""
+
+    name: str
+    handler: str
+    label: str
+    overhead: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Site:
-    """A cluster before its first moment."""
+    """A cluster before its first moment. serves: beside what Kubernetes itself does."""
 
     version: str
     provider: str
@@ -43,6 +65,9 @@ class Site:
     zones: tuple[str, ...]
     machines: tuple[Machine, ...]
     metrics_served: bool
+    sandbox: Sandbox | None = None
+    networks: tuple[Network, ...] = ()
+    serves: tuple[Resource, ...] = ()
 
 
 _AVX512 = {f"feature.node.kubernetes.io/cpu-cpuid.AVX512{part}": "true" for part in ("F", "BW", "VL", "VNNI")}
@@ -55,6 +80,7 @@ _NFD = {
 }
 _AMX = {f"feature.node.kubernetes.io/cpu-cpuid.AMX{part}": "true" for part in ("TILE", "BF16", "INT8")}
 _NUMA = {"feature.node.kubernetes.io/memory-numa": "true"}
+_SRIOV = {f"feature.node.kubernetes.io/network-sriov.{what}": "true" for what in ("capable", "configured")}
 _GPU = {
     "feature.node.kubernetes.io/pci-0302_10de.present": "true",
     "nvidia.com/gpu.present": "true",
@@ -64,7 +90,80 @@ _GPU = {
     "nvidia.com/gpu.replicas": "1",
     "nvidia.com/gpu.family": "hopper",
     "nvidia.com/mig.capable": "true",
+    "nvidia.com/mig.strategy": "mixed",
 }
+_MIG = {
+    "nvidia.com/mig-1g.10gb.count": "28",
+    "nvidia.com/mig-1g.10gb.memory": "9728",
+    "nvidia.com/mig-1g.10gb.product": "NVIDIA-H100-80GB-HBM3-MIG-1g.10gb",
+}
+_CPUID = ("AESNI", "AVX2", "AVX512F", "AVX512BW", "AVX512VL", "AVX512VNNI", "VMX")
+_AMX_CPUID = ("AMXBF16", "AMXINT8", "AMXTILE", *_CPUID)
+# As NFD writes them since it makes no labels of RDT any more.
+_SAPPHIRE_RAPIDS = (
+    ("cpu.model.family", "6"),
+    ("cpu.model.id", "143"),
+    ("cpu.model.vendor_id", "Intel"),
+    ("cpu.pstate.status", "active"),
+    ("cpu.pstate.turbo", "true"),
+    ("cpu.rdt.RDTCMT", "true"),
+    ("cpu.rdt.RDTL3CA", "true"),
+    ("cpu.rdt.RDTL3CA_NUM_CLOSID", "16"),
+    ("cpu.rdt.RDTMBA", "true"),
+    ("cpu.rdt.RDTMBM", "true"),
+    ("cpu.rdt.RDTMON", "true"),
+    ("cpu.sst.bf.enabled", "true"),
+    ("cpu.topology.hardware_multithreading", "true"),
+    ("cpu.topology.socket_count", "2"),
+    ("kernel.version.full", "6.8.0-48-generic"),
+    ("kernel.version.major", "6"),
+    ("kernel.version.minor", "8"),
+    ("memory.numa.is_numa", "true"),
+    ("memory.numa.node_count", "2"),
+    ("system.osrelease.ID", "ubuntu"),
+    ("system.osrelease.VERSION_ID", "24.04"),
+)
+_VFS = "intel.com/sriov_data"
+_KATA = Sandbox(
+    name="kata",
+    handler="kata-qemu",
+    label="katacontainers.io/kata-runtime",
+    overhead=(("cpu", "250m"), ("memory", "320Mi")),
+)
+_GVISOR = Sandbox(name="gvisor", handler="runsc", label="gvisor.dev/runsc")
+# The lower half of the range belongs to what is no pod.
+_NETWORKS = (
+    Network(
+        "default",
+        "sriov-data",
+        type="sriov",
+        resource=_VFS,
+        range="10.56.217.0/27",
+        exclude=("10.56.217.0/28",),
+        taken=9,
+    ),
+    Network("default", "storage", type="macvlan"),
+)
+
+
+def _gpu(prefix: str, count: int, devices: tuple[tuple[str, str], ...], labels: dict[str, str]) -> Machine:
+    return Machine(
+        prefix=prefix,
+        count=count,
+        cpu="190",
+        memory="2063000Mi",
+        pods=250,
+        storage="7000Gi",
+        labels={**_NFD, **_AVX512, **_AMX, **_NUMA, **_GPU, **labels},
+        provider_id=f"baremetal://rack/{prefix}-{{index}}",
+        devices=devices,
+        taints=(("nvidia.com/gpu", "present", "NoSchedule"),),
+        zones=2,
+        cpuid=_AMX_CPUID,
+        attributes=_SAPPHIRE_RAPIDS,
+        pci=(("0200", "15b3", 2), ("0302", "10de", 8)),
+    )
+
 
 SITES = {
     Make.CLOUD: Site(
@@ -82,9 +181,11 @@ SITES = {
                 storage="76224326324",
                 labels={**_NFD, **_AVX512, "node.kubernetes.io/instance-type": "m6i.2xlarge"},
                 provider_id="aws:///{zone}/i-0{index:016x}",
+                sandboxed=6,
             ),
         ),
         metrics_served=True,
+        sandbox=_GVISOR,
     ),
     Make.DATACENTRE: Site(
         version="v1.33.6",
@@ -99,21 +200,26 @@ SITES = {
                 memory="523986Mi",
                 pods=250,
                 storage="1700Gi",
-                labels={**_NFD, **_AVX512, **_AMX, **_NUMA},
+                labels={**_NFD, **_AVX512, **_AMX, **_NUMA, **_SRIOV},
                 provider_id="baremetal://rack/amx-{index}",
+                devices=((_VFS, "16"),),
+                sandboxed=4,
+                zones=2,
+                pinned=4,
+                cpuid=_AMX_CPUID,
+                attributes=_SAPPHIRE_RAPIDS,
+                pci=(("0200", "8086", 2),),
             ),
-            Machine(
-                prefix="gpu",
-                count=4,
-                cpu="190",
-                memory="2063000Mi",
-                pods=250,
-                storage="7000Gi",
-                labels={**_NFD, **_AVX512, **_AMX, **_NUMA, **_GPU},
-                provider_id="baremetal://rack/gpu-{index}",
-                devices=(("nvidia.com/gpu", "8"),),
-                taints=(("nvidia.com/gpu", "present", "NoSchedule"),),
-            ),
+            _gpu("gpu", 3, (("nvidia.com/gpu", "8"),), {}),
+            _gpu("mig", 1, (("nvidia.com/gpu", "4"), ("nvidia.com/mig-1g.10gb", "28")), _MIG),
+        ),
+        sandbox=_KATA,
+        networks=_NETWORKS,
+        serves=(
+            catalogue.NODE_FEATURES,
+            catalogue.NODE_TOPOLOGIES,
+            catalogue.ATTACHMENTS,
+            catalogue.IP_POOLS,
         ),
         metrics_served=True,
     ),
@@ -142,93 +248,3 @@ SITES = {
         metrics_served=False,
     ),
 }
-
-
-def node_manifests(site: Site, *, nodes: int | None = None) -> Iterator[dict[str, Any]]:
-    """The site's nodes. `nodes` overrides how many there are of the first machine."""
-    for position, machine in enumerate(site.machines):
-        count = nodes if nodes is not None and position == 0 else machine.count
-        for index in range(count):
-            yield _node(site, machine, index)
-
-
-def _node(site: Site, machine: Machine, index: int) -> dict[str, Any]:
-    zone = site.zones[index % len(site.zones)]
-    name = f"{machine.prefix}-{index + 1:03}"
-    labels = {
-        "kubernetes.io/arch": machine.arch,
-        "kubernetes.io/os": "linux",
-        "kubernetes.io/hostname": name,
-        "topology.kubernetes.io/region": site.region,
-        "topology.kubernetes.io/zone": zone,
-        **machine.labels,
-    }
-    resources = {
-        "cpu": machine.cpu,
-        "memory": machine.memory,
-        "pods": str(machine.pods),
-        "ephemeral-storage": machine.storage,
-        **dict(machine.devices),
-    }
-    taints = [{"key": key, "value": value, "effect": effect} for key, value, effect in machine.taints]
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {"name": name, "labels": labels},
-        "spec": {
-            "providerID": machine.provider_id.format(zone=zone, index=index + 1),
-            **({"taints": taints} if taints else {}),
-        },
-        "status": {
-            "allocatable": resources,
-            "capacity": resources,
-            "conditions": [
-                {"type": kind, "status": "False"}
-                for kind in ("MemoryPressure", "DiskPressure", "PIDPressure")
-            ]
-            + [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
-            "nodeInfo": {
-                "architecture": machine.arch,
-                "operatingSystem": "linux",
-                "kubeletVersion": site.version,
-            },
-        },
-    }
-
-
-_DAEMONS = (("kube-proxy", "100m", "64Mi"), ("cni", "125m", "96Mi"), ("node-exporter", "50m", "48Mi"))
-
-
-def foreign_pod_manifests(nodes: list[dict[str, Any]], rng: random.Random) -> Iterator[dict[str, Any]]:
-    """What runs there without Muster: daemons on every node, and somebody's services on some."""
-    for node in nodes:
-        name = node["metadata"]["name"]
-        for daemon, cpu, memory in _DAEMONS:
-            yield _pod("kube-system", f"{daemon}-{name}", name, {"app": daemon}, cpu, memory)
-        for number in range(rng.randrange(3)):
-            small = node["status"]["allocatable"]["cpu"].endswith("m")
-            cpu = f"{rng.choice((100, 250, 500) if small else (500, 2000, 8000))}m"
-            memory = f"{rng.choice((128, 256, 1024))}Mi"
-            yield _pod("legacy", f"service-{name}-{number}", name, {"app": "service"}, cpu, memory)
-
-
-def _pod(
-    namespace: str, name: str, node: str, labels: dict[str, str], cpu: str, memory: str
-) -> dict[str, Any]:
-    requests = {"cpu": cpu, "memory": memory}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": labels},
-        "spec": {
-            "nodeName": node,
-            "tolerations": [{"operator": "Exists"}],
-            "containers": [
-                {
-                    "name": "main",
-                    "image": f"registry.example/{labels['app']}:1",
-                    "resources": {"requests": requests},
-                }
-            ],
-        },
-    }

@@ -9,6 +9,7 @@ _NODES = Kind(catalogue.NODES.group, catalogue.NODES.plural)
 _DAEMON_SETS = Kind(catalogue.DAEMON_SETS.group, catalogue.DAEMON_SETS.plural)
 _REPLICA_SETS = Kind(catalogue.REPLICA_SETS.group, catalogue.REPLICA_SETS.plural)
 _JOBS = Kind(catalogue.JOBS.group, catalogue.JOBS.plural)
+_RUNTIME_CLASSES = Kind(catalogue.RUNTIME_CLASSES.group, catalogue.RUNTIME_CLASSES.plural)
 _OWNING = frozenset(Kind(each.group, each.plural) for each in catalogue.WORKLOADS)
 COLLECTED = (_REPLICA_SETS, _JOBS, PODS)
 """Kinds whose objects go when all of their owners are gone, in the order in which they go."""
@@ -66,6 +67,10 @@ class Ownership:
                     self._orphans[child].add(name)
         if kind == _NODES or (kind == PODS and after is None):
             self._due[_DAEMON_SETS].update(self._objects.names(_DAEMON_SETS))
+        if kind == _RUNTIME_CLASSES:
+            # Pods that were refused for want of one may be made now.
+            for each in _OWNING:
+                self._due[each].update(self._objects.names(each))
 
     def _forget(self, kind: Kind, body: Body) -> None:
         name = _name(body)

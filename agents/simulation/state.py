@@ -10,11 +10,14 @@ import msgspec
 
 from agents.ports import Conflict, NotServed, Rejected, Resource
 from agents.simulation import catalogue, fields
+from agents.simulation.admission import admit_pod
 from agents.simulation.bodies import Body, copy_of, items, part
 from agents.simulation.controllers import Controllers
 from agents.simulation.faults import Faults
 from agents.simulation.kubelets import NODES, PODS, Kubelets, Pace, timestamp
-from agents.simulation.makes import SITES, Make, foreign_pod_manifests, node_manifests
+from agents.simulation.makes import SITES, Make
+from agents.simulation.networks import Networks
+from agents.simulation.population import population
 from agents.simulation.store import Kind, Name, Objects
 from schemas.wire.orders import ObjectRef
 
@@ -42,23 +45,19 @@ class ClusterState:
         self._seed = seed
         self._page_size = page_size
         self._objects = Objects(path, history=history)
-        self._resources = list(catalogue.BUILT_IN)
+        self._resources = [*catalogue.BUILT_IN, *self._site.serves]
         self._now = float(self._objects.meta("now") or "0")
         self._generation = 0
         self._controllers = Controllers(self._objects, self._store_new)
-        self._kubelets = Kubelets(self._objects, pace or Pace(), self._controllers.remove)
+        networks = Networks(self._objects, self._store_new)
+        self._kubelets = Kubelets(self._objects, pace or Pace(), networks, self._controllers.remove)
         if self._objects.empty:
             self._populate(nodes)
 
     def _populate(self, nodes: int | None) -> None:
         with self._objects.transaction():
-            for name in ("default", "kube-system", "legacy"):
-                self.put_as("kubelet", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-            manifests = list(node_manifests(self._site, nodes=nodes))
-            for manifest in manifests:
-                self.put_as("kubelet", manifest)
-            for manifest in foreign_pod_manifests(manifests, random.Random(self._seed)):
-                self.put_as("kube-controller-manager", manifest)
+            for manager, manifest in population(self._site, random.Random(self._seed), nodes=nodes):
+                self.put_as(manager, manifest)
 
     def close(self) -> None:
         self._objects.close()
@@ -202,6 +201,8 @@ class ClusterState:
         return live
 
     def _store_new(self, kind: Kind, body: Body) -> Body:
+        if kind == PODS:
+            admit_pod(self._objects, body)
         catalogue.fill_defaults(body)
         catalogue.validate(body)
         number = self._objects.resource_version + 1

@@ -14,17 +14,25 @@ import pytest
 from agents.ports import KubeError
 from agents.simulated import SimulatedCluster
 from agents.simulation.kubelets import Pace
+from agents.simulation.networks import NETWORKS
 from schemas.wire.orders import ObjectRef
 
 PACE = Pace(eviction_seconds=8.0, job_seconds=5.0)
 KINDS = {"Deployment": "apps/v1", "StatefulSet": "apps/v1", "DaemonSet": "apps/v1", "Job": "batch/v1"}
 ALL_KINDS = (*KINDS, "ReplicaSet", "Pod", "Node")
+BELOW = {"cloud": (), "datacentre": ("NodeResourceTopology", "IPPool")}
+SPECIAL: tuple[dict[str, Any], ...] = ({}, {}, {"runtimeClassName": "kata"}, {"runtimeClassName": "missing"})
 
 
-def workload(kind: str, name: str, replicas: int, cpu: str, image: str = "web:1") -> dict[str, Any]:
-    labels = {"app": name}
-    container = {"name": "main", "image": image, "resources": {"requests": {"cpu": cpu}}}
-    spec: dict[str, Any] = {"template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}}}
+def workload(
+    kind: str, name: str, replicas: int, cpu: str, image: str = "web:1", networks: str = "", **special: Any
+) -> dict[str, Any]:
+    labels, asked = {"app": name}, {"cpu": cpu, "memory": "1Gi"}
+    container = {"name": "main", "image": image, "resources": {"requests": asked, "limits": asked}}
+    metadata: dict[str, Any] = {"labels": labels, "annotations": {NETWORKS: networks} if networks else {}}
+    spec: dict[str, Any] = {
+        "template": {"metadata": metadata, "spec": {"containers": [container], **special}}
+    }
     if kind != "Job":
         spec["selector"] = {"matchLabels": labels}
     if kind in ("Deployment", "StatefulSet"):
@@ -42,7 +50,9 @@ def disturb(cluster: SimulatedCluster, random: Random) -> None:
     cpu, image = random.choice(("100m", "2000m", "16000m")), f"web:{random.randrange(2)}"
     match random.randrange(10):
         case 0 | 1 | 2:
-            cluster.put_as("people", workload(kind, name, random.randrange(9), cpu, image))
+            networks, special = random.choice(("", "sriov-data")), random.choice(SPECIAL)
+            wanted = workload(kind, name, random.randrange(9), cpu, image, networks, **special)
+            cluster.put_as("people", wanted)
         case 3:
             cluster.remove(ObjectRef(KINDS[kind], kind, "default", name))
         case 4:
@@ -59,24 +69,26 @@ def disturb(cluster: SimulatedCluster, random: Random) -> None:
 
 
 @contextmanager
-def reopened(path: Path, seed: int) -> Generator[SimulatedCluster]:
+def reopened(path: Path, make: str, seed: int) -> Generator[SimulatedCluster]:
     """The same cluster in a process that has seen nothing of it."""
     copied = path.with_suffix(".copy")
     copied.unlink(missing_ok=True)
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copied)) as target:
         source.backup(target)
-    cluster = SimulatedCluster(copied, "cloud", seed, nodes=5, pace=PACE)
+    cluster = SimulatedCluster(copied, make, seed, nodes=5, pace=PACE)
     yield cluster
     cluster.close()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    ("make", "seed"), [("cloud", seed) for seed in range(6)] + [("datacentre", 6), ("datacentre", 7)]
+)
 def test_a_cluster_that_remembers_does_what_one_does_that_looks_at_everything(
-    tmp_path: Path, seed: int
+    tmp_path: Path, make: str, seed: int
 ) -> None:
     random, now = Random(seed), 1000.0
     path = tmp_path / "cluster.sqlite"
-    cluster = SimulatedCluster(path, "cloud", seed, nodes=5, pace=PACE)
+    cluster = SimulatedCluster(path, make, seed, nodes=5, pace=PACE)
     for _ in range(80):
         now += random.choice((0.1, 0.5, 2.0))
         if random.random() < 0.5:
@@ -84,10 +96,10 @@ def test_a_cluster_that_remembers_does_what_one_does_that_looks_at_everything(
                 disturb(cluster, random)
             except KubeError:
                 continue
-        with reopened(path, seed) as fresh:
+        with reopened(path, make, seed) as fresh:
             fresh.tick(now)
             cluster.tick(now)
-            for kind in ALL_KINDS:
+            for kind in (*ALL_KINDS, *BELOW[make]):
                 assert cluster.objects(kind) == fresh.objects(kind), f"at {now}"
     cluster.close()
 
