@@ -50,6 +50,24 @@ def labels_of(feature: str) -> tuple[str, ...]:
     return tuple(f"{_NFD}{name}" for name in names)
 
 
+_SPELT = {label: feature for feature, labels in _RENAMED.items() for label in labels}
+
+
+@lru_cache(maxsize=16_384)
+def feature_of(label: str) -> str | None:
+    """The feature that a label of NFD says, of whatever version; None for any other label."""
+    if not label.startswith(_NFD):
+        return None
+    name = label.removeprefix(_NFD)
+    spelt = _SPELT.get(name)
+    if spelt is not None:
+        return spelt
+    for prefix, written in _PREFIXES:
+        if name.startswith(written):
+            return f"{prefix}{name.removeprefix(written)}"
+    return name.replace("-", ".", 1)
+
+
 def is_flag(key: str, value: str) -> bool:
     """Whether a trait of that key is only there, without a value that could be compared."""
     return not value and key.startswith(FEATURE) and key.removeprefix(FEATURE).startswith(_FLAGS)
