@@ -90,6 +90,7 @@ class Acting:
             version,
             ready.manifests,
             ready.dropped,
+            ready.overwrite,
             lambda: self._newest(workload) in (None, version),
         )
         reached("agent.after_apply")
@@ -109,17 +110,18 @@ class Acting:
         standing.marks = {}
         if not entry.is_carried_out or standing.state is not WorkState.WITHDRAWN:
             standing.state = WorkState.WITHDRAWING
-        outcome = await self._carry_out.withdraw(entry.workload, entry.version, entry.objects)
+        preserve = entry.preserve
+        outcome = await self._carry_out.withdraw(entry.workload, entry.version, entry.objects, preserve)
         reached("agent.after_apply")
         if outcome.failed:
             self._fail(standing, outcome.failed)
             return
-        if not await self._carry_out.is_gone(entry.workload, entry.objects):
+        if not await self._carry_out.is_gone(entry.workload, entry.objects, preserve):
             self._standings.touch(entry.workload)
             return
         if not entry.is_carried_out:
             await self.mark(replace(entry, carried_out=entry.version))
-        if not self._standings.pods(entry.workload):
+        if preserve or not self._standings.pods(entry.workload):
             self._settle(standing, WorkState.WITHDRAWN)
 
     async def release(self) -> None:

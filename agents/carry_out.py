@@ -4,8 +4,10 @@
 2. Make missing namespaces.
 3. For each object: read, look at the fence, then create or apply onto what was read. When another agent has
    recorded a newer order in between, either the fence or the precondition stops us.
-4. A create has no precondition: look at the fence afterwards, and take back what came too late.
-5. Delete what the order dropped, or, for a withdrawal, everything recorded, last made first.
+4. A create has no precondition, and what we take over bears nothing that a withdrawal would find: look at
+   the fence afterwards, and take back what came too late.
+5. Delete what the order dropped, or, for a withdrawal, everything recorded, last made first. A withdrawal
+   that preserves only takes our labels and field ownership off.
 """
 
 from collections.abc import Callable
@@ -16,8 +18,10 @@ import msgspec
 from agents.failpoints import reached
 from agents.namespace import ensure_namespace
 from agents.plan import (
+    Adopt,
     Apply,
     Create,
+    Disown,
     Manifest,
     Refuse,
     labels_of,
@@ -99,12 +103,13 @@ class CarryOut:
         version: Version,
         manifests: list[Manifest],
         dropped: tuple[ObjectRef, ...],
+        overwrite: bool,
         is_current: Callable[[], bool],
     ) -> Outcome:
         """Raises Superseded when a newer order was recorded; `is_current` says the same without asking."""
         outcome = Outcome()
         refs = tuple(ref_of(manifest) for manifest in manifests)
-        await self._refuse_others(workload, manifests, outcome)
+        await self._refuse_others(workload, manifests, outcome, overwrite)
         if outcome.refused or outcome.failed:
             return outcome
         try:
@@ -116,22 +121,24 @@ class CarryOut:
         for manifest in manifests:
             if not is_current():
                 raise Superseded(workload)
-            await self._apply_one(workload, version, manifest, outcome)
+            await self._apply_one(workload, version, manifest, outcome, overwrite)
             reached("agent.between_objects")
         if not outcome.failed and not outcome.refused:
             await self._delete_all(workload, version, dropped, outcome)
         return outcome
 
-    async def withdraw(self, workload: str, version: Version, refs: tuple[ObjectRef, ...]) -> Outcome:
-        """Delete all of them, last made first. Raises Superseded."""
+    async def withdraw(
+        self, workload: str, version: Version, refs: tuple[ObjectRef, ...], preserve: bool = False
+    ) -> Outcome:
+        """Delete all of them, or let them be nobody's of ours, last made first. Raises Superseded."""
         outcome = Outcome()
-        await self._delete_all(workload, version, tuple(reversed(refs)), outcome)
+        await self._delete_all(workload, version, tuple(reversed(refs)), outcome, preserve)
         return outcome
 
-    async def is_gone(self, workload: str, refs: tuple[ObjectRef, ...]) -> bool:
+    async def is_gone(self, workload: str, refs: tuple[ObjectRef, ...], preserve: bool = False) -> bool:
         """Whether nothing of the workload's is left, asked of the API server and not of the cache.
 
-        The cache may be behind a controller that is still making pods. Raises KubeError.
+        The cache may be behind a controller that is still making pods. preserve: pods stay. Raises KubeError.
         """
         for ref in refs:
             try:
@@ -140,6 +147,8 @@ class CarryOut:
                 continue
             if plan_removal(workload, ref, live) is not None:
                 return False
+        if preserve:
+            return True
         selector = f"{WORKLOAD_LABEL}={workload}"
         for resource in (_REPLICA_SETS, _PODS):
             async for body in self._kube.list(resource, label_selector=selector):
@@ -147,12 +156,14 @@ class CarryOut:
                     return False
         return True
 
-    async def _refuse_others(self, workload: str, manifests: list[Manifest], outcome: Outcome) -> None:
+    async def _refuse_others(
+        self, workload: str, manifests: list[Manifest], outcome: Outcome, overwrite: bool
+    ) -> None:
         """Before anything is touched: an order that cannot be carried out whole is not begun."""
         for manifest in manifests:
             ref = ref_of(manifest)
             try:
-                step = plan_object(workload, manifest, await self._kube.get(ref))
+                step = plan_object(workload, manifest, await self._kube.get(ref), overwrite=overwrite)
             except NotServed as error:
                 outcome.refused.append(refusal_of(error, ref))
             except KubeError as error:
@@ -162,13 +173,15 @@ class CarryOut:
                 if isinstance(step, Refuse):
                     outcome.refused.append(step.refusal)
 
-    async def _apply_one(self, workload: str, version: Version, manifest: Manifest, outcome: Outcome) -> None:
+    async def _apply_one(
+        self, workload: str, version: Version, manifest: Manifest, outcome: Outcome, overwrite: bool
+    ) -> None:
         ref = ref_of(manifest)
         error: KubeError = Conflict("it changes faster than it can be read")
         for _ in range(ATTEMPTS):
             try:
                 live = await self._kube.get(ref)
-                step = plan_object(workload, manifest, live)
+                step = plan_object(workload, manifest, live, overwrite=overwrite)
                 if isinstance(step, Refuse):
                     outcome.refused.append(step.refusal)
                     return
@@ -183,44 +196,59 @@ class CarryOut:
                 return
         outcome.failed.append(refusal_of(error, ref))
 
-    async def _do(self, workload: str, version: Version, step: Create | Apply) -> Manifest:
+    async def _do(self, workload: str, version: Version, step: Create | Apply | Adopt) -> Manifest:
         if isinstance(step, Apply):
             return await self._kube.apply(step.manifest, uid=step.uid, resource_version=step.resource_version)
-        stored = await self._kube.create(step.manifest)
+        if isinstance(step, Adopt):
+            stored = await self._kube.adopt(
+                step.manifest, uid=step.uid, resource_version=step.resource_version
+            )
+        else:
+            stored = await self._kube.create(step.manifest)
         try:
             await self._records.check(workload, version)
         except Superseded:
-            await self._take_back(workload, step.ref, stored)
+            await self._take_back(workload, step, stored)
             raise
         return stored
 
-    async def _take_back(self, workload: str, ref: ObjectRef, stored: Manifest) -> None:
-        """A withdrawal passed us while we created: only the very object that we made, and only unchanged."""
-        entry = self._records.entries.get(workload)
+    async def _take_back(self, workload: str, step: Create | Adopt, stored: Manifest) -> None:
+        """A withdrawal passed us, and saw nothing of ours: only the very object, and only unchanged.
+
+        What we made goes; what we took over was there before us, and stays.
+        """
+        entry, ref = self._records.entries.get(workload), step.ref
         if entry is not None and ref in entry.objects and labels_of(stored).get(WORKLOAD_LABEL) == workload:
             metadata = stored["metadata"]
+            undo = self._kube.disown if isinstance(step, Adopt) else self._kube.delete
             try:
-                await self._kube.delete(
-                    ref, uid=metadata["uid"], resource_version=metadata["resourceVersion"]
-                )
+                await undo(ref, uid=metadata["uid"], resource_version=metadata["resourceVersion"])
             except Conflict:
                 pass
 
     async def _delete_all(
-        self, workload: str, version: Version, refs: tuple[ObjectRef, ...], outcome: Outcome
+        self,
+        workload: str,
+        version: Version,
+        refs: tuple[ObjectRef, ...],
+        outcome: Outcome,
+        preserve: bool = False,
     ) -> None:
         for ref in refs:
-            await self._delete_one(workload, version, ref, outcome)
+            await self._delete_one(workload, version, ref, outcome, preserve)
 
-    async def _delete_one(self, workload: str, version: Version, ref: ObjectRef, outcome: Outcome) -> None:
+    async def _delete_one(
+        self, workload: str, version: Version, ref: ObjectRef, outcome: Outcome, preserve: bool
+    ) -> None:
         error: KubeError = Conflict("it changes faster than it can be read")
         for _ in range(ATTEMPTS):
             try:
-                step = plan_removal(workload, ref, await self._kube.get(ref))
+                step = plan_removal(workload, ref, await self._kube.get(ref), preserve=preserve)
                 if step is None:
                     return
                 await self._records.check(workload, version)
-                await self._kube.delete(ref, uid=step.uid, resource_version=step.resource_version)
+                do = self._kube.disown if isinstance(step, Disown) else self._kube.delete
+                await do(ref, uid=step.uid, resource_version=step.resource_version)
                 return
             except NotServed:
                 # The kind went, and its objects with it.

@@ -38,6 +38,7 @@ class Entry:
     """digest: over verb and body. objects: everything of the workload's that may exist.
 
     held: it removes too much at once and waits for a release. decided_at: Unix seconds.
+    preserve: what a withdrawal names stays there.
     """
 
     workload: str
@@ -49,6 +50,7 @@ class Entry:
     held: bool = False
     decided_at: float = 0.0
     carried_out: Version | None = None
+    preserve: bool = False
 
     @property
     def is_carried_out(self) -> bool:
@@ -97,12 +99,15 @@ def to_manifest(entry: Entry, resource_version: str = "", uid: str = "") -> dict
         "version": _version_text(entry.version),
         "verb": entry.verb.value,
         "digest": entry.digest,
-        "objects": msgspec.json.encode(entry.objects).decode(),
+        # An agent that does not know `preserved` finds nothing to remove, rather than everything.
+        "objects": "[]" if entry.preserve else msgspec.json.encode(entry.objects).decode(),
         "removes": str(entry.removes).lower(),
         "held": str(entry.held).lower(),
         "decidedAt": repr(entry.decided_at),
         "carriedOut": _version_text(entry.carried_out) if entry.carried_out else "",
     }
+    if entry.preserve:
+        data["preserved"] = msgspec.json.encode(entry.objects).decode()
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
@@ -115,9 +120,10 @@ def from_manifest(manifest: dict[str, Any]) -> Entry:
             version=_version(data["version"]),
             verb=Verb(data["verb"]),
             digest=data["digest"],
-            objects=msgspec.json.decode(data["objects"], type=tuple[ObjectRef, ...]),
+            objects=msgspec.json.decode(data.get("preserved", data["objects"]), type=tuple[ObjectRef, ...]),
             removes=data["removes"] == "true",
             held=data["held"] == "true",
+            preserve="preserved" in data,
             decided_at=float(data["decidedAt"]),
             carried_out=_version(data["carriedOut"]) if data["carriedOut"] else None,
         )

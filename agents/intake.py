@@ -37,12 +37,15 @@ class Prepared:
     manifests: list[Manifest] = field(default_factory=list[Manifest])
     ordered: tuple[ObjectRef, ...] = ()
     dropped: tuple[ObjectRef, ...] = ()
+    overwrite: bool = False
+    preserve: bool = False
     malformed: Refusal | None = None
 
     @property
     def removes(self) -> bool:
         """Whether something that runs goes away with it."""
-        return self.order.verb is Verb.WITHDRAW or any(ref.kind in _POD_BEARING for ref in self.dropped)
+        withdrawn = self.order.verb is Verb.WITHDRAW and not self.preserve
+        return withdrawn or any(ref.kind in _POD_BEARING for ref in self.dropped)
 
 
 def verified(keys: OrderKeys, workload: str, body: bytes) -> Order:
@@ -72,4 +75,5 @@ def prepared(keys: OrderKeys, order: Order) -> Prepared:
         message = f"body: {error}"[:_MESSAGE_LONGEST]
         return Prepared(order, malformed=Refusal(reason=Reason.ORDER_MALFORMED, message=message))
     dropped = tuple(ref for ref in body.dropped if ref not in ordered)
-    return Prepared(order, manifests, ordered, dropped)
+    preserve = body.preserve and order.verb is Verb.WITHDRAW
+    return Prepared(order, manifests, ordered, dropped, body.overwrite, preserve)

@@ -180,6 +180,7 @@ class Orders:
             objects=joined(before.objects if before else (), ready.ordered, ready.dropped),
             removes=removes,
             held=not allowed,
+            preserve=ready.preserve,
             decided_at=self._clock.now(),
             carried_out=before.carried_out if before else None,
         )

@@ -1,8 +1,9 @@
 """From what is ordered and what is there to what is done, object by object. Pure.
 
 What exists and does not bear the label of this workload is somebody else's: it is refused by name, never
-touched. `replicas` is left out once another manager owns it; where the order leaves it out and only Muster
-owns it, the live value stays, for leaving it out would set it to 1.
+touched; where the order says so, what bears no workload's label is taken over. `replicas` is left out once
+another manager owns it; where the order leaves it out and only Muster owns it, the live value stays, for
+leaving it out would set it to 1.
 """
 
 from collections.abc import Mapping
@@ -39,7 +40,26 @@ class Apply:
 
 
 @dataclass(frozen=True)
+class Adopt:
+    """As `Apply`, onto an object that was nobody's of ours until now."""
+
+    ref: ObjectRef
+    manifest: Manifest
+    uid: str
+    resource_version: str
+
+
+@dataclass(frozen=True)
 class Delete:
+    ref: ObjectRef
+    uid: str
+    resource_version: str
+
+
+@dataclass(frozen=True)
+class Disown:
+    """It stays, and is Muster's no more."""
+
     ref: ObjectRef
     uid: str
     resource_version: str
@@ -89,35 +109,50 @@ def namespaces_of(refs: tuple[ObjectRef, ...]) -> tuple[EnsureNamespace, ...]:
     return tuple(EnsureNamespace(name) for name in needed if name not in brought)
 
 
-def plan_object(workload: str, manifest: Manifest, live: Manifest | None) -> Create | Apply | Refuse:
-    """What to do for one ordered object, given what is there under its name."""
+def plan_object(
+    workload: str, manifest: Manifest, live: Manifest | None, *, overwrite: bool = False
+) -> Create | Apply | Adopt | Refuse:
+    """What to do for one ordered object, given what is there under its name.
+
+    overwrite: what no workload of Muster's owns is taken over; what another one owns never is.
+    """
     ref = ref_of(manifest)
     if live is None:
         return Create(ref, manifest)
-    if labels_of(live).get(WORKLOAD_LABEL) != workload:
-        return Refuse(owned_by_other(ref, live))
     metadata: Manifest = live["metadata"]
+    owner = labels_of(live).get(WORKLOAD_LABEL)
+    if owner != workload:
+        if owner or not overwrite:
+            return Refuse(owned_by_other(ref, live, overwrite=overwrite))
+        wanted = _without_replicas(manifest) if _scaler_of(live) else manifest
+        return Adopt(ref, wanted, metadata["uid"], metadata["resourceVersion"])
     return Apply(ref, with_replicas(manifest, live), metadata["uid"], metadata["resourceVersion"])
 
 
-def plan_removal(workload: str, ref: ObjectRef, live: Manifest | None) -> Delete | None:
+def plan_removal(
+    workload: str, ref: ObjectRef, live: Manifest | None, *, preserve: bool = False
+) -> Delete | Disown | None:
     """None where nothing of ours is there: gone, somebody else's by now, or never ours to remove."""
     if live is None or ref.kind in _NEVER_REMOVED or labels_of(live).get(WORKLOAD_LABEL) != workload:
         return None
     metadata: Manifest = live["metadata"]
-    return Delete(ref, metadata["uid"], metadata["resourceVersion"])
+    step = Disown if preserve else Delete
+    return step(ref, metadata["uid"], metadata["resourceVersion"])
 
 
-def owned_by_other(ref: ObjectRef, live: Manifest) -> Refusal:
+def owned_by_other(ref: ObjectRef, live: Manifest, *, overwrite: bool = False) -> Refusal:
     """Names the manager that wrote most recently, as the cluster has noted it."""
     other = labels_of(live).get(WORKLOAD_LABEL)
+    right = "rename yours, or remove it there"
     if other:
         owner = f"workload {other} of Muster's"
+        right += "; Overwrite takes nothing from another workload" if overwrite else ""
     else:
         owner = ", ".join(_managers(live)) or "somebody who is not noted"
+        right = "rename yours, remove it there, or take it over: conflictResolution: Overwrite"
     return Refusal(
         reason=Reason.OWNED_BY_OTHER,
-        message=f"{ref} exists and belongs to {owner}; rename yours, or remove it there",
+        message=f"{ref} exists and belongs to {owner}; {right}",
         object=str(ref),
     )
 
@@ -130,10 +165,17 @@ def with_replicas(manifest: Manifest, live: Manifest) -> Manifest:
         return manifest
     owners = _owners_of_replicas(live)
     if owners - {FIELD_MANAGER}:
-        return {**manifest, "spec": {key: value for key, value in spec.items() if key != "replicas"}}
+        return _without_replicas(manifest)
     if "replicas" not in spec and FIELD_MANAGER in owners:
         return {**manifest, "spec": {**spec, "replicas": live_spec["replicas"]}}
     return manifest
+
+
+def _without_replicas(manifest: Manifest) -> Manifest:
+    spec: Manifest | None = manifest.get("spec")
+    if spec is None or "replicas" not in spec:
+        return manifest
+    return {**manifest, "spec": {key: value for key, value in spec.items() if key != "replicas"}}
 
 
 def labels_of(manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -159,10 +201,23 @@ def _managers(live: Manifest) -> list[str]:
 
 
 def _owners_of_replicas(live: Manifest) -> set[str]:
-    owners: set[str] = set()
+    return {str(entry.get("manager", "")) for entry in _replica_entries(live)}
+
+
+def _scaler_of(live: Manifest) -> str:
+    """Who scales it through the scale subresource, as autoscalers do; "" for nobody.
+
+    Who merely wrote the number down with all the rest gives it up with all the rest.
+    """
+    entries = (entry for entry in _replica_entries(live) if entry.get("subresource") == "scale")
+    return next((str(entry.get("manager", "")) for entry in entries), "")
+
+
+def _replica_entries(live: Manifest) -> list[Manifest]:
+    found: list[Manifest] = []
     for entry in _entries(live):
         fields: Manifest = entry.get("fieldsV1") or {}
         spec: Manifest = fields.get("f:spec") or {}
         if "f:replicas" in spec and entry.get("subresource") != "status":
-            owners.add(str(entry.get("manager", "")))
-    return owners
+            found.append(entry)
+    return found

@@ -100,12 +100,26 @@ class Kube(Protocol):
         """
         ...
 
+    async def adopt(self, manifest: dict[str, Any], *, uid: str, resource_version: str) -> dict[str, Any]:
+        """As `apply`, onto what others made: where it names `spec.replicas`, only an autoscaler shares them.
+
+        Without that, who made the object would own the number along with us, as if he scaled it.
+        """
+        ...
+
     async def replace(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """PUT of the agent's own records; `metadata.resourceVersion` must match, else Conflict."""
         ...
 
     async def delete(self, ref: ObjectRef, *, uid: str, resource_version: str) -> None:
         """DELETE with both as preconditions, background propagation. Gone already is success."""
+        ...
+
+    async def disown(self, ref: ObjectRef, *, uid: str, resource_version: str) -> None:
+        """The object stays as it is; Muster's labels on it and its ownership of fields go.
+
+        Conflict when it is not the one that was read. Gone already is success.
+        """
         ...
 
 

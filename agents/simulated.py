@@ -16,7 +16,7 @@ from agents.simulation.kubelets import NODES, PODS, timestamp
 from agents.simulation.selectors import compile_selector
 from agents.simulation.state import NAMESPACES, ClusterState
 from agents.simulation.store import Event, Kind, Name, TooOld
-from schemas.wire.orders import FIELD_MANAGER, ObjectRef
+from schemas.wire.orders import FIELD_MANAGER, OUR_LABELS, ObjectRef
 
 _Labelled = list[tuple[dict[str, str], bytes]]
 _Resources = list[Resource]
@@ -132,6 +132,33 @@ class SimulatedCluster(ClusterState):
             live = self._expect(kind, name, uid, resource_version)
             body = fields.applied(copy_of(live), _strip(manifest), FIELD_MANAGER, timestamp(self._now))
             return copy_of(self._store_changed(kind, live, body))
+
+    async def adopt(self, manifest: Body, *, uid: str, resource_version: str) -> Body:
+        async with self._calling("adopt", manifest):
+            resource, name = self._locate(manifest)
+            kind = Kind(resource.group, resource.plural)
+            live = self._expect(kind, name, uid, resource_version)
+            body = copy_of(live)
+            if "replicas" in (manifest.get("spec") or {}):
+                fields.disowned(body, ("spec", "replicas"), FIELD_MANAGER)
+            body = fields.applied(body, _strip(manifest), FIELD_MANAGER, timestamp(self._now))
+            return copy_of(self._store_changed(kind, live, body))
+
+    async def disown(self, ref: ObjectRef, *, uid: str, resource_version: str) -> None:
+        async with self._calling("disown"):
+            resource = self._resource(ref.api_version, ref.kind)
+            kind, name = Kind(resource.group, resource.plural), Name(ref.namespace, ref.name)
+            if self._objects.peek(kind, name) is None:
+                return
+            live = self._expect(kind, name, uid, resource_version)
+            body = copy_of(live)
+            labels = labels_of(body)
+            for key, value in OUR_LABELS.items():
+                if value in ("", labels.get(key)):
+                    labels.pop(key, None)
+            body["metadata"]["labels"] = labels
+            fields.forgotten(body, FIELD_MANAGER)
+            self._store_changed(kind, live, body)
 
     async def replace(self, manifest: Body) -> Body:
         async with self._calling("replace", manifest):

@@ -98,7 +98,8 @@ class Standings:
         state = standing.state or _recorded_state(entry, asked=standing.asked)
         if state is None:
             return None
-        pods = self._cache.pods_of.get(workload, {})
+        # Pods of what was left behind keep the label that their template has: they are nobody's all the same.
+        pods = {} if entry.preserve else self._cache.pods_of.get(workload, {})
         if entry.verb is Verb.WITHDRAW and not pods:
             refs = ()
         return Work(

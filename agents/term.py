@@ -37,7 +37,7 @@ from schemas.wire.orders import Version
 from schemas.wire.reports import Stamp
 from schemas.wire.subjects import Subjects
 
-CAPABILITIES = ("apply", "withdraw", "release", "sealed")
+CAPABILITIES = ("apply", "withdraw", "release", "sealed", "overwrite", "preserve")
 REPORT_ANYWAY_SECONDS = 60.0
 _log = structlog.get_logger()
 

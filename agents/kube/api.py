@@ -10,10 +10,10 @@ import msgspec
 
 from agents.kube.access import KubeAccess
 from agents.kube.discovery import discover, discover_version, version_path
-from agents.kube.fields import join_to_apply, move_to_apply
+from agents.kube.fields import join_to_apply, move_to_apply, take_replicas, without_manager
 from agents.kube.http import KubeHttp, NotFound, Status, decoded, failure, read_bounded
 from agents.ports import Conflict, KubeError, NotServed, Rejected, Resource, Unreachable
-from schemas.wire.orders import FIELD_MANAGER, ObjectRef
+from schemas.wire.orders import FIELD_MANAGER, OUR_LABELS, ObjectRef
 
 PAGE_ITEMS = 500
 PAGE_LIMIT_BYTES = 256 << 20
@@ -26,6 +26,7 @@ JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 Object = dict[str, Any]
+Patch = list[Object]
 
 
 class _Version(msgspec.Struct, rename="camel"):
@@ -155,6 +156,18 @@ class KubernetesApi:
         joined = await self._object("PATCH", path, body=left, content_type=JSON_PATCH)
         return await self._apply(ref, path, manifest, uid, joined["metadata"]["resourceVersion"])
 
+    async def adopt(self, manifest: Object, *, uid: str, resource_version: str) -> Object:
+        ref = reference(manifest)
+        if "replicas" in (manifest.get("spec") or {}):
+            found = await self._exactly(ref, uid, resource_version)
+            if found is None:
+                raise Conflict(f"{ref} is not there any more")
+            patch = take_replicas(found, FIELD_MANAGER)
+            if patch is not None:
+                found = await self._patch_exactly(ref, found, patch)
+            resource_version = found["metadata"]["resourceVersion"]
+        return await self.apply(manifest, uid=uid, resource_version=resource_version)
+
     async def replace(self, manifest: Object) -> Object:
         ref = reference(manifest)
         path = await self._path(ref)
@@ -175,6 +188,35 @@ class KubernetesApi:
         except NotFound as error:
             if error.name != ref.name:
                 raise self._forget(ref.api_version, ref.kind, error) from None
+
+    async def disown(self, ref: ObjectRef, *, uid: str, resource_version: str) -> None:
+        found = await self._exactly(ref, uid, resource_version)
+        if found is None:
+            return
+        await self._patch_exactly(ref, found, without_manager(found, FIELD_MANAGER, OUR_LABELS))
+
+    async def _patch_exactly(self, ref: ObjectRef, found: Object, patch: Patch) -> Object:
+        """A JSON patch that tests uid and resource version. Conflict when it is not that object any more."""
+        try:
+            return await self._object("PATCH", await self._path(ref), body=patch, content_type=JSON_PATCH)
+        except NotFound as error:
+            raise self._missing(ref, error) from None
+        except Rejected as error:
+            # A test that fails is a 422, as is everything else that is wrong with a patch.
+            metadata = found["metadata"]
+            if await self._exactly(ref, metadata["uid"], metadata["resourceVersion"]) is None:
+                raise Conflict(str(error)) from error
+            raise
+
+    async def _exactly(self, ref: ObjectRef, uid: str, resource_version: str) -> Object | None:
+        """What was read before, with all its fields; None where it is gone. Conflict where it moved on."""
+        found = await self.get(ref)
+        if found is None:
+            return None
+        metadata = found["metadata"]
+        if (metadata["uid"], metadata["resourceVersion"]) != (uid, resource_version):
+            raise Conflict(f"{ref} is at {metadata['resourceVersion']}, not {resource_version}")
+        return found
 
     async def _apply(
         self, ref: ObjectRef, path: str, manifest: Object, uid: str, resource_version: str

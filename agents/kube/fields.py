@@ -75,6 +75,53 @@ def move_to_apply(created: Mapping[str, Any], manifest: Any, manager: str) -> li
     ]
 
 
+def take_replicas(found: Mapping[str, Any], manager: str) -> list[dict[str, Any]] | None:
+    """JSON patch after which nobody but `manager` and autoscalers own `spec.replicas`; None for no change.
+
+    Autoscalers write through the scale subresource, and stay.
+    """
+    entries: list[dict[str, Any]] = found["metadata"].get("managedFields") or []
+    kept: list[dict[str, Any]] = []
+    for entry in entries:
+        fields: FieldSet = entry.get("fieldsV1") or {}
+        spec: FieldSet = fields.get("f:spec") or {}
+        if entry["manager"] == manager or entry.get("subresource") or "f:replicas" not in spec:
+            kept.append(entry)
+            continue
+        spec = {path: inner for path, inner in spec.items() if path != "f:replicas"}
+        kept.append({**entry, "fieldsV1": {**fields, "f:spec": spec}})
+    return None if kept == entries else _entries_patch(found, kept)
+
+
+def without_manager(
+    found: Mapping[str, Any], manager: str, labels: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """JSON patch that takes off the labels that have these values, and all that `manager` owns.
+
+    labels: "" for any value.
+    """
+    metadata = found["metadata"]
+    there: Mapping[str, str] = metadata.get("labels") or {}
+    entries = [entry for entry in metadata.get("managedFields") or () if entry["manager"] != manager]
+    # An empty list would leave the field as it is; one empty entry empties it.
+    patch = _entries_patch(found, entries or [{}])
+    patch += [
+        {"op": "remove", "path": f"/metadata/labels/{key.replace('/', '~1')}"}
+        for key, value in labels.items()
+        if key in there and value in ("", there[key])
+    ]
+    return patch
+
+
+def _entries_patch(found: Mapping[str, Any], entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    metadata = found["metadata"]
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+        {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+        {"op": "replace", "path": "/metadata/managedFields", "value": entries},
+    ]
+
+
 def join_to_apply(applied: Mapping[str, Any], manager: str) -> list[dict[str, Any]] | None:
     """JSON patch for an object whose creator died before the move: the POST's fields join those applied.
 

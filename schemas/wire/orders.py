@@ -50,6 +50,33 @@ class SealedValues(msgspec.Struct, frozen=True):
     box: bytes
 
 
+class HealthCheck(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Holds when one of `values` stands at `path`, or when the condition has this status."""
+
+    path: str = ""
+    values: tuple[str | int | bool, ...] = ()
+    condition: str = ""
+    status: str = "True"
+
+
+class HealthRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """When objects of one kind in this order are well; paths as `schemas.paths` reads them.
+
+    Not when one of `failed` holds; else when one of `healthy` does, or as many are ready as desired.
+    enough: of a kind that the agent knows itself, under an autoscaler: so many ready pods will do.
+    """
+
+    group: str
+    kind: str
+    healthy: tuple[HealthCheck, ...] = ()
+    failed: tuple[HealthCheck, ...] = ()
+    desired: str = ""
+    ready: str = ""
+    updated: str = ""
+    message: str = ""
+    enough: int | None = None
+
+
 class OrderBody(msgspec.Struct, frozen=True, kw_only=True):
     """What stands in a signed order.
 
@@ -92,3 +119,5 @@ TEMPLATE_LABEL = "muster.dev/template"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 """On every object of Muster's: `muster`."""
 FIELD_MANAGER = "muster"
+OUR_LABELS = {WORKLOAD_LABEL: "", MANAGED_BY_LABEL: FIELD_MANAGER}
+"""Labels on an object itself, with the value that makes them ours; "" for any."""

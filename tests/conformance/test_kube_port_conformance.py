@@ -16,7 +16,7 @@ from agents.kube import KubernetesApi, kubeconfig_access
 from agents.ports import AlreadyExists, Conflict, Gone, NotServed, Rejected, Resource
 from agents.simulated import SimulatedCluster
 from controlplane.embedded.kube import KubeControlPlane
-from schemas.wire.orders import FIELD_MANAGER, ObjectRef
+from schemas.wire.orders import FIELD_MANAGER, MANAGED_BY_LABEL, WORKLOAD_LABEL, ObjectRef
 from tests.conformance.kube_worlds import RealWorld, SimulatedWorld, World, resource
 
 BOUND_SECONDS = 20.0
@@ -335,6 +335,90 @@ async def test_a_delete_meets_exactly_the_object_that_was_read(world: World) -> 
     await world.kube.delete(ref(manifest), **identity(second))
     assert await world.kube.get(ref(manifest)) is None
     await world.kube.delete(ref(manifest), **identity(second))
+
+
+# Taking over, and leaving behind
+
+
+def ours(world: World, name: str, **spec: Any) -> Object:
+    """A Deployment as the centre orders it."""
+    manifest = deployment(world, name, **spec)
+    labels = {WORKLOAD_LABEL: "w1", MANAGED_BY_LABEL: FIELD_MANAGER, "app": name}
+    return {**manifest, "metadata": {**manifest["metadata"], "labels": labels}}
+
+
+def owners_of_replicas(found: Object) -> set[str]:
+    return {
+        entry["manager"]
+        for entry in found["metadata"]["managedFields"]
+        if "f:replicas" in entry["fieldsV1"].get("f:spec", {}) and entry.get("subresource") != "status"
+    }
+
+
+async def adopt_the_newest(world: World, manifest: Object) -> Object:
+    for _ in range(READ_AGAIN_TIMES):
+        try:
+            return await world.kube.adopt(manifest, **identity(await read(world, manifest)))
+        except Conflict:
+            continue
+    raise AssertionError(f"{ref(manifest)} never stood still")
+
+
+async def test_what_somebody_made_is_taken_over_with_its_replicas(world: World) -> None:
+    await world.put_as("kubectl", deployment(world, "theirs", replicas=2))
+    before = await read(world, deployment(world, "theirs"))
+    adopted = await adopt_the_newest(world, ours(world, "theirs", replicas=2))
+    assert adopted["metadata"]["uid"] == before["metadata"]["uid"]
+    assert owners_of_replicas(adopted) == {FIELD_MANAGER}
+    scaled = await apply_to_the_newest(world, ours(world, "theirs", replicas=3))
+    assert scaled["spec"]["replicas"] == 3
+
+
+async def test_an_autoscaler_goes_on_owning_replicas_of_what_is_taken_over(world: World) -> None:
+    await world.put_as("kubectl", deployment(world, "scaled", replicas=2))
+    await world.scale_as("autoscaler", ref(deployment(world, "scaled")), 7)
+    adopted = await adopt_the_newest(world, ours(world, "scaled"))
+    assert adopted["spec"]["replicas"] == 7
+    assert "autoscaler" in owners_of_replicas(adopted)
+
+
+async def test_what_is_taken_over_is_exactly_what_was_read(world: World) -> None:
+    await world.put_as("kubectl", config_map(world, "theirs", a="1"))
+    read_first = await read(world, config_map(world, "theirs"))
+    await world.put_as("kubectl", {**read_first, "data": {"a": "2"}})
+    with pytest.raises(Conflict):
+        await world.kube.adopt(config_map(world, "theirs", a="3"), **identity(read_first))
+    adopted = await adopt_the_newest(world, config_map(world, "theirs", a="3"))
+    assert adopted["data"] == {"a": "3"}
+
+
+@pytest.mark.promise(9)
+async def test_what_is_left_behind_stays_as_it_is_without_our_labels_and_ownership(world: World) -> None:
+    await world.kube.create(ours(world, "left", replicas=2))
+    for _ in range(READ_AGAIN_TIMES):
+        before = await read(world, ours(world, "left"))
+        try:
+            await world.kube.disown(ref(before), **identity(before))
+            break
+        except Conflict:
+            continue
+    after = await read(world, ours(world, "left"))
+    assert after["spec"] == before["spec"]
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["metadata"]["labels"] == {"app": "left"}
+    assert FIELD_MANAGER not in {entry["manager"] for entry in after["metadata"].get("managedFields", [])}
+
+
+async def test_what_nobody_else_ever_wrote_is_left_behind_without_any_owner(world: World) -> None:
+    created = await world.kube.create(config_map(world, "alone", a="1"))
+    with pytest.raises(Conflict):
+        await world.kube.disown(ref(created), uid=created["metadata"]["uid"], resource_version="1")
+    await world.kube.disown(ref(created), **identity(created))
+    after = await read(world, created)
+    assert after["data"] == {"a": "1"}
+    assert not after["metadata"].get("managedFields")
+    await world.remove(ref(created))
+    await world.kube.disown(ref(created), **identity(created))
 
 
 # Lists and watches

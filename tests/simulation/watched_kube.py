@@ -76,6 +76,17 @@ class WatchedKube:
 
         return await self._call(apply)
 
+    async def adopt(self, manifest: dict[str, Any], *, uid: str, resource_version: str) -> dict[str, Any]:
+        async def adopt() -> dict[str, Any]:
+            stored = await self._cluster.adopt(manifest, uid=uid, resource_version=resource_version)
+            self._promises.wrote(self._cluster_id, self._agent, manifest)
+            return stored
+
+        return await self._call(adopt)
+
+    async def disown(self, ref: ObjectRef, *, uid: str, resource_version: str) -> None:
+        await self._call(lambda: self._cluster.disown(ref, uid=uid, resource_version=resource_version))
+
     async def replace(self, manifest: dict[str, Any]) -> dict[str, Any]:
         async def replace() -> dict[str, Any]:
             stored = await self._cluster.replace(manifest)

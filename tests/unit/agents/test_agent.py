@@ -8,7 +8,7 @@ import pytest
 from agents.ports import Unreachable
 from schemas.reasons import Reason
 from schemas.wire.codec import unpack_column
-from schemas.wire.orders import ObjectRef, OrderBody, Verb, Version
+from schemas.wire.orders import FIELD_MANAGER, WORKLOAD_LABEL, ObjectRef, OrderBody, Verb, Version
 from schemas.wire.reports import Facts, Inventory, Usage, WorkState
 from schemas.wire.subjects import RELEASE
 from tests.unit.agents.world import (
@@ -165,6 +165,75 @@ async def test_what_belongs_to_somebody_else_is_left_alone_and_named(world: Agen
     assert world.cluster.look(WEB) is None, "an order that cannot be carried out whole is not begun"
     world.cluster.remove(SETTINGS)
     await world.until(lambda: world.cluster.look(WEB) is not None, "tried again once it is free", 15)
+
+
+async def test_what_is_nobodys_of_ours_is_taken_over_where_the_order_says_so(world: AgentWorld) -> None:
+    world.cluster.put_as("kubectl", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
+    theirs = deployment("x", replicas=1, image="web:0")
+    del theirs["metadata"]["labels"]
+    before = world.cluster.put_as("kubectl", theirs)
+    world.start()
+    world.centre.order(apply_order("w1", 1, deployment("w1", replicas=3), overwrite=True))
+    await world.until(lambda: bool((work := world.centre.work("w1")) and work.ready == 3), "taken over")
+    world.centre.order(apply_order("w1", 2, deployment("w1", replicas=2), overwrite=True))
+    await world.until(lambda: bool((work := world.centre.work("w1")) and work.pods == 2), "and scaled later")
+    live = world.cluster.look(WEB)
+    assert live
+    assert live["metadata"]["uid"] == before["metadata"]["uid"]
+
+
+async def test_what_another_workload_owns_is_refused_though_the_order_overwrites(world: AgentWorld) -> None:
+    world.start()
+    world.centre.order(apply_order("w1", 1, config_map("w1", colour="first")))
+    await world.until(lambda: world.cluster.look(SETTINGS) is not None, "first")
+    world.centre.order(apply_order("w2", 2, config_map("w2", colour="second"), overwrite=True))
+    await world.until(
+        lambda: bool((work := world.centre.work("w2")) and work.state is WorkState.REFUSED), "refused"
+    )
+    settings = world.cluster.look(SETTINGS)
+    assert settings
+    assert settings["data"] == {"colour": "first"}
+
+
+@pytest.mark.promise(9)
+async def test_what_a_withdrawal_preserves_runs_on_and_is_nobodys_of_ours(world: AgentWorld) -> None:
+    world.start()
+    world.centre.order(apply_order("w1", 1, config_map("w1"), deployment("w1")))
+    await world.until(lambda: bool((work := world.centre.work("w1")) and work.ready == 2), "ready")
+    pods = {pod["metadata"]["uid"] for pod in world.cluster.objects("Pod")}
+    world.centre.order(withdraw_order("w1", 2, preserve=True))
+    await world.until(
+        lambda: bool((work := world.centre.work("w1")) and work.state is WorkState.WITHDRAWN), "withdrawn"
+    )
+    work = world.centre.work("w1")
+    assert work
+    assert (work.pods, work.objects) == (0, [])
+    for ref in (WEB, SETTINGS):
+        live = world.cluster.look(ref)
+        assert live
+        assert WORKLOAD_LABEL not in live["metadata"].get("labels", {})
+        assert FIELD_MANAGER not in {entry["manager"] for entry in live["metadata"]["managedFields"]}
+    assert pods == {pod["metadata"]["uid"] for pod in world.cluster.objects("Pod")}, "no pod is restarted"
+
+
+@pytest.mark.promise(9)
+async def test_a_recorded_withdrawal_that_preserves_still_does_after_a_restart(world: AgentWorld) -> None:
+    world.start()
+    world.centre.order(apply_order("w1", 1, config_map("w1")))
+    await world.until(lambda: bool((work := world.centre.work("w1")) and work.carried_out), "applied")
+    world.cluster.faults.fail_next("disown", Unreachable("away"), times=1000)
+    world.centre.order(withdraw_order("w1", 2, preserve=True))
+    await world.until(lambda: Version(1, 2) in world.centre.acknowledged, "recorded")
+    await world.kill()
+    world.cluster.faults.heal()
+    world.centre.lose_orders()
+    world.start()
+    await world.until(
+        lambda: bool((work := world.centre.work("w1")) and work.state is WorkState.WITHDRAWN), "withdrawn"
+    )
+    settings = world.cluster.look(SETTINGS)
+    assert settings
+    assert WORKLOAD_LABEL not in settings["metadata"].get("labels", {})
 
 
 async def test_replicas_are_the_autoscalers_once_it_has_set_them(world: AgentWorld) -> None:

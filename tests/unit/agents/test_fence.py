@@ -64,13 +64,26 @@ def test_the_same_version_must_say_the_same(again: Order, verdict: Verdict) -> N
     names=st.lists(st.text(max_size=20), max_size=4),
     held=st.booleans(),
     at=st.floats(0, 1e10),
+    preserve=st.booleans(),
 )
 def test_a_record_reads_back_as_it_was_written(
-    version: Version, carried_out: Version | None, verb: Verb, names: list[str], held: bool, at: float
+    version: Version,
+    carried_out: Version | None,
+    verb: Verb,
+    names: list[str],
+    held: bool,
+    at: float,
+    preserve: bool,
 ) -> None:
     objects = tuple(ObjectRef("v1", "ConfigMap", "shop", name) for name in names)
-    written = Entry("w1", version, verb, "d", objects, not held, held, at, carried_out)
+    written = Entry("w1", version, verb, "d", objects, not held, held, at, carried_out, preserve)
     assert from_manifest(to_manifest(written)) == written
+
+
+def test_an_older_agent_finds_nothing_to_remove_in_the_record_of_a_withdrawal_that_preserves() -> None:
+    written = Entry("w1", Version(1, 2), Verb.WITHDRAW, "d", (ObjectRef("v1", "ConfigMap", "shop", "a"),))
+    assert "ConfigMap" in to_manifest(written)["data"]["objects"]
+    assert to_manifest(replace(written, preserve=True))["data"]["objects"] == "[]"
 
 
 def test_a_record_that_somebody_has_damaged_is_named() -> None:

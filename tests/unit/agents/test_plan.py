@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 
 from agents.plan import (
+    Adopt,
     Apply,
     BadManifest,
     Create,
     Delete,
+    Disown,
     EnsureNamespace,
     Refuse,
     check_ordered,
@@ -94,6 +96,61 @@ def test_what_is_not_ours_is_refused_by_name(there: dict[str, Any], named: str) 
     assert isinstance(step, Refuse)
     assert step.refusal.reason is Reason.OWNED_BY_OTHER
     assert named in step.refusal.message
+
+
+KUBECTL = ("kubectl", REPLICAS)
+
+
+def scaled(*managers: tuple[str, dict[str, Any]], **spec: Any) -> dict[str, Any]:
+    """Foreign, and the last of the managers wrote through the scale subresource."""
+    found = live(*managers, label=None, **spec)
+    found["metadata"]["managedFields"][-1]["subresource"] = "scale"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("there", "replicas"),
+    [
+        pytest.param(live(KUBECTL, label=None, replicas=5), 2, id="its-maker-gives-the-replicas-up"),
+        pytest.param(scaled(KUBECTL, ("hpa", REPLICAS), replicas=5), None, id="its-autoscaler-keeps-them"),
+        pytest.param(live(label=None), 2, id="nobody-noted"),
+    ],
+)
+def test_what_is_nobodys_of_ours_is_taken_over_where_the_order_says_so(
+    there: dict[str, Any], replicas: int | None
+) -> None:
+    step = plan_object(UID, manifest(replicas=2), there, overwrite=True)
+    assert isinstance(step, Adopt)
+    assert (step.uid, step.resource_version) == ("u-1", "7")
+    assert step.manifest["spec"].get("replicas") == replicas
+
+
+def test_what_another_workload_owns_is_never_taken_over() -> None:
+    step = plan_object(UID, manifest(), live(("muster", {}), label="w2"), overwrite=True)
+    assert isinstance(step, Refuse)
+    assert step.refusal.reason is Reason.OWNED_BY_OTHER
+    assert "Overwrite takes nothing from another workload" in step.refusal.message
+
+
+def test_a_refusal_says_how_to_take_over() -> None:
+    step = plan_object(UID, manifest(), live(KUBECTL, label=None))
+    assert isinstance(step, Refuse)
+    assert "conflictResolution: Overwrite" in step.refusal.message
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        pytest.param(live(), Disown(ref_of(manifest()), "u-1", "7"), id="ours"),
+        pytest.param(live(label="w2"), None, id="another-workloads"),
+        pytest.param(live(label=None), None, id="done-already"),
+        pytest.param(None, None, id="gone"),
+    ],
+)
+def test_what_is_preserved_is_let_go_and_not_deleted(
+    there: dict[str, Any] | None, expected: Disown | None
+) -> None:
+    assert plan_removal(UID, ref_of(manifest()), there, preserve=True) == expected
 
 
 @pytest.mark.parametrize(

@@ -170,8 +170,8 @@ def apply_order(workload: str, generation: int, *objects: dict[str, Any], **rest
     return signed(workload, Verb.APPLY, generation, body)
 
 
-def withdraw_order(workload: str, generation: int) -> Order:
-    return signed(workload, Verb.WITHDRAW, generation, OrderBody(name=workload))
+def withdraw_order(workload: str, generation: int, *, preserve: bool = False) -> Order:
+    return signed(workload, Verb.WITHDRAW, generation, OrderBody(name=workload, preserve=preserve))
 
 
 def sealed(index: int, values: dict[str, str]) -> SealedValues:
