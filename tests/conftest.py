@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 
 from controlplane.bus import NatsBus
 from controlplane.embedded import EmbeddedNats, EmbeddedPostgres
@@ -18,6 +19,10 @@ from controlplane.identity.server_configuration import Trust
 from controlplane.store.migrations import migrate
 from schemas.wire.subjects import Subjects
 from tests.installation import SMALL_BOUNDS, NatsInstallation, NatsServer
+
+# No test is timed: on a busy machine a deadline finds the machine, not a fault.
+settings.register_profile("muster", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("muster")
 
 pytest_plugins = ["tests.kube.fixtures", "tests.circle", "tests.workers"]
 
