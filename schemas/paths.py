@@ -16,6 +16,8 @@ _STEP = re.compile(r'(?:(?:^|\.)([A-Za-z0-9_][A-Za-z0-9_-]*)|\[(\*)\]|\["([^"\[\
 
 Path = tuple[str | None, ...]
 """Keys from the outside in; None for `[*]`."""
+Product = Sequence[tuple[str, Path]]
+"""(`*` or `/`, path): multiplied and divided from left to right, the first by itself."""
 
 
 def parse_path(text: str) -> Path:
@@ -36,6 +38,16 @@ def parse_path(text: str) -> Path:
     if len(steps) > MOST_STEPS:
         raise ValueError(f"{text!r} has {len(steps)} steps: up to {MOST_STEPS} are taken")
     return tuple(steps)
+
+
+def parse_product(text: str) -> Product:
+    """`cores * threads`, `parallelism / slots`: paths to one field each. ValueError says what is wrong."""
+    words = re.split(r" ([*/]) ", text)
+    pairs = zip(["*", *words[1::2]], words[0::2], strict=True)
+    steps = tuple((operator, parse_path(word)) for operator, word in pairs)
+    for _, path in steps:
+        plain(path)
+    return steps
 
 
 def find(root: Any, path: Path) -> list[tuple[tuple[str | int, ...], Any]]:

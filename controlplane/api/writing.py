@@ -125,8 +125,14 @@ def _trespassing(found: Trespass) -> Problem:
 
 def _check_size(workload: Workload) -> None:
     name = workload.metadata.name
-    objects, template = render(workload.spec.manifests, _NO_UID, 2**31 - 1)
-    body = OrderBody(name=name, revision=2**31 - 1, template=template, objects=objects)
+    rendered = render(workload.spec.manifests, _NO_UID, 2**31 - 1)
+    body = OrderBody(
+        name=name,
+        revision=2**31 - 1,
+        template=rendered.template,
+        objects=rendered.objects,
+        health=rendered.health,
+    )
     size = len(msgspec.json.encode(body)) + _SEALING_OVERHEAD_BYTES
     if size > MAX_ORDER_BYTES:
         detail = (

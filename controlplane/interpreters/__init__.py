@@ -1,21 +1,38 @@
-"""What Muster understands of a workload kind: replicas, pods; a new kind goes into `kinds.py`. Pure."""
+"""What Muster understands of a workload kind: replicas, pods, health; a new one goes into `declared`."""
 
+from controlplane.interpreters.declared import compiled_kind
 from controlplane.interpreters.interpretation import (
+    KINDS,
     MANAGED_BY_LABEL,
+    Component,
     Interpretation,
+    Rendered,
     interpret,
+    pod_templates,
     render,
-    template_hash,
 )
+from controlplane.interpreters.kinds import Kinds
+from controlplane.interpreters.located import template_hash
 from controlplane.interpreters.pods import NotUnderstood, pod_demand, pod_requests
+from controlplane.interpreters.uses import Use, pod_uses, unmet, uses
 
 __all__ = [
+    "KINDS",
     "MANAGED_BY_LABEL",
+    "Component",
     "Interpretation",
+    "Kinds",
     "NotUnderstood",
+    "Rendered",
+    "Use",
+    "compiled_kind",
     "interpret",
     "pod_demand",
     "pod_requests",
+    "pod_templates",
+    "pod_uses",
     "render",
     "template_hash",
+    "unmet",
+    "uses",
 ]

@@ -1,12 +1,11 @@
-"""The kinds with pods that Muster understands; every other object is carried along."""
+"""Kinds that make pods, as Muster understands them; every other object is carried along."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.interpreters.pods import NotUnderstood, mapping, sequence
-
-_MOST_REPLICAS = 2**31 - 1
+from schemas.paths import Path, Product, parse_path, parse_product
+from schemas.wire.orders import HealthRule
 
 APPLY_FIRST = (
     "CustomResourceDefinition",
@@ -37,90 +36,103 @@ APPLY_LAST = (
     "Job",
     "CronJob",
     "HorizontalPodAutoscaler",
+    "ScaledObject",
     "Ingress",
 )
 
 
 @dataclass(frozen=True)
-class Podded:
-    """A kind with replicas. counts: the fields that hold them, from `spec`; none for a single pod."""
+class Count:
+    """The first of `alternatives` whose first field is there, else `default`."""
 
-    counts: tuple[str, ...]
-    bare: bool = False
+    alternatives: tuple[Product, ...] = ()
+    default: int = 1
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Of one resource; as a count."""
+
+    resource: str
+    alternatives: tuple[Product, ...]
+    default: str | int | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pods of one template; `at` leads to it from the object, all else starts there.
+
+    template: a pod template, () where the object is the pod itself. Without one: pods (pod specs, later
+    over earlier), labels (of the pods), amounts and devices. binary: m, k and g are MiB, KiB and GiB.
+    """
+
+    name: str = ""
+    names: Path | None = None
+    at: Path = ()
+    count: Count = Count()
+    template: Path | None = None
+    pods: tuple[Path, ...] = ()
+    labels: Path = ()
+    amounts: tuple[Amount, ...] = ()
+    devices: tuple[Path, ...] = ()
+    binary: bool = False
 
     @property
-    def spec_path(self) -> str:
-        return "spec" if self.bare else "spec.template.spec"
-
-    def replicas(self, manifest: Mapping[str, Any], path: str) -> int:
-        """1 where it is left out, as Kubernetes has it."""
-        if not self.counts:
-            return 1
-        spec = mapping(manifest.get("spec"), f"{path}.spec")
-        amounts = [self._count(spec, each, f"{path}.spec.{each}") for each in self.counts]
-        return 1 if amounts[0] is None else amounts[0]
-
-    def template(self, manifest: Any, path: str) -> dict[str, Any]:
-        """The pod template, the pod itself where it is one; NotUnderstood when it has no containers."""
-        whole = mapping(manifest, path)
-        template = whole if self.bare else mapping(mapping(whole.get("spec"), path).get("template"), path)
-        where = f"{path}.{self.spec_path}"
-        if not sequence(mapping(template.get("spec"), where).get("containers"), f"{where}.containers"):
-            raise NotUnderstood(f"{where}.containers: at least one container is needed")
-        if not self.bare:
-            self._check_selector(whole, template, path)
-        return template
-
-    def scale(self, manifest: dict[str, Any], replicas: int) -> None:
-        """A field beside the first is scaled only where it is there: a Job's completions are its own."""
-        spec = mapping(manifest.get("spec"), "spec")
-        scaled = dict.fromkeys(self.counts[:1], replicas)
-        scaled |= {
-            each: replicas for each in self.counts[1:] if spec.get(each) == spec.get(self.counts[0], 1)
-        }
-        if self.counts:
-            manifest["spec"] = spec | scaled
-
-    def indivisible(self, manifest: Mapping[str, Any]) -> str:
-        if self.counts[1:]:
-            spec = mapping(manifest.get("spec"), "spec")
-            count, total = spec.get(self.counts[0], 1), spec.get(self.counts[1])
-            if total is not None and total != count:
-                return (
-                    f"{self.counts[1]} {total} is not {self.counts[0]} {count}: make them equal, or duplicate"
-                )
-        return ""
-
-    @staticmethod
-    def _count(spec: Mapping[str, Any], field: str, path: str) -> int | None:
-        count = spec.get(field)
-        if count is None:
-            return None
-        if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= _MOST_REPLICAS:
-            raise NotUnderstood(f"{path}: {count!r}: a whole number from 0 to {_MOST_REPLICAS} is needed")
-        return count
-
-    @staticmethod
-    def _check_selector(manifest: Mapping[str, Any], template: Mapping[str, Any], path: str) -> None:
-        selector = mapping(mapping(manifest["spec"], path).get("selector"), f"{path}.spec.selector")
-        wanted = mapping(selector.get("matchLabels"), f"{path}.spec.selector.matchLabels")
-        metadata = mapping(template.get("metadata"), f"{path}.spec.template.metadata")
-        labels = mapping(metadata.get("labels"), f"{path}.spec.template.metadata.labels")
-        for key, value in wanted.items():
-            if labels.get(key) != value:
-                raise NotUnderstood(
-                    f"{path}.spec.template.metadata.labels: {key}: {value} is needed, as the selector has it"
-                )
+    def has_containers(self) -> bool:
+        """Whether what its pods ask for stands in a pod template, as Kubernetes has it."""
+        return self.template is not None and not self.amounts
 
 
-PODDED: Mapping[str, Podded] = {
-    "apps/Deployment": Podded(("replicas",)),
-    "apps/StatefulSet": Podded(("replicas",)),
-    "apps/ReplicaSet": Podded(("replicas",)),
-    "batch/Job": Podded(("parallelism", "completions")),
-    "v1/Pod": Podded((), bare=True),
+@dataclass(frozen=True)
+class Kind:
+    """scaled: the field that a cluster's share of the replicas is written to; None: it is placed whole.
+
+    minimum: the lower bound beside `scaled`, which then is a ceiling. tied: follows `scaled` where equal.
+    per_node: its pods are counted by its nodes. stopped: (field, values) with which it has no pods.
+    refused: (field, what would be right). selector: what the labels of its template have to match.
+    as_text: numbers may stand there as text, as in annotations.
+    """
+
+    parts: tuple[Part, ...]
+    scaled: Path | None = None
+    minimum: Path | None = None
+    tied: Path | None = None
+    per_node: bool = False
+    stopped: tuple[tuple[Path, tuple[Any, ...]], ...] = ()
+    refused: tuple[tuple[Path, str], ...] = ()
+    selector: Path | None = None
+    health: HealthRule | None = None
+    as_text: bool = False
+
+
+Kinds = Mapping[str, Kind]
+"""By `group/Kind`, core kinds as `v1/Kind`."""
+
+_TEMPLATE = parse_path("spec.template")
+_REPLICAS = parse_path("spec.replicas")
+_PARALLELISM = Count((parse_product("spec.parallelism"),))
+_REPLICATED = Kind(
+    (Part(count=Count((parse_product("spec.replicas"),)), template=_TEMPLATE),),
+    scaled=_REPLICAS,
+    selector=parse_path("spec.selector"),
+)
+
+KUBERNETES: Kinds = {
+    "apps/Deployment": _REPLICATED,
+    "apps/StatefulSet": _REPLICATED,
+    "apps/ReplicaSet": _REPLICATED,
+    "apps/DaemonSet": Kind((Part(template=_TEMPLATE),), per_node=True, selector=parse_path("spec.selector")),
+    "batch/Job": Kind(
+        (Part(count=_PARALLELISM, template=_TEMPLATE),),
+        scaled=parse_path("spec.parallelism"),
+        tied=parse_path("spec.completions"),
+    ),
+    "batch/CronJob": Kind(
+        (Part(at=parse_path("spec.jobTemplate"), count=_PARALLELISM, template=_TEMPLATE),),
+        stopped=((parse_path("spec.suspend"), (True,)),),
+    ),
+    "v1/Pod": Kind((Part(template=()),)),
 }
-"""`group/Kind`, core kinds as `v1/Kind`."""
 
 
 def kind_of(manifest: Mapping[str, Any]) -> str:

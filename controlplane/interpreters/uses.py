@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from controlplane.interpreters.interpretation import Component
 from controlplane.interpreters.pods import mapping, sequence
 
 _CREDENTIALS = (
@@ -35,6 +36,18 @@ class Use:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+def uses(components: Iterable[Component]) -> tuple[Use, ...]:
+    """Of all pods of a workload."""
+    found: dict[tuple[str, str, str], Use] = {}
+    for component in components:
+        spec = mapping(component.pod.get("spec"), component.path)
+        for use in pod_uses(spec, component.namespace, component.path):
+            key = use.kind, use.namespace, use.name
+            if key not in found or (found[key].optional and not use.optional):
+                found[key] = use
+    return tuple(found.values())
 
 
 def pod_uses(spec: Mapping[str, Any], namespace: str, path: str) -> tuple[Use, ...]:

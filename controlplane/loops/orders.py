@@ -11,7 +11,7 @@ from controlplane.known.records import ClusterRecord, OutboxRecord
 from controlplane.known.views import Compiled
 from controlplane.loops.ports import NewOrder
 from schemas.reasons import Reason
-from schemas.wire.orders import ObjectRef, OrderBody, SealedValues, Verb, Version
+from schemas.wire.orders import HealthRule, ObjectRef, OrderBody, SealedValues, Verb, Version
 
 MAX_ORDER_BYTES = 512 * 1024
 
@@ -36,10 +36,15 @@ class Signer(Protocol):
 
 @dataclass(frozen=True)
 class Rendered:
-    """One workload's objects at some number of replicas; Secrets are without their values."""
+    """One workload's objects at some number of replicas; Secrets are without their values.
+
+    templates: hash by component.
+    """
 
     objects: list[dict[str, Any]]
     template: str
+    templates: Mapping[str, str]
+    health: list[HealthRule]
     secrets: tuple[tuple[int, Mapping[str, str]], ...]
 
 
@@ -58,12 +63,14 @@ class OrderWriter:
         return self._rendered[replicas]
 
     def _render(self, replicas: int) -> Rendered:
-        objects, template = render(self._compiled.spec.manifests, self._compiled.record.uid, replicas)
+        rendered = render(self._compiled.spec.manifests, self._compiled.record.uid, replicas)
         secrets: list[tuple[int, Mapping[str, str]]] = []
-        for index, each in enumerate(objects):
+        for index, each in enumerate(rendered.objects):
             if each.get("kind") == "Secret" and each.get("apiVersion") == "v1":
                 secrets.append((index, each.pop("data", None) or {}))
-        return Rendered(objects, template, tuple(secrets))
+        return Rendered(
+            rendered.objects, rendered.template, rendered.templates, rendered.health, tuple(secrets)
+        )
 
     def apply(
         self, cluster: ClusterRecord, replicas: int, version: Version, before: OutboxRecord | None
@@ -82,6 +89,7 @@ class OrderWriter:
                     SealedValues(index, self._signer.reseal(values, cluster.sealing_key))
                     for index, values in rendered.secrets
                 ],
+                health=rendered.health,
             )
         )
         if len(body) > MAX_ORDER_BYTES:

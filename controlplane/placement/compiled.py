@@ -32,13 +32,13 @@ def placement_request(
 ) -> PlacementRequest:
     """NotUnderstood when the replicas are to be divided and cannot be."""
     division = _division(spec.placement)
-    if division is not Division.DUPLICATED and interpretation.indivisible:
+    if division is not Division.DUPLICATED and interpretation.replicas > 1 and interpretation.indivisible:
         raise NotUnderstood(f"spec.placement.replicaScheduling: Divided: {interpretation.indivisible}")
     weights = _weights(spec.placement) if division is Division.STATIC else ()
     return PlacementRequest(
         uid=uid,
         replicas=interpretation.replicas,
-        has_pods=interpretation.demand is not None,
+        has_pods=bool(interpretation.components),
         affinity=compiled_affinity(spec.placement.cluster_affinity),
         groups=tuple(
             AffinityGroup(

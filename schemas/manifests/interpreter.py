@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from schemas.manifests.base import API_VERSION, Metadata, Strict
-from schemas.paths import parse_path, plain
+from schemas.paths import parse_path, parse_product, plain
 
 _KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
 _BUILT_IN = ("", "apps", "batch", "core", "autoscaling", "v1")
@@ -24,9 +24,7 @@ def plain_path(text: str) -> str:
 
 
 def product(text: str) -> str:
-    """One path, or several with ` * ` between that are multiplied."""
-    for part in text.split(" * "):
-        plain_path(part)
+    parse_product(text)
     return text
 
 
@@ -46,19 +44,18 @@ Count = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class ReplicaCount(Strict):
-    """The first of `from` that is there, else `default`; times every one of `times` that is there.
+    """The first of `from` that is there, else `default`.
 
-    per: divided by what stands there (1 where nothing does), rounded up.
+    Each is a path, or several with ` * ` or ` / ` between: it is there when its first path is, one that is
+    not there counts as 1, and what is left of a division is rounded up.
     """
 
-    from_: Annotated[list[PlainPath], Field(max_length=8, alias="from")] = []
+    from_: Annotated[list[Product], Field(max_length=8, alias="from")] = []
     default: Count = 1
-    times: Annotated[list[PlainPath], Field(max_length=4)] = []
-    per: PlainPath | None = None
 
 
 class ResourceAmount(Strict):
-    """The first of `from` that is there (paths may be multiplied: `cores * threads`), else `default`."""
+    """The first of `from` that is there, else `default`; each as for replicas: `cores * threads`."""
 
     from_: Annotated[list[Product], Field(min_length=1, max_length=8, alias="from")]
     default: str | int | None = None

@@ -86,6 +86,8 @@ class OrderBody(msgspec.Struct, frozen=True, kw_only=True):
     overwrite: objects that are there and bear no workload's label are taken over, not refused.
     preserve: what a withdrawal names stays there, without Muster's labels and field ownership.
     An agent that knows these two says so by the capabilities of the same names.
+    health: how kinds are judged that agents do not know by themselves; an agent that does not know the
+    field judges them by a condition Ready.
     """
 
     name: str
@@ -96,6 +98,7 @@ class OrderBody(msgspec.Struct, frozen=True, kw_only=True):
     sealed: list[SealedValues] = []
     overwrite: bool = False
     preserve: bool = False
+    health: list[HealthRule] = []
 
 
 def signing_payload(cluster: str, workload: str, verb: Verb, version: Version, body: bytes) -> bytes:

@@ -212,7 +212,7 @@ def test_objects_without_pods_are_carried_along() -> None:
 )
 def test_replicas(manifest: dict[str, Any], replicas: int, path: tuple[str, str], scaled: int) -> None:
     assert interpret([manifest]).replicas == replicas
-    (rendered,), _ = render([manifest], "uid", 7)
+    (rendered,) = render([manifest], "uid", 7).objects
     assert rendered[path[0]][path[1]] == scaled
 
 
@@ -222,14 +222,15 @@ def test_a_job_whose_completions_are_not_its_parallelism_is_not_divided() -> Non
         "spec": {"parallelism": 4, "completions": 10, "template": {"spec": {"containers": [container()]}}},
     }
     assert "completions 10 is not parallelism 4" in interpret([job]).indivisible
-    (rendered,), _ = render([job], "uid", 4)
+    (rendered,) = render([job], "uid", 4).objects
     assert rendered["spec"]["completions"] == 10
 
 
 def test_what_is_rendered() -> None:
     written = [deployment(), plain("Service"), plain("ConfigMap"), plain("Ingress", "networking.k8s.io/v1")]
     before = repr(written)
-    rendered, template = render(written, "uid-1", 5)
+    found = render(written, "uid-1", 5)
+    rendered, template = found.objects, found.template
     assert repr(written) == before
     assert [each["kind"] for each in rendered] == ["ConfigMap", "Service", "Deployment", "Ingress"]
     for each in rendered:
@@ -246,7 +247,7 @@ def test_what_is_rendered() -> None:
 
 
 def test_scaling_changes_no_template_and_rendering_again_neither() -> None:
-    first, template = render([deployment()], "uid", 1)
-    assert render([deployment()], "uid", 9)[1] == template
-    assert render(first, "uid", 1)[1] == template
-    assert render([deployment({"containers": [container(cpu="2")]})], "uid", 1)[1] != template
+    first = render([deployment()], "uid", 1)
+    assert render([deployment()], "uid", 9).template == first.template
+    assert render(first.objects, "uid", 1).template == first.template
+    assert render([deployment({"containers": [container(cpu="2")]})], "uid", 1).template != first.template
