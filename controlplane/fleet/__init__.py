@@ -1,16 +1,18 @@
 """What agents report of clusters, as columns: profiles, capacity, promises. Decides nothing. Pure."""
 
-from controlplane.fleet.demand import Demand, Requirement, Term, Toleration
+from controlplane.fleet.demand import Demand, Numa, Requirement, Term, Toleration
 from controlplane.fleet.fleet import Fleet
 from controlplane.fleet.preferences import Preference
-from controlplane.fleet.views import NodeCounts, NodeRow, Outcome, Promise, Totals
+from controlplane.fleet.views import NodeCounts, NodeRow, Outcome, Part, Promise, Totals
 
 __all__ = [
     "Demand",
     "Fleet",
     "NodeCounts",
     "NodeRow",
+    "Numa",
     "Outcome",
+    "Part",
     "Preference",
     "Promise",
     "Requirement",

@@ -55,7 +55,8 @@ class Capacities:
         was = current and entry is not None and entry.generation[position] == self.generations[position]
         self.touch(position)
         if was and entry is not None:
-            entry.capacity[position] -= replicas
+            # Addresses may have been short of what the nodes had room for.
+            entry.capacity[position] = max(0, entry.capacity[position] - replicas)
             entry.generation[position] = self.generations[position]
 
     def entry(self, demand: Demand, count: Callable[[int, Demand, Selection], tuple[int, int]]) -> Entry:

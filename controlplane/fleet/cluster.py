@@ -1,13 +1,16 @@
 """One cluster of the fleet: reports, promises, and the columns that follow from them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from controlplane.fleet.addresses import Addresses
 from controlplane.fleet.columns import Columns
 from controlplane.fleet.demand import Demand
-from controlplane.fleet.features import Features
+from controlplane.fleet.features import Features, Selection
 from controlplane.fleet.reported import Reported, Slot
 from controlplane.fleet.rows import LabelSet
 from controlplane.fleet.views import Outcome, Promise
+from schemas.wire.hardware import Hardware
 from schemas.wire.reports import Facts, Inventory, Profile, Usage
 
 _Bound = dict[tuple[str, str], int]
@@ -15,13 +18,16 @@ _Bound = dict[tuple[str, str], int]
 
 @dataclass
 class Cluster:
-    """bound: replicas by workload, then template. outstanding: promised and not yet bound, where not 0."""
+    """bound: replicas by workload, then template. outstanding: promised and not yet bound, by part, where
+    it is not all 0.
+    """
 
     features: Features
     reported: Reported = field(default_factory=Reported)
     promises: dict[str, Promise] = field(default_factory=dict[str, Promise])
     bound: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
-    outstanding: dict[str, int] = field(default_factory=dict[str, int])
+    outstanding: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    addresses: Addresses = field(default_factory=Addresses)
     _order: dict[str, int] = field(default_factory=dict[str, int])
     _promised: int = 0
     _columns: Columns | None = None
@@ -32,6 +38,12 @@ class Cluster:
         outcome = self.reported.take_facts(facts)
         if outcome is Outcome.APPLIED:
             self._layout_may_have_changed()
+        return outcome
+
+    def take_hardware(self, hardware: Hardware) -> Outcome:
+        outcome = self.reported.take_hardware(hardware)
+        if outcome is Outcome.APPLIED:
+            self.addresses.replace_hardware(hardware)
         return outcome
 
     def take_profile(self, label_set: LabelSet, profile: Profile) -> bool:
@@ -62,25 +74,33 @@ class Cluster:
         return outcome
 
     def promise(self, workload: str, promise: Promise) -> int | None:
-        """Replicas packed by it, where that could be done on top of what is packed; None: pack all again."""
+        """Replicas packed of a promise of one part, where that could be done on top of what is packed.
+
+        None: what fits has to be counted again for every demand.
+        """
         anew = workload not in self.promises
         self.promises.pop(workload, None)
         self.promises[workload] = promise
+        self.addresses.promise(workload, promise)
         self._promised += 1
         self._order[workload] = self._promised
-        was = self.outstanding.get(workload, 0)
+        was = workload in self.outstanding
         self._settle_outstanding(workload)
-        due = self.outstanding.get(workload, 0)
         if self._columns is None or not self._packed or not anew or was:
             self._packed = False
             return None
-        return self._columns.pack(promise.demand, due, self.features.selection(promise.demand)) if due else 0
+        packed = [
+            self._columns.pack(part.demand, due, self.features.selection(part.demand)) if due else 0
+            for part, due in zip(promise.parts, self.outstanding.get(workload, ()), strict=False)
+        ]
+        return sum(packed) if len(promise.parts) == 1 else None
 
     def unpromise(self, workload: str) -> bool:
         if self.promises.pop(workload, None) is None:
             return False
         del self._order[workload]
-        if self.outstanding.pop(workload, 0):
+        self.addresses.promise(workload, None)
+        if self.outstanding.pop(workload, ()):
             self._packed = False
         return True
 
@@ -106,6 +126,30 @@ class Cluster:
             self._pack_all(self._columns)
         return self._columns
 
+    def capacity(self, demand: Demand, selection: Selection) -> tuple[int, int]:
+        """(replicas that fit, nodes that the selector matches); nothing while it is incomplete."""
+        columns = self.columns()
+        if columns is None:
+            return 0, 0
+        fits, matching = columns.capacity(demand, selection)
+        room = self.addresses.room(demand) if demand.pools and fits else None
+        return fits if room is None else min(fits, room), matching
+
+    def sets_fit(self, components: Sequence[tuple[Demand, int]], sets: int) -> bool:
+        """Whether so many sets find room at once: one component packed after the other, on trial."""
+        columns = self.columns()
+        asked: dict[str, int] = {}
+        for demand, replicas in components:
+            for pool, each in self.addresses.asked(demand).items():
+                asked[pool] = asked.get(pool, 0) + each * replicas * sets
+        if columns is None or any(self.addresses.free(pool) < count for pool, count in asked.items()):
+            return False
+        with columns.on_trial():
+            return all(
+                columns.pack(demand, replicas * sets, self.features.selection(demand)) == replicas * sets
+                for demand, replicas in components
+            )
+
     def _pack_all(self, columns: Columns) -> None:
         """In the order of the promises; neighbours that ask for the same are packed at once."""
         columns.unpack()
@@ -113,12 +157,12 @@ class Cluster:
         pending: Demand | None = None
         replicas = 0
         for workload in sorted(self.outstanding, key=self._order.__getitem__):
-            demand = self.promises[workload].demand
-            if pending is not None and demand != pending:
-                columns.pack(pending, replicas, self.features.selection(pending))
-                replicas = 0
-            pending = demand
-            replicas += self.outstanding[workload]
+            for part, due in zip(self.promises[workload].parts, self.outstanding[workload], strict=True):
+                if pending is not None and part.demand != pending:
+                    columns.pack(pending, replicas, self.features.selection(pending))
+                    replicas = 0
+                pending = part.demand
+                replicas += due
         if pending is not None:
             columns.pack(pending, replicas, self.features.selection(pending))
 
@@ -172,9 +216,16 @@ class Cluster:
         promise = self.promises.get(workload)
         if promise is None:
             return
-        due = promise.replicas - self.bound.get(workload, {}).get(promise.template, 0)
-        if due > 0:
-            self.outstanding[workload] = due
+        bound = dict(self.bound.get(workload, {}))
+        due: list[int] = []
+        for part in promise.parts:
+            # Two parts may have the same template: what is bound of it fills one after the other.
+            here = min(part.replicas, bound.get(part.template, 0))
+            if here:
+                bound[part.template] -= here
+            due.append(max(0, part.replicas - here))
+        if any(due):
+            self.outstanding[workload] = tuple(due)
         else:
             self.outstanding.pop(workload, None)
 

@@ -1,6 +1,7 @@
 """The nodes of one cluster side by side: how often a demand fits, and what is packed tentatively."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -71,6 +72,16 @@ class Columns:
     def unpack(self) -> None:
         """Nothing is packed any more."""
         self._free = None
+
+    @contextmanager
+    def on_trial(self) -> Generator[None]:
+        """What is packed within is unpacked at its end."""
+        free = self._free
+        self._free = None if free is None else {name: column.copy() for name, column in free.items()}
+        try:
+            yield
+        finally:
+            self._free = free
 
     def weights(self, demand: Demand, selection: Selection) -> Weights:
         known = self._weights.get(demand)
@@ -166,6 +177,18 @@ class Columns:
             matching=int(rows.sum()),
             rows=takes.astype(np.float64),
         )
+
+    def matching_names(self, demand: Demand) -> list[str]:
+        """Of the nodes that selector and traits match, sorted."""
+        selects = [_selects(demand, each, _NO_NAME) for each in self.classes]
+        named = set(demand.names)
+        found: list[str] = []
+        for start, (nodes, _) in zip(self._starts, self._shards, strict=False):
+            for row, name in enumerate(nodes.names, start):
+                code = int(self.class_of[row])
+                if _selects(demand, self.classes[code], name) if name in named else selects[code]:
+                    found.append(name)
+        return sorted(found)
 
     def row_of(self, name: str) -> int | None:
         for position, (nodes, _) in enumerate(self._shards):

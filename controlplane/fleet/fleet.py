@@ -1,6 +1,6 @@
 """The fleet: every cluster in columns, and how often a demand fits each of them. No I/O."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isnan, nan
 from types import MappingProxyType
 from weakref import WeakValueDictionary
@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 
 from controlplane.fleet import summary
 from controlplane.fleet.capacities import Capacities
+from controlplane.fleet.classes import ClassSum, class_sums
 from controlplane.fleet.cluster import Cluster
-from controlplane.fleet.demand import Demand
+from controlplane.fleet.columns import Columns
+from controlplane.fleet.demand import Demand, Requirement
 from controlplane.fleet.features import Features, Selection
 from controlplane.fleet.preferences import Preferences, Preferred
 from controlplane.fleet.rows import LabelSet
 from controlplane.fleet.slack import UsedShare, used_share
+from controlplane.fleet.spelling import spelled
 from controlplane.fleet.sums import Sum, Sums
 from controlplane.fleet.views import NodeCounts, NodeRow, Outcome, Promise, Totals
+from schemas.wire.hardware import Hardware
 from schemas.wire.reports import Facts, Inventory, Profile, Stamp, Usage
 from schemas.wire.subjects import parse_shard
 
@@ -44,6 +48,12 @@ class Fleet:
 
     def apply_facts(self, cluster: str, facts: Facts) -> Outcome:
         outcome = self._cluster(cluster).take_facts(facts)
+        if outcome is Outcome.APPLIED:
+            self._touch(cluster)
+        return outcome
+
+    def apply_hardware(self, cluster: str, hardware: Hardware) -> Outcome:
+        outcome = self._cluster(cluster).take_hardware(hardware)
         if outcome is Outcome.APPLIED:
             self._touch(cluster)
         return outcome
@@ -101,6 +111,11 @@ class Fleet:
         member = self._known(cluster)
         return member.reported.facts if member else None
 
+    def hardware(self, cluster: str) -> Hardware | None:
+        """What the cluster has beside its nodes; None where nothing has been reported of it."""
+        member = self._known(cluster)
+        return member.reported.hardware if member else None
+
     def applied(self, cluster: str, tail: str) -> Stamp | None:
         """The stamp in effect for a subject tail (`facts`, `profile.<hash>`, `inventory.<shard>`, ...)."""
         member = self._known(cluster)
@@ -138,7 +153,7 @@ class Fleet:
         if packed is None:
             self._touch(cluster)
         elif packed:
-            self._capacities.packed(self._positions[cluster], promise.demand, packed)
+            self._capacities.packed(self._positions[cluster], promise.parts[0].demand, packed)
 
     def unpromise(self, cluster: str, workload: str) -> None:
         member = self._known(cluster)
@@ -158,7 +173,7 @@ class Fleet:
     def outstanding(self, workload: str, cluster: str) -> int:
         """Promised and not yet bound."""
         member = self._known(cluster)
-        return member.outstanding.get(workload, 0) if member else 0
+        return sum(member.outstanding.get(workload, ())) if member else 0
 
     def capacity(self, demand: Demand) -> NDArray[np.int64]:
         """How many more replicas fit each of `clusters`; 0 where it is incomplete. Do not change it."""
@@ -167,6 +182,52 @@ class Fleet:
     def available(self, demand: Demand, clusters: Sequence[str]) -> list[int]:
         """`capacity` in the order of `clusters`; 0 for one never heard of."""
         return self._ordered(self._capacities.entry(demand, self._count).capacity, clusters)
+
+    def available_sets(
+        self, components: Sequence[tuple[Demand, int]], clusters: Sequence[str], most: int
+    ) -> list[int]:
+        """How many whole sets fit each of `clusters`, up to `most`; 0 for one never heard of.
+
+        A set is so many replicas of each component. They are packed in their order; a number that is given
+        has been found to fit, and where nodes are scarce a larger one may fit too.
+        """
+        needed = [(demand, replicas) for demand, replicas in components if replicas > 0]
+        bounds = [most] * len(clusters)
+        for demand, replicas in needed:
+            room = self.available(demand, clusters)
+            bounds = [min(bound, each // replicas) for bound, each in zip(bounds, room, strict=True)]
+        if len(needed) < 2:
+            return bounds
+        return [
+            self._sets(self._members[self._positions[cluster]], needed, bound) if bound else 0
+            for cluster, bound in zip(clusters, bounds, strict=True)
+        ]
+
+    @staticmethod
+    def _sets(member: Cluster, components: Sequence[tuple[Demand, int]], most: int) -> int:
+        """The bound itself first: where there is room enough, nothing has to be searched."""
+        if member.sets_fit(components, most):
+            return most
+        fit, too_many = 0, most
+        while too_many - fit > 1:
+            half = (fit + too_many) // 2
+            fit, too_many = (half, too_many) if member.sets_fit(components, half) else (fit, half)
+        return fit
+
+    def spelled(self, cluster: str, requirement: Requirement) -> list[Requirement] | None:
+        """Requirements of labels, of which one holds exactly on the nodes that meet `requirement`.
+
+        So that the cluster's own scheduler can be told. None where labels cannot say it.
+        """
+        columns = self._columns(cluster)
+        if columns is None:
+            return None
+        return spelled(requirement, [each.label_set for each in columns.classes])
+
+    def matching_names(self, cluster: str, demand: Demand, limit: int) -> list[str]:
+        """Up to `limit` names of nodes that selector and traits match, the first in their order."""
+        columns = self._columns(cluster)
+        return columns.matching_names(demand)[:limit] if columns is not None else []
 
     def matching(self, demand: Demand, clusters: Sequence[str]) -> list[int]:
         """How many nodes the selector and affinity match, full or not, tainted or not."""
@@ -199,12 +260,10 @@ class Fleet:
     def explain(self, cluster: str, demand: Demand) -> NodeCounts:
         """Counted over nothing while the cluster is incomplete."""
         member = self._known(cluster)
-        columns = member.columns() if member else None
-        return (
-            NodeCounts.nothing()
-            if columns is None
-            else summary.explain(columns, demand, self._features.selection(demand))
-        )
+        columns = self._columns(cluster)
+        if member is None or columns is None:
+            return NodeCounts.nothing()
+        return summary.explain(columns, demand, self._features.selection(demand), member.addresses)
 
     def totals(self, cluster: str) -> Totals:
         """Of what is here, also while the cluster is incomplete."""
@@ -224,6 +283,16 @@ class Fleet:
             return []
         return list(summary.nodes(member, labels=labels or {}, name_contains=name_contains, ready=ready))
 
+    def addresses_free(self, cluster: str, pool: str) -> int:
+        """Of a pool in its hardware: free by the last report, less what is promised and not held yet."""
+        member = self._known(cluster)
+        return member.addresses.free(pool) if member else 0
+
+    def classes(self, cluster: str, counted: Callable[[str], bool]) -> Iterator[ClassSum]:
+        """Its nodes, added up where they say the same. counted: the resources that are added up."""
+        member = self._known(cluster)
+        return iter(()) if member is None else class_sums(member, counted)
+
     def _living(self) -> int:
         return sum(member.classes for member in self._members)
 
@@ -242,9 +311,12 @@ class Fleet:
     def _touch(self, cluster: str) -> None:
         self._capacities.touch(self._positions[cluster])
 
+    def _columns(self, cluster: str) -> Columns | None:
+        member = self._known(cluster)
+        return member.columns() if member else None
+
     def _count(self, position: int, demand: Demand, selection: Selection) -> tuple[int, int]:
-        columns = self._members[position].columns()
-        return (0, 0) if columns is None else columns.capacity(demand, selection)
+        return self._members[position].capacity(demand, selection)
 
     def _ordered(self, vector: NDArray[np.int64], clusters: Sequence[str]) -> list[int]:
         values: list[int] = vector.tolist()

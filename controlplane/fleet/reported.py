@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from controlplane.fleet.rows import LabelSet, NodeRows, UsageRows
 from controlplane.fleet.views import Outcome
+from schemas.wire.hardware import Hardware
 from schemas.wire.reports import Facts, Inventory, Profile, Stamp, Usage
 from schemas.wire.subjects import parse_shard, shard_name
 
@@ -92,6 +93,7 @@ class Reported:
     """Reports of one cluster. layout: the one in effect, None until every shard of one has been here."""
 
     facts: Facts | None = None
+    hardware: Hardware | None = None
     layout: int | None = None
     slots: dict[int, dict[int, Slot]] = field(default_factory=dict[int, dict[int, Slot]])
     profiles: dict[str, tuple[LabelSet, Stamp]] = field(default_factory=dict[str, tuple[LabelSet, Stamp]])
@@ -110,6 +112,12 @@ class Reported:
             if layout not in (self.layout, facts.layout):
                 self._drop_older(layout, facts.stamp)
         self.switch_layout()
+        return Outcome.APPLIED
+
+    def take_hardware(self, hardware: Hardware) -> Outcome:
+        if self.hardware is not None and hardware.stamp <= self.hardware.stamp:
+            return Outcome.OLDER
+        self.hardware = hardware
         return Outcome.APPLIED
 
     def take_profile(self, label_set: LabelSet, profile: Profile) -> list[tuple[int, int]]:
@@ -209,6 +217,8 @@ class Reported:
         match kind:
             case "facts":
                 return self.facts.stamp if self.facts else None
+            case "hardware":
+                return self.hardware.stamp if self.hardware else None
             case "profile":
                 return self.profiles[name][1] if name in self.profiles else None
             case "inventory" | "usage":

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from controlplane.fleet.addresses import Addresses
 from controlplane.fleet.cluster import Cluster
 from controlplane.fleet.columns import Columns
 from controlplane.fleet.demand import HOSTNAME, NODE_NAME_FIELD, Demand, untolerated
@@ -34,9 +35,11 @@ def totals(cluster: Cluster) -> Totals:
             ):
                 _add(counter, columns)
     promised: Counter[str] = Counter()
-    for workload, replicas in cluster.outstanding.items():
-        for resource, amount in cluster.promises[workload].demand.requests:
-            promised[resource] += amount * replicas
+    for workload, outstanding in cluster.outstanding.items():
+        for part, due in zip(cluster.promises[workload].parts, outstanding, strict=True):
+            if due:
+                for resource, amount in part.demand.requests:
+                    promised[resource] += amount * due
     return Totals(
         nodes, ready, *(dict(sorted(each.items())) for each in (allocatable, foreign, bound, promised, used))
     )
@@ -95,8 +98,8 @@ def _amounts(columns: Mapping[str, Ints], row: int) -> dict[str, int]:
     return {resource: int(values[row]) for resource, values in columns.items()}
 
 
-def explain(columns: Columns, demand: Demand, selection: Selection) -> NodeCounts:
-    """Every node counts once: unselected, tainted, not ready, full, or it fits."""
+def explain(columns: Columns, demand: Demand, selection: Selection, addresses: Addresses) -> NodeCounts:
+    """Every node counts once: unselected, tainted, not ready, full, unaligned, or it fits."""
     unselected: Counter[str] = Counter()
     tainted: Counter[str] = Counter()
     not_ready = 0
@@ -124,6 +127,7 @@ def explain(columns: Columns, demand: Demand, selection: Selection) -> NodeCount
         resource: int((full & (columns.free(resource) < amount)).sum())
         for resource, amount in demand.requests
     }
+    replicas, room = int(fits.sum()), addresses.room(demand)
     return NodeCounts(
         nodes=columns.rows,
         unselected=tuple(unselected.most_common()),
@@ -132,5 +136,10 @@ def explain(columns: Columns, demand: Demand, selection: Selection) -> NodeCount
         full=int(full.sum()),
         short=tuple((resource, count) for resource, count in Counter(short).most_common() if count),
         fits=int((fits >= 1).sum()),
-        replicas=int(fits.sum()),
+        replicas=replicas if room is None else min(replicas, room),
+        addresses=tuple(
+            (pool, addresses.free(pool))
+            for pool, count in sorted(addresses.asked(demand).items())
+            if addresses.free(pool) // count < replicas
+        ),
     )

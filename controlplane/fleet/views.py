@@ -17,12 +17,24 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Promise:
-    """`replicas` of one pod template, ordered from a cluster; each asks for `demand` until it is bound."""
+class Part:
+    """`replicas` of one pod template; each asks for `demand` until it is bound."""
 
     template: str
     demand: Demand
     replicas: int
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What is ordered of one workload from a cluster: a part for each of its pod templates."""
+
+    parts: tuple[Part, ...]
+
+    @staticmethod
+    def of(template: str, demand: Demand, replicas: int) -> "Promise":
+        """Of a workload with one pod template."""
+        return Promise((Part(template, demand, replicas),))
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,9 @@ class NodeCounts:
     """Why a demand fits a cluster as often as it does, counted in nodes.
 
     unselected, tainted: (what is missing or not tolerated, nodes), most frequent first. Each node counts
-    once, in the order unselected, tainted, not ready, full, fits. short: (resource, nodes) of the full.
+    once, in the order unselected, tainted, not ready, full, unaligned, fits. short: (resource, nodes) of the
+    full. unaligned: has room, but not in one NUMA zone. addresses: (pool, free) of pools that give less than
+    the nodes would take.
     """
 
     nodes: int
@@ -85,6 +99,8 @@ class NodeCounts:
     short: tuple[tuple[str, int], ...]
     fits: int
     replicas: int
+    unaligned: int = 0
+    addresses: tuple[tuple[str, int], ...] = ()
 
     @staticmethod
     def nothing() -> "NodeCounts":
@@ -98,5 +114,8 @@ class NodeCounts:
             parts.append(f"{self.not_ready:,} not ready")
         if self.full:
             parts.append(f"{self.full:,} full ({', '.join(what for what, _ in self.short)})")
+        if self.unaligned:
+            parts.append(f"{self.unaligned:,} cannot align to one NUMA zone")
+        parts += [f"pool {pool}: {free:,} free" for pool, free in self.addresses]
         parts.append(f"{self.fits:,} fit: {self.replicas:,} replicas")
         return "; ".join(parts)

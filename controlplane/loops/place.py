@@ -229,7 +229,7 @@ class Place:
             order = writer.apply(self._known.clusters[cluster], replicas, self._version(), before)
             orders.append(order)
             if demand is not None:
-                promises[cluster] = Promise(order.template, demand, replicas)
+                promises[cluster] = Promise.of(order.template, demand, replicas)
         orders += [
             writer.withdraw(cluster, self._version(), self._known.order(cluster, record.uid))
             for cluster in [*placed, *self._withdrawn_below_floor(record.uid)]
@@ -362,4 +362,6 @@ class Place:
             return
         demand = interpret(msgspec.json.decode(order.body, type=OrderBody).objects).demand
         if demand is not None:
-            self._known.fleet.promise(cluster, uid, Promise(placement.template, demand, placement.replicas))
+            self._known.fleet.promise(
+                cluster, uid, Promise.of(placement.template, demand, placement.replicas)
+            )

@@ -312,7 +312,7 @@ class TestFit:
 class TestPromises:
     @pytest.mark.promise(2)
     def test_counted_until_bound_never_twice(self, fleet: Fleet) -> None:
-        fleet.promise("c", "w", Promise("t", CORE, 3))
+        fleet.promise("c", "w", Promise.of("t", CORE, 3))
         assert (capacity(fleet), fleet.outstanding("w", "c")) == (5, 3)
         fleet.apply_usage("c", "1-0", usage(2, 2, bound=[Bound("w", "t", 1, 2, 0)]))
         assert (capacity(fleet), fleet.outstanding("w", "c"), fleet.bound("w", "c")) == (5, 1, 2)
@@ -325,24 +325,24 @@ class TestPromises:
 
     def test_pods_of_an_older_template_do_not_count_for_the_new(self, fleet: Fleet) -> None:
         fleet.apply_usage("c", "1-0", usage(2, 2, bound=[Bound("w", "old", 0, 2, 0)]))
-        fleet.promise("c", "w", Promise("new", CORE, 2))
+        fleet.promise("c", "w", Promise.of("new", CORE, 2))
         assert (capacity(fleet), fleet.outstanding("w", "c")) == (4, 2)
 
     def test_replacing_a_promise(self, fleet: Fleet) -> None:
-        fleet.promise("c", "w", Promise("t", CORE, 3))
-        fleet.promise("c", "w", Promise("t", CORE, 5))
+        fleet.promise("c", "w", Promise.of("t", CORE, 3))
+        fleet.promise("c", "w", Promise.of("t", CORE, 5))
         assert capacity(fleet) == 3
-        fleet.promise("c", "w", Promise("t", CORE, 0))
+        fleet.promise("c", "w", Promise.of("t", CORE, 0))
         assert capacity(fleet) == 8
 
     def test_other_signatures_see_what_is_packed(self, fleet: Fleet) -> None:
         two = Demand.of({"cpu": 2000})
         assert (capacity(fleet), capacity(fleet, two)) == (8, 4)
-        fleet.promise("c", "w", Promise("t", CORE, 3))
+        fleet.promise("c", "w", Promise.of("t", CORE, 3))
         assert (capacity(fleet), capacity(fleet, two)) == (5, 2)
 
     def test_what_does_not_fit_is_still_owed(self, fleet: Fleet) -> None:
-        fleet.promise("c", "w", Promise("t", CORE, 10))
+        fleet.promise("c", "w", Promise.of("t", CORE, 10))
         assert (capacity(fleet), fleet.outstanding("w", "c")) == (0, 10)
         assert fleet.totals("c").promised == {"cpu": 10_000, "pods": 10}
         fleet.apply_inventory("c", "1-0", inventory("n1 n2", 2, cpu=6000))
@@ -350,7 +350,7 @@ class TestPromises:
 
     def test_promised_before_anything_was_heard(self) -> None:
         fleet = Fleet()
-        fleet.promise("c", "w", Promise("t", CORE, 3))
+        fleet.promise("c", "w", Promise.of("t", CORE, 3))
         fleet.apply_facts("c", facts())
         fleet.apply_profile("c", PLAIN, profile())
         fleet.apply_inventory("c", "1-0", inventory("n1 n2"))

@@ -117,7 +117,7 @@ def test_what_is_promised_is_packed_on_the_first_nodes(
     fleet = built(shape)
     fleet.available(demand, ["c"])
     for number, (asked, replicas) in enumerate(promised):
-        fleet.promise("c", f"p{number}", Promise("t", asked, replicas))
+        fleet.promise("c", f"p{number}", Promise.of("t", asked, replicas))
         for node, amounts in nodes:
             takes = min(replicas, room(amounts, asked)) if open_to(node, asked) else 0
             replicas -= takes
@@ -127,7 +127,7 @@ def test_what_is_promised_is_packed_on_the_first_nodes(
     assert fleet.available(demand, ["c"]) == [expected]
     again = built(shape)
     for number, (asked, replicas) in enumerate(promised):
-        again.promise("c", f"p{number}", Promise("t", asked, replicas))
+        again.promise("c", f"p{number}", Promise.of("t", asked, replicas))
     assert again.available(demand, ["c"]) == [expected], "packed one by one or all at once"
 
 
@@ -137,7 +137,7 @@ def test_a_promise_takes_exactly_its_replicas_from_its_own_signature(
 ) -> None:
     fleet = built(shape)
     (before,) = fleet.available(demand, ["c"])
-    fleet.promise("c", "p", Promise("t", demand, replicas))
+    fleet.promise("c", "p", Promise.of("t", demand, replicas))
     assert fleet.available(demand, ["c"]) == [max(0, before - replicas)]
     fleet.unpromise("c", "p")
     assert fleet.available(demand, ["c"]) == [before]
