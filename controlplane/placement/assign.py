@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from controlplane.placement.candidates import Candidates
 from controlplane.placement.division import divide
 from controlplane.placement.filters import selected
-from controlplane.placement.rules import Division, PlacementRequest, Refused
+from controlplane.placement.rules import ClusterView, Division, PlacementRequest, Refused
 from schemas.reasons import Reason
 
 
@@ -41,12 +41,7 @@ def _duplicated(request: PlacementRequest, chosen: Candidates) -> Mapping[str, i
 
 def _by_static_weight(request: PlacementRequest, chosen: Candidates) -> Mapping[str, int] | Refused:
     """A cluster of weight 0 drops out, whatever its bounds say."""
-    weights = {
-        name: max((each.weight for each in request.weights if selected(each.target, cluster)), default=0)
-        for name, cluster in chosen.views.items()
-    }
-    if not any(weights.values()):
-        weights = dict.fromkeys(chosen.views, 1)
+    weights = static_weights(request, chosen.views)
     if not chosen.floors and not chosen.caps:
         return divide(request.replicas, weights, request.uid)
     weighty = [name for name, weight in weights.items() if weight]
@@ -58,6 +53,15 @@ def _by_static_weight(request: PlacementRequest, chosen: Candidates) -> Mapping[
         text = f"replicaBounds: {request.replicas:,} replicas are wanted, maxReplicas sum to {most:,}"
         return Refused(Reason.INSUFFICIENT_CAPACITY, text)
     return divide(request.replicas, weights, request.uid, chosen.floors, chosen.caps)
+
+
+def static_weights(request: PlacementRequest, views: Mapping[str, ClusterView]) -> Mapping[str, int]:
+    """Each has the largest of the rules that select it; all have 1 where none has any."""
+    weights = {
+        name: max((each.weight for each in request.weights if selected(each.target, cluster)), default=0)
+        for name, cluster in views.items()
+    }
+    return weights if any(weights.values()) else dict.fromkeys(views, 1)
 
 
 def _too_many_floors(request: PlacementRequest, least: int) -> Refused:
