@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
+import msgspec
 import yaml
 from pydantic import ValidationError
 
@@ -51,7 +52,7 @@ def load_manifests(text: str | bytes, source: str) -> list[Manifest]:
     """
     manifests: list[Manifest] = []
     problems: list[Problem] = []
-    for index, document in enumerate(_documents(text, source)):
+    for index, document in enumerate(load_documents(text, source)):
         if document is None:
             continue
         try:
@@ -108,7 +109,19 @@ def field_path(path: tuple[str | int, ...]) -> str:
     return text.removeprefix(".")
 
 
-def _documents(text: str | bytes, source: str) -> list[Any]:
+def yaml_value(text: str) -> Any:
+    """The one document of a YAML text as plain JSON values, within the bounds of a manifest; ValueError.
+
+    Aliases are followed: what two of them lead to is there twice.
+    """
+    documents = list(_bounded(text))
+    if len(documents) > 1:
+        raise ValueError(f"{len(documents)} documents: one is taken")
+    return msgspec.json.decode(msgspec.json.encode(documents[0] if documents else None))
+
+
+def load_documents(text: str | bytes, source: str) -> list[Any]:
+    """Every document of a YAML stream or JSON text, None for an empty one. ManifestError."""
     size = len(text) if isinstance(text, bytes) else len(text.encode("utf-8", "surrogatepass"))
     if size > MAX_BYTES:
         raise ManifestError([Problem(source, 0, "", f"{size:,} bytes: up to {MAX_BYTES:,} are taken")])
