@@ -15,6 +15,7 @@ from controlplane.fleet.cluster import Cluster
 from controlplane.fleet.columns import Columns
 from controlplane.fleet.demand import Demand, Requirement
 from controlplane.fleet.features import Features, Selection
+from controlplane.fleet.nearly import largest_free, repelling_taints
 from controlplane.fleet.preferences import Preferences, Preferred
 from controlplane.fleet.rows import LabelSet
 from controlplane.fleet.slack import UsedShare, used_share
@@ -22,7 +23,7 @@ from controlplane.fleet.spelling import spelled
 from controlplane.fleet.sums import Sum, Sums
 from controlplane.fleet.views import NodeCounts, NodeRow, Outcome, Promise, Totals
 from schemas.wire.hardware import Hardware
-from schemas.wire.reports import Facts, Inventory, Profile, Stamp, Usage
+from schemas.wire.reports import Facts, Inventory, Profile, Stamp, Taint, Usage
 from schemas.wire.subjects import parse_shard
 
 
@@ -264,6 +265,16 @@ class Fleet:
         if member is None or columns is None:
             return NodeCounts.nothing()
         return summary.explain(columns, demand, self._features.selection(demand), member.addresses)
+
+    def repelling_taints(self, cluster: str, most: int) -> list[Taint]:
+        """Those that keep pods off its nodes, the `most` frequent first."""
+        columns = self._columns(cluster)
+        return [] if columns is None else repelling_taints(columns, most)
+
+    def largest_free(self, cluster: str, demand: Demand, resource: str) -> int:
+        """The most of it that is free on a node which takes the demand but for this; 0 for none."""
+        columns = self._columns(cluster)
+        return 0 if columns is None else largest_free(columns, demand, resource, self._features)
 
     def totals(self, cluster: str) -> Totals:
         """Of what is here, also while the cluster is incomplete."""
