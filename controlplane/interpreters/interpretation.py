@@ -7,6 +7,7 @@ from typing import Any
 
 from controlplane.fleet.demand import Demand
 from controlplane.fleet.preferences import Preference
+from controlplane.interpreters.adaption import Adaption, adapt, claim_template
 from controlplane.interpreters.autoscaling import Autoscaler, autoscaler_of
 from controlplane.interpreters.declared import DECLARED
 from controlplane.interpreters.kinds import APPLY_FIRST, APPLY_LAST, KUBERNETES, Kind, Kinds, kind_of
@@ -112,12 +113,22 @@ def interpret(objects: Sequence[Mapping[str, Any]], kinds: Kinds = KINDS) -> Int
     )
 
 
-def render(objects: Sequence[Mapping[str, Any]], uid: str, replicas: int, kinds: Kinds = KINDS) -> Rendered:
-    """For one cluster and its share of the replicas. The input stays as it is."""
+def render(
+    objects: Sequence[Mapping[str, Any]],
+    uid: str,
+    replicas: int,
+    kinds: Kinds = KINDS,
+    adaptions: Sequence[Adaption] = (),
+) -> Rendered:
+    """For one cluster and its share of the replicas. The input stays as it is.
+
+    adaptions: what that cluster needs changed, one for each component, or none at all.
+    """
     rendered: list[dict[str, Any]] = copy_of(objects)
     podded = _podded(rendered, tuple(_ref(each) for each in rendered), kinds)
     templates: dict[str, str] = {}
     if podded is not None:
+        _adapt(rendered, podded, adaptions)
         for each in podded.located:
             templates[each.name] = each.hash
             each.label({WORKLOAD_LABEL: uid, TEMPLATE_LABEL: templates[each.name]})
@@ -127,6 +138,17 @@ def render(objects: Sequence[Mapping[str, Any]], uid: str, replicas: int, kinds:
     health = _health(rendered, podded, replicas, kinds)
     rendered.sort(key=_apply_order)
     return Rendered(rendered, _joint(list(templates.values())), templates, health)
+
+
+def _adapt(objects: list[dict[str, Any]], podded: _Podded, adaptions: Sequence[Adaption]) -> None:
+    metadata = podded.manifest["metadata"]
+    for located, adaption in zip(podded.located, adaptions, strict=False):
+        if not located.part.has_containers:
+            continue
+        adapt(located.template, adaption, metadata["name"])
+        if adaption.claim is not None:
+            namespace = metadata.get("namespace", "default")
+            objects.append(claim_template(adaption.claim, metadata["name"], namespace))
 
 
 def pod_templates(objects: Sequence[Mapping[str, Any]], kinds: Kinds = KINDS) -> list[dict[str, Any]]:

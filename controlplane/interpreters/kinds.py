@@ -23,6 +23,8 @@ APPLY_FIRST = (
     "ConfigMap",
     "PersistentVolume",
     "PersistentVolumeClaim",
+    "NetworkAttachmentDefinition",
+    "ResourceClaimTemplate",
     "NetworkPolicy",
     "PodDisruptionBudget",
     "Service",

@@ -4,13 +4,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controlplane.fleet import Demand
-from controlplane.interpreters import Interpretation, interpret
+from controlplane.interpreters import KINDS, Interpretation, Kinds, interpret
 from controlplane.known.known import Known
 from controlplane.known.records import ClusterRecord, Standing, TenantRecord, WorkloadRecord
 from controlplane.placement import ClusterView, Decision, PlacementRequest, TenantRule, place
 from controlplane.placement.claims import matches
 from controlplane.placement.compiled import placement_request, tenant_rule
+from controlplane.placement.hardware import Needs, needs_of
 from controlplane.placement.measures import Sources, measured
+from controlplane.placement.rooms import rooms
+from controlplane.placement.rules import ClusterHardware
 from controlplane.placement.score import needed, price_of
 from controlplane.rollout import UNREACHABLE
 from schemas.manifests import TenantSpec, WorkloadSpec
@@ -19,12 +22,14 @@ from schemas.reasons import Reason
 
 @dataclass(frozen=True)
 class Compiled:
-    """One revision of a workload, ready to be decided on."""
+    """One revision of a workload, ready to be decided on. kinds: by which its objects were understood."""
 
     record: WorkloadRecord
     spec: WorkloadSpec
     interpretation: Interpretation
     request: PlacementRequest
+    needs: tuple[Needs, ...] = ()
+    kinds: Kinds = KINDS
 
 
 class Compiler:
@@ -40,11 +45,14 @@ class Compiler:
     def compiled(self, record: WorkloadRecord) -> Compiled:
         """ValueError (NotUnderstood, a pydantic error) where what is stored cannot be understood any more."""
         held = self._compiled.get(record.uid)
-        if held is None or held.record is not record:
+        kinds = self._known.kinds
+        if held is None or held.record is not record or held.kinds is not kinds:
             spec = WorkloadSpec.model_validate(record.spec)
-            interpretation = interpret(spec.manifests)
+            interpretation = interpret(spec.manifests, kinds)
             request = placement_request(record.uid, spec, interpretation)
-            held = self._compiled[record.uid] = Compiled(record, spec, interpretation, request)
+            needs = needs_of(spec, interpretation.components)
+            held = Compiled(record, spec, interpretation, request, needs, kinds)
+            self._compiled[record.uid] = held
         current = {
             cluster: placement.replicas
             for cluster, placement in self._known.placements_of(record.uid).items()
@@ -99,7 +107,7 @@ class Views:
 
     def __init__(self, known: Known) -> None:
         self._known = known
-        self._views: dict[str, tuple[ClusterRecord, object, ClusterView]] = {}
+        self._views: dict[str, tuple[ClusterRecord, object, object, ClusterView]] = {}
 
     def all(self, now: float) -> list[ClusterView]:
         """In the order of the clusters' names, each with its standing at this moment."""
@@ -111,9 +119,9 @@ class Views:
         return sorted(views, key=lambda view: view.name)
 
     def one(self, record: ClusterRecord, now: float) -> ClusterView:
-        facts = self._known.fleet.facts(record.id)
+        facts, hardware = self._known.fleet.facts(record.id), self._known.fleet.hardware(record.id)
         held = self._views.get(record.id)
-        if held is None or held[0] is not record or held[1] is not facts:
+        if held is None or held[0] is not record or held[1] is not facts or held[2] is not hardware:
             view = ClusterView(
                 id=record.id,
                 name=record.name,
@@ -124,13 +132,14 @@ class Views:
                 taints=record.taints,
                 served=frozenset(facts.served) if facts else None,
                 capabilities=frozenset(facts.capabilities) if facts else None,
+                hardware=ClusterHardware.of(hardware),
                 price=_price(record),
             )
-            held = self._views[record.id] = record, facts, view
+            held = self._views[record.id] = record, facts, hardware, view
         obstacle = self._known.obstacle(record.id, now)
         if obstacle is None:
-            return held[2]
-        view = replace(held[2], standing=obstacle[0], standing_message=obstacle[1])
+            return held[3]
+        view = replace(held[3], standing=obstacle[0], standing_message=obstacle[1])
         if record.id in self._known.losses.unreachable:
             view = replace(view, taints=(*view.taints, UNREACHABLE))
         return view
@@ -151,16 +160,15 @@ def decide(
         replace(view, standing=None) if view.standing is not None and view.id in current else view
         for view in views
     ]
-    demand = compiled.interpretation.demand
-    if demand is None:
+    if not compiled.interpretation.components:
         return place(compiled.request, candidates, [0] * len(candidates))
-    ids = [view.id for view in views]
+    room = rooms(known.fleet, compiled.needs, compiled.interpretation, candidates)
     available = [
-        0 if view.standing is not None else room
-        for view, room in zip(views, known.fleet.available(demand, ids), strict=True)
+        0 if view.standing is not None else each for view, each in zip(views, room.available, strict=True)
     ]
-    request = with_measures(known, compiled.request, demand, candidates, available)
-    return place(request, candidates, available, known.fleet.matching(demand, ids))
+    demand = compiled.interpretation.demand
+    request = with_measures(known, compiled.request, demand, room.views, available)
+    return place(request, room.views, available, room.matching)
 
 
 def with_measures(

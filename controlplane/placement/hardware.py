@@ -8,11 +8,13 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 from controlplane.fleet.demand import Amounts, Demand, Numa, Operator, Requirement, Toleration
+from controlplane.fleet.traits import FEATURE, HANDLER
 from controlplane.interpreters.adaption import NETWORKS_ANNOTATION, Adaption, Claim
-from controlplane.interpreters.pods import NotUnderstood, mapping, pod_requests
+from controlplane.interpreters.interpretation import Component
+from controlplane.interpreters.pods import NotUnderstood, mapping
 from controlplane.placement.rules import ClusterHardware, ClusterView, Refused
 from schemas.manifests import WorkloadSpec
 from schemas.manifests.hardware import FeatureMatch, Gpus
@@ -20,8 +22,6 @@ from schemas.quantities import quantity_amount
 from schemas.reasons import Reason
 from schemas.wire.hardware import DEVICE_CLASS_RESOURCE, Attachment, RuntimeClass
 
-FEATURE = "feature:"
-HANDLER = "handler:"
 SANDBOXED = "sandboxed"
 SANDBOXES = ("kata", "runsc", "gvisor", "firecracker", "urunc", "quark")
 """How the handlers of runtimes begin that put a kernel or a virtual machine between a pod and its node."""
@@ -76,59 +76,74 @@ class Resolved:
     adaption: Adaption
 
 
-def needs_of(
-    spec: WorkloadSpec, templates: Sequence[tuple[Mapping[str, Any], str, str]]
-) -> tuple[Needs, ...]:
-    """One for each (pod template, its path, namespace of its object). NotUnderstood names the field."""
-    stated = [
-        name
-        for name, value in (
-            ("features", spec.features),
-            ("topology", spec.topology),
-            ("networks", spec.networks),
-            ("gpus", spec.gpus),
-        )
-        if value
-    ]
-    if (stated or spec.isolation) and not templates:
-        raise NotUnderstood(f"spec.{(stated or ['isolation'])[0]}: no object in spec.manifests has pods")
-    if stated and len(templates) > 1:
-        raise NotUnderstood(
-            f"spec.{stated[0]}: the workload has {len(templates)} pod templates: state it in each of them"
-        )
+def needs_of(spec: WorkloadSpec | None, components: Sequence[Component]) -> tuple[Needs, ...]:
+    """One for each component; without a spec what the pod templates say. NotUnderstood names the field."""
+    if spec is None:
+        return tuple(_stated(each, frozenset()) for each in components)
+    fields = (
+        ("features", spec.features),
+        ("topology", spec.topology),
+        ("networks", spec.networks),
+        ("gpus", spec.gpus),
+        ("isolation", spec.isolation),
+    )
+    asked = [name for name, value in fields if value]
+    if asked:
+        _check_adaptable(asked, components)
     own = frozenset(
         f"{each['metadata'].get('namespace', 'default')}/{each['metadata']['name']}"
         for each in spec.manifests
         if each["kind"] == "NetworkAttachmentDefinition"
     )
-    return tuple(_needs(spec, own, *each) for each in templates)
+    return tuple(_with_spec(_stated(each, own), spec, each) for each in components)
 
 
-def _needs(
-    spec: WorkloadSpec, own: frozenset[str], template: Mapping[str, Any], path: str, namespace: str
-) -> Needs:
-    pod = mapping(template.get("spec"), f"{path}.spec")
-    runtime_class = pod.get("runtimeClassName") or ""
-    if runtime_class and spec.isolation not in (None, runtime_class):
+def _check_adaptable(asked: Sequence[str], components: Sequence[Component]) -> None:
+    if not components:
+        raise NotUnderstood(f"spec.{asked[0]}: no object in spec.manifests has pods")
+    if asked != ["isolation"] and len(components) > 1:
         raise NotUnderstood(
-            f"spec.isolation: {spec.isolation}, but {path}.spec.runtimeClassName is {runtime_class}: "
-            "leave one out"
+            f"spec.{asked[0]}: the workload has {len(components)} pod templates: state it in each of them"
         )
-    stated = pod_requests(pod, f"{path}.spec")
-    gpus = _gpus(spec.gpus, stated) if spec.gpus is not None else Needs()
+    for each in components:
+        if not each.adaptable:
+            raise NotUnderstood(
+                f"spec.{asked[0]}: {each.path} is no pod spec that it could be put into: state it there"
+            )
+
+
+def _stated(component: Component, own: frozenset[str]) -> Needs:
+    """As the pod template says itself."""
+    pod = mapping(component.pod.get("spec"), component.path)
+    return Needs(
+        isolation=pod.get("runtimeClassName") or "",
+        runtime_class=pod.get("runtimeClassName") or "",
+        has_overhead=bool(pod.get("overhead")),
+        networks=tuple(_annotated(component)),
+        own=own,
+        stated=frozenset(dict(component.demand.requests)),
+    )
+
+
+def _with_spec(needs: Needs, spec: WorkloadSpec, component: Component) -> Needs:
+    if needs.runtime_class and spec.isolation not in (None, needs.runtime_class):
+        raise NotUnderstood(
+            f"spec.isolation: {spec.isolation}, but {component.path}.runtimeClassName is "
+            f"{needs.runtime_class}: leave one out"
+        )
+    gpus = _gpus(spec.gpus, needs.stated) if spec.gpus is not None else Needs()
     added = [
-        NetworkNeed(_full(each.attachment, namespace), each.pool or "", each.interface or "")
+        NetworkNeed(_full(each.attachment, component.namespace), each.pool or "", each.interface or "")
         for each in spec.networks
     ]
     return replace(
-        gpus,
-        isolation=spec.isolation or runtime_class,
-        runtime_class=runtime_class,
-        has_overhead=bool(pod.get("overhead")),
-        networks=(*_annotated(template, path, namespace), *added),
-        own=own,
+        needs,
+        isolation=spec.isolation or needs.isolation,
+        networks=(*needs.networks, *added),
         traits=(*_features(spec.features), *gpus.traits),
-        stated=frozenset(stated),
+        requests=gpus.requests,
+        device_class=gpus.device_class,
+        devices=gpus.devices,
         single_numa=spec.topology is not None and spec.topology.single_numa,
     )
 
@@ -140,7 +155,7 @@ def _features(features: Sequence[FeatureMatch]) -> Iterator[Requirement]:
             yield Requirement(key, Operator(expression.op), tuple(expression.value))
 
 
-def _gpus(gpus: Gpus, stated: Mapping[str, int]) -> Needs:
+def _gpus(gpus: Gpus, stated: frozenset[str]) -> Needs:
     """Labels as GPU feature discovery writes them; one product, shared in time, is called ...-SHARED."""
     if gpus.device_class is not None:
         return Needs(device_class=gpus.device_class, devices=gpus.count or 1)
@@ -165,10 +180,11 @@ def _gpus(gpus: Gpus, stated: Mapping[str, int]) -> Needs:
     return Needs(traits=tuple(traits), requests=requests)
 
 
-def _annotated(template: Mapping[str, Any], path: str, namespace: str) -> Iterator[NetworkNeed]:
+def _annotated(component: Component) -> Iterator[NetworkNeed]:
     """What the template's own annotation names, in both forms that Multus reads."""
-    at = f"{path}.metadata.annotations"
-    metadata = mapping(template.get("metadata"), f"{path}.metadata")
+    namespace = component.namespace
+    at = f"{component.path.removesuffix('.spec')}.metadata.annotations"
+    metadata = mapping(component.pod.get("metadata"), at)
     text = mapping(metadata.get("annotations"), at).get(NETWORKS_ANNOTATION)
     if not text:
         return

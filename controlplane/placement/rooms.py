@@ -4,44 +4,83 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from controlplane.fleet import Demand, Fleet
+from controlplane.interpreters import Interpretation
 from controlplane.placement.hardware import Needs, Resolved, alike, resolve
 from controlplane.placement.rules import ClusterView, Refused
+
+Asked = tuple[Resolved, ...]
+"""What each component asks for in one cluster."""
 
 
 @dataclass(frozen=True)
 class Rooms:
-    """In the order of the views, which name what they lack. available: replicas. matching: nodes."""
+    """In the order of the views, which name what they lack.
+
+    available: replicas, or whole sets. matching: nodes that the component matches which matches the fewest.
+    """
 
     views: list[ClusterView]
     available: list[int]
     matching: list[int]
 
 
-def rooms(fleet: Fleet, needs: Needs, demand: Demand, views: Sequence[ClusterView]) -> Rooms:
-    """Of the replicas of one pod template."""
-    if needs.everywhere_alike:
-        asked = alike(needs, demand).demand
-        ids = [view.id for view in views]
-        return Rooms(list(views), fleet.available(asked, ids), fleet.matching(asked, ids))
-    return _apart(views, lambda view: resolve(needs, demand, view), fleet)
-
-
-def _apart(
-    views: Sequence[ClusterView], resolved_in: Callable[[ClusterView], Resolved | Refused], fleet: Fleet
+def rooms(
+    fleet: Fleet,
+    needs: Sequence[Needs],
+    interpretation: Interpretation,
+    views: Sequence[ClusterView],
+    vary: Callable[[Demand], Demand] = lambda demand: demand,
 ) -> Rooms:
-    """Clusters that ask for the same are counted together."""
+    """Of a workload whose components have these needs. vary: what is changed of each demand, to try it."""
     found = Rooms(list(views), [0] * len(views), [0] * len(views))
-    alike: dict[Demand, list[int]] = {}
-    for index, view in enumerate(views):
-        resolved = resolved_in(view)
-        if isinstance(resolved, Refused):
-            found.views[index] = replace(view, lacks=(resolved,))
-        else:
-            alike.setdefault(resolved.demand, []).append(index)
-    for demand, indexes in alike.items():
+    for demands, indexes in _alike(needs, interpretation, views, found, vary):
         ids = [views[index].id for index in indexes]
-        for index, room, matching in zip(
-            indexes, fleet.available(demand, ids), fleet.matching(demand, ids), strict=True
-        ):
-            found.available[index], found.matching[index] = room, matching
+        if interpretation.is_set:
+            counted = [
+                (demand, each.replicas)
+                for demand, each in zip(demands, interpretation.components, strict=True)
+            ]
+            available = fleet.available_sets(counted, ids, interpretation.replicas)
+        else:
+            available = fleet.available(demands[0], ids)
+        matching = [
+            min(each) for each in zip(*(fleet.matching(demand, ids) for demand in demands), strict=True)
+        ]
+        for index, room, nodes in zip(indexes, available, matching, strict=True):
+            found.available[index], found.matching[index] = room, nodes
     return found
+
+
+def asked_in(needs: Sequence[Needs], interpretation: Interpretation, view: ClusterView) -> Asked | Refused:
+    """What it comes to in one cluster; the first thing that is not there."""
+    found: list[Resolved] = []
+    for need, component in zip(needs, interpretation.components, strict=True):
+        resolved = resolve(need, component.demand, view)
+        if isinstance(resolved, Refused):
+            return resolved
+        found.append(resolved)
+    return tuple(found)
+
+
+def _alike(
+    needs: Sequence[Needs],
+    interpretation: Interpretation,
+    views: Sequence[ClusterView],
+    found: Rooms,
+    vary: Callable[[Demand], Demand],
+) -> list[tuple[tuple[Demand, ...], Sequence[int]]]:
+    """Clusters that ask for the same, to be counted together; of the others it is noted what they lack."""
+    if all(each.everywhere_alike for each in needs):
+        demands = tuple(
+            vary(alike(need, component.demand).demand)
+            for need, component in zip(needs, interpretation.components, strict=True)
+        )
+        return [(demands, range(len(views)))]
+    groups: dict[tuple[Demand, ...], list[int]] = {}
+    for index, view in enumerate(views):
+        asked = asked_in(needs, interpretation, view)
+        if isinstance(asked, Refused):
+            found.views[index] = replace(view, lacks=(asked,))
+        else:
+            groups.setdefault(tuple(vary(each.demand) for each in asked), []).append(index)
+    return list(groups.items())

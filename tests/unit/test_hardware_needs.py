@@ -1,11 +1,12 @@
 """What a workload asks below the cluster comes to, cluster by cluster: classes, networks, GPUs, devices."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from controlplane.fleet.demand import Demand, Numa, Operator, Requirement, Toleration
-from controlplane.interpreters import NotUnderstood
+from controlplane.interpreters import Component, NotUnderstood, pod_requests
 from controlplane.interpreters.adaption import Adaption, Claim
 from controlplane.placement.hardware import Needs, Resolved, needs_of, resolve
 from controlplane.placement.rules import ClusterHardware, ClusterView, Refused
@@ -53,10 +54,16 @@ def template(
     }
 
 
+def component(pod: Any) -> Component:
+    path = "spec.manifests[0].spec.template.spec"
+    demand = Demand.of(pod_requests(pod["spec"], path))
+    return Component("", 1, demand, "", path, namespace="shop", pod=pod)
+
+
 def needs(pod: Any = None, **fields: Any) -> Needs:
     stated = {"manifests": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}], **fields}
     spec = WorkloadSpec.model_validate(stated)
-    return needs_of(spec, [(pod or template(), "spec.manifests[0].spec.template", "shop")])[0]
+    return needs_of(spec, [component(pod or template())])[0]
 
 
 def resolved(asked: Needs, cluster: ClusterView = FULL, demand: Demand = DEMAND) -> Resolved:
@@ -278,6 +285,18 @@ def test_without_pods_there_is_nothing_to_ask_of_nodes() -> None:
         needs_of(spec, [])
 
 
+def test_what_has_no_pod_template_states_its_needs_itself() -> None:
+    spec = WorkloadSpec.model_validate(
+        {
+            "manifests": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}],
+            "isolation": "kata",
+        }
+    )
+    machine = replace(component(template()), adaptable=False)
+    with pytest.raises(NotUnderstood, match=r"spec\.isolation: .* is no pod spec"):
+        needs_of(spec, [machine])
+
+
 def test_of_several_templates_each_states_its_own_gpus() -> None:
     spec = WorkloadSpec.model_validate(
         {
@@ -286,4 +305,4 @@ def test_of_several_templates_each_states_its_own_gpus() -> None:
         }
     )
     with pytest.raises(NotUnderstood, match=r"spec\.gpus: the workload has 2 pod templates"):
-        needs_of(spec, [(template(), "a", "n"), (template(), "b", "n")])
+        needs_of(spec, [component(template()), component(template())])
