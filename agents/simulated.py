@@ -12,7 +12,7 @@ import msgspec
 from agents.ports import AlreadyExists, Gone, NotServed, Rejected, Resource, Unreachable
 from agents.simulation import catalogue, fields, metrics
 from agents.simulation.bodies import Body, copy_of, labels_of
-from agents.simulation.kubelets import NODES, PODS, timestamp
+from agents.simulation.kubelets import NODES, PODS
 from agents.simulation.selectors import compile_selector
 from agents.simulation.state import NAMESPACES, ClusterState
 from agents.simulation.store import Event, Kind, Name, TooOld
@@ -118,7 +118,7 @@ class SimulatedCluster(ClusterState):
             kind = Kind(resource.group, resource.plural)
             if self._objects.peek(kind, name) is not None:
                 raise AlreadyExists(f"{resource.plural} {name.name!r} already exists")
-            body = fields.applied({"metadata": {}}, _strip(manifest), FIELD_MANAGER, timestamp(self._now))
+            body = fields.applied({"metadata": {}}, _strip(manifest), FIELD_MANAGER, self._time)
             body |= {"apiVersion": manifest["apiVersion"], "kind": manifest["kind"]}
             body["metadata"] |= {"name": name.name} | (
                 {"namespace": name.namespace} if name.namespace else {}
@@ -130,7 +130,7 @@ class SimulatedCluster(ClusterState):
             resource, name = self._locate(manifest)
             kind = Kind(resource.group, resource.plural)
             live = self._expect(kind, name, uid, resource_version)
-            body = fields.applied(copy_of(live), _strip(manifest), FIELD_MANAGER, timestamp(self._now))
+            body = fields.applied(copy_of(live), _strip(manifest), FIELD_MANAGER, self._time)
             return copy_of(self._store_changed(kind, live, body))
 
     async def adopt(self, manifest: Body, *, uid: str, resource_version: str) -> Body:
@@ -141,7 +141,7 @@ class SimulatedCluster(ClusterState):
             body = copy_of(live)
             if "replicas" in (manifest.get("spec") or {}):
                 fields.disowned(body, ("spec", "replicas"), FIELD_MANAGER)
-            body = fields.applied(body, _strip(manifest), FIELD_MANAGER, timestamp(self._now))
+            body = fields.applied(body, _strip(manifest), FIELD_MANAGER, self._time)
             return copy_of(self._store_changed(kind, live, body))
 
     async def disown(self, ref: ObjectRef, *, uid: str, resource_version: str) -> None:
@@ -168,7 +168,7 @@ class SimulatedCluster(ClusterState):
             live = self._expect(kind, name, metadata.get("uid", ""), metadata.get("resourceVersion", ""))
             body = copy_of(manifest)
             body["metadata"] = {**live["metadata"], **body["metadata"]}
-            fields.updated(live, body, FIELD_MANAGER, timestamp(self._now))
+            fields.updated(live, body, FIELD_MANAGER, self._time)
             return copy_of(self._store_changed(kind, live, body))
 
     async def delete(self, ref: ObjectRef, *, uid: str, resource_version: str) -> None:

@@ -12,6 +12,11 @@ def copy_of(body: Body) -> Body:
     return msgspec.json.decode(msgspec.json.encode(body))
 
 
+def renewed(body: Body, **parts: Any) -> Body:
+    """`body` with other parts, to be stored: what is not given is shared with it, and stays untouched."""
+    return {**body, "metadata": {**body["metadata"]}, **parts}
+
+
 def labels_of(body: Body) -> dict[str, str]:
     found: dict[str, str] | None = body["metadata"].get("labels")
     return found or {}

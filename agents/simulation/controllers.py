@@ -18,6 +18,7 @@ from agents.simulation.bodies import (
     items,
     labels_of,
     part,
+    renewed,
 )
 from agents.simulation.ownership import COLLECTED, PODS, Ownership
 from agents.simulation.store import Kind, Name, Objects
@@ -223,10 +224,9 @@ class Controllers:
     def _set_status(self, body: Body, status: Body) -> None:
         if body.get("status") != status:
             kind = _KINDS[body["kind"]]
-            copy = self._objects.get(kind, _name(body))
-            if copy is not None:
-                copy["status"] = status
-                self._objects.put(kind, copy)
+            live = self._objects.peek(kind, _name(body))
+            if live is not None:
+                self._objects.put(kind, renewed(live, status=status))
 
 
 def _name(body: Body) -> Name:

@@ -18,22 +18,24 @@ _SERVERS = {
 }
 
 
-def leaves(body: dict[str, Any]) -> set[FieldPath]:
-    """Paths of all fields that somebody can own."""
-    return {path for path in _walk(body, ()) if path not in _IDENTITY and not _is_servers(path)}
+def leaves(body: dict[str, Any]) -> dict[FieldPath, Any]:
+    """All fields that somebody can own, by path."""
+    found: dict[FieldPath, Any] = {}
+    _walk(body, (), found)
+    return {path: value for path, value in found.items() if path not in _IDENTITY and not _is_servers(path)}
 
 
 def applied(live: dict[str, Any], manifest: dict[str, Any], manager: str, now: str) -> dict[str, Any]:
     """`live` after `manager` applied `manifest` by force; changes and returns `live`."""
     wanted = leaves(manifest)
     before = _owned(live, manager, "Apply")
-    taken = {path for path in wanted if read(live, path) != read(manifest, path)}
-    for path in sorted(before - wanted):
+    taken = {path for path, value in wanted.items() if read(live, path) != value}
+    for path in sorted(before - wanted.keys()):
         if not any(path in _paths(entry) for entry in _others(live, manager, "Apply")):
             _remove(live, path)
-    for path in wanted:
-        _write(live, path, read(manifest, path))
-    _own(live, manager, "Apply", wanted, taken, manifest["apiVersion"], now)
+    for path, value in wanted.items():
+        _write(live, path, value)
+    _own(live, manager, "Apply", set(wanted), taken, manifest["apiVersion"], now)
     return live
 
 
@@ -43,9 +45,9 @@ def updated(
     """`desired` as stored after `manager` put it in the place of `live`; changes and returns `desired`."""
     metadata = desired["metadata"]
     metadata["managedFields"] = live["metadata"].get("managedFields", [])
-    after = leaves(desired)
-    changed = {path for path in after if read(live, path) != read(desired, path)}
-    gone = leaves(live) - after
+    before, after = leaves(live), leaves(desired)
+    changed = {path for path, value in after.items() if before.get(path) != value}
+    gone = before.keys() - after.keys()
     if changed or gone:
         own = _owned(live, manager, "Update", subresource) - gone
         _own(
@@ -79,13 +81,12 @@ def read(body: dict[str, Any], path: FieldPath) -> Any:
     return value  # pyright: ignore[reportUnknownVariableType]
 
 
-def _walk(value: dict[str, Any], path: FieldPath) -> Iterator[FieldPath]:
+def _walk(value: dict[str, Any], path: FieldPath, found: dict[FieldPath, Any]) -> None:
     for key, child in value.items():
-        here = (*path, key)
         if isinstance(child, dict) and child:
-            yield from _walk(child, here)  # pyright: ignore[reportUnknownArgumentType]
+            _walk(child, (*path, key), found)  # pyright: ignore[reportUnknownArgumentType]
         elif child is not None:
-            yield here
+            found[(*path, key)] = child
 
 
 def _is_servers(path: FieldPath) -> bool:

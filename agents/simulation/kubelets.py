@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.simulation import catalogue
 from agents.simulation.admission import runtime_class_of, starts_on
-from agents.simulation.bodies import annotations_of, has_condition, owners_of
+from agents.simulation.bodies import annotations_of, has_condition, owners_of, renewed
 from agents.simulation.networks import NETWORKS, Networks
 from agents.simulation.scheduler import Room, is_finished, is_ready, tolerates
 from agents.simulation.store import Kind, Name, Objects, Stored
@@ -114,11 +114,10 @@ class Kubelets:
                 condition |= {"reason": "Unschedulable", "message": why_not}
             if not node and pod["status"].get("conditions") == [condition]:
                 continue
-            copy = self._objects.get(PODS, _name(pod)) or pod
-            copy["status"]["conditions"] = [condition]
+            bound = renewed(pod, status=pod["status"] | {"conditions": [condition]})
             if node:
-                copy["spec"]["nodeName"] = node
-            self._objects.put(PODS, copy)
+                bound["spec"] = pod["spec"] | {"nodeName": node}
+            self._objects.put(PODS, bound)
 
     def run(self, now: float) -> None:
         """One pass of the kubelets over the pods that are not settled."""
@@ -190,10 +189,10 @@ class Kubelets:
         return True
 
     def _put_status(self, pod: dict[str, Any], held: str = "", **status: Any) -> None:
-        copy = self._objects.get(PODS, _name(pod)) or pod
-        copy["status"] |= status
+        live = self._objects.peek(PODS, _name(pod)) or pod
+        copy = renewed(live, status=live["status"] | status)
         if held:
-            copy["metadata"].setdefault("annotations", {})[HELD] = held
+            copy["metadata"]["annotations"] = annotations_of(live) | {HELD: held}
         self._objects.put(PODS, copy)
 
 

@@ -1,7 +1,7 @@
 """Who owns what, who lost its owner, and which owners have to look again: kept as objects change."""
 
 from agents.simulation import catalogue
-from agents.simulation.bodies import Body, owners_of
+from agents.simulation.bodies import Body, owners_of, part
 from agents.simulation.store import Kind, Name, Objects, Stored
 
 PODS = Kind(catalogue.PODS.group, catalogue.PODS.plural)
@@ -60,7 +60,11 @@ class Ownership:
         if before is not None:
             self._forget(kind, before.body)
         if after is not None:
-            self._remember(kind, after.body)
+            # A status is what its controller wrote itself, beside the spec that it has already looked at;
+            # a condition is what it could not do, and tries again.
+            looked_at = before is not None and before.body.get("spec") is after.body.get("spec")
+            looked_at = looked_at and "conditions" not in part(after.body, "status")
+            self._remember(kind, after.body, is_due=not looked_at)
         elif before is not None:
             for child, name in self._children.get(before.body["metadata"]["uid"], ()):
                 if child in self._orphans:
@@ -82,10 +86,10 @@ class Ownership:
                 self._children.pop(owner["uid"], None)
             self._call(owner["uid"])
 
-    def _remember(self, kind: Kind, body: Body) -> None:
+    def _remember(self, kind: Kind, body: Body, *, is_due: bool) -> None:
         name = _name(body)
         self._named[body["metadata"]["uid"]] = kind, name
-        if kind in _OWNING:
+        if kind in _OWNING and is_due:
             self._due[kind].add(name)
         for owner in owners_of(body):
             self._children.setdefault(owner["uid"], set()).add((kind, name))

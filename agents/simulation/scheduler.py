@@ -36,10 +36,17 @@ class _Place:
     body: Body | None = None
     whole: dict[str, int] = field(default_factory=dict[str, int])
     free: dict[str, int] = field(default_factory=dict[str, int])
+    freedom: float = 0.0
 
     def take(self, wanted: dict[str, int], sign: int) -> None:
         for resource, amount in wanted.items():
             self.free[resource] = self.free.get(resource, 0) - sign * amount
+        self.freedom = sum(
+            self.free.get(key, 0) / self.whole[key] for key in ("cpu", "memory") if self.whole.get(key)
+        )
+
+    def fits(self, wanted: list[tuple[str, int]]) -> bool:
+        return all(self.free.get(resource, 0) >= amount for resource, amount in wanted)
 
 
 class Room:
@@ -62,8 +69,8 @@ class Room:
         self._nodes += (after is not None) - (before is not None)
         whole = amounts(after["status"]["allocatable"]) if after is not None else {}
         place.take(place.whole, 1)
-        place.take(whole, -1)
         place.body, place.whole = after, whole
+        place.take(whole, -1)
         self._drop_if_empty(name)
         self._takes.clear()
         self._refused.clear()
@@ -100,28 +107,19 @@ class Room:
                 for name, place in self._places.items()
                 if place.body is not None and accepts(place.body, pod)
             ]
-        fits = [name for name in takes if self._fits(name, wanted)]
+        counted = [(resource, amount) for resource, amount in wanted.items() if amount]
+        fits = [name for name in takes if self._places[name].fits(counted)]
         if not fits:
             short = f"{len(takes)} match, none has enough free"
             why_not = f"0/{self._nodes} nodes are available: {short if takes else 'none matches'}"
             self._refused[alike] = why_not
             return "", why_not
-        return min(fits, key=lambda name: (-self._freedom(name), name)), ""
+        return min(fits, key=lambda name: (-self._places[name].freedom, name)), ""
 
     def _drop_if_empty(self, name: str) -> None:
         place = self._places[name]
         if place.body is None and not any(place.free.values()):
             del self._places[name]
-
-    def _fits(self, name: str, wanted: dict[str, int]) -> bool:
-        free = self._places[name].free
-        return all(free.get(resource, 0) >= amount for resource, amount in wanted.items() if amount)
-
-    def _freedom(self, name: str) -> float:
-        place = self._places[name]
-        return sum(
-            place.free.get(key, 0) / place.whole[key] for key in ("cpu", "memory") if place.whole.get(key)
-        )
 
 
 def _what_counts(pod: Body) -> bytes:

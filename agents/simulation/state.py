@@ -47,6 +47,7 @@ class ClusterState:
         self._objects = Objects(path, history=history)
         self._resources = [*catalogue.BUILT_IN, *self._site.serves]
         self._now = float(self._objects.meta("now") or "0")
+        self._time = timestamp(self._now)
         self._generation = 0
         self._controllers = Controllers(self._objects, self._store_new)
         networks = Networks(self._objects, self._store_new)
@@ -65,9 +66,10 @@ class ClusterState:
     def tick(self, now: float) -> None:
         """Let controllers, scheduler and kubelets act once. `now` in Unix seconds never goes back."""
         self._now = max(now, self._now)
+        self._time = timestamp(self._now)
         with self._objects.transaction():
             self._objects.set_meta("now", repr(self._now))
-            self._controllers.run(timestamp(self._now))
+            self._controllers.run(self._time)
             self._kubelets.schedule()
             self._kubelets.run(self._now)
         self._objects.wake()
@@ -83,12 +85,12 @@ class ClusterState:
         live = self._objects.get(kind, name)
         body = copy_of(manifest)
         if live is None:
-            fields.updated({"metadata": {}}, body, manager, timestamp(self._now))
+            fields.updated({"metadata": {}}, body, manager, self._time)
             return self._store_new(kind, body)
         body["metadata"] = {**live["metadata"], **body["metadata"]}
         if "status" in live:
             body.setdefault("status", live["status"])
-        fields.updated(live, body, manager, timestamp(self._now), subresource=subresource)
+        fields.updated(live, body, manager, self._time, subresource=subresource)
         return self._store_changed(kind, live, body)
 
     def scale_as(self, manager: str, ref: ObjectRef, replicas: int) -> Body:
@@ -134,7 +136,7 @@ class ClusterState:
         def change(node: Body) -> None:
             for condition in node["status"]["conditions"]:
                 if condition["type"] == "Ready":
-                    condition |= {"status": status, "lastTransitionTime": timestamp(self._now)}
+                    condition |= {"status": status, "lastTransitionTime": self._time}
             taints = [
                 taint for taint in items(node["spec"], "taints") if not taint["key"].endswith("unreachable")
             ]
@@ -154,7 +156,7 @@ class ClusterState:
         if for_good:
             pod["status"]["phase"] = "Failed"
         else:
-            pod["status"]["startTime"] = timestamp(self._now)
+            pod["status"]["startTime"] = self._time
         self._objects.put(PODS, pod)
 
     def close_watches(self) -> None:
@@ -209,7 +211,7 @@ class ClusterState:
         digest = hashlib.sha256(f"{self._identity}/{number}".encode()).digest()
         body["metadata"] |= {
             "uid": str(UUID(bytes=digest[:16], version=4)),
-            "creationTimestamp": timestamp(self._now),
+            "creationTimestamp": self._time,
         }
         if catalogue.counts_generations(body["kind"]):
             body["metadata"]["generation"] = 1
@@ -229,9 +231,9 @@ class ClusterState:
         if body is None:
             return
         with self._objects.transaction():
-            self._controllers.remove(kind, body, timestamp(self._now))
+            self._controllers.remove(kind, body, self._time)
             if kind == NAMESPACES:
                 for each in self._objects.kinds():
                     for stored in self._objects.of(each):
                         if stored.body["metadata"].get("namespace") == name.name:
-                            self._controllers.remove(each, stored.body, timestamp(self._now))
+                            self._controllers.remove(each, stored.body, self._time)

@@ -42,6 +42,9 @@ class Event:
     previous_labels: dict[str, str] | None
 
 
+_KEEP = "insert or replace into object values (?, ?, ?, ?, ?)"
+_DROP = "delete from object where grp = ? and plural = ? and namespace = ? and name = ?"
+
 Listener = Callable[[Kind, Stored | None, Stored | None], None]
 """Hears of a change after it was made: (kind, before, after), None for what is not there."""
 
@@ -56,17 +59,22 @@ class Objects:
     def __init__(self, path: str | Path = ":memory:", *, history: int = 8192) -> None:
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("pragma journal_mode = wal")
-        self._db.execute("pragma synchronous = normal")
+        # What is written outlives the process; nothing here has to outlive the machine.
+        self._db.execute("pragma synchronous = off")
         self._db.executescript(
             "create table if not exists object (grp text, plural text, namespace text, name text, body blob,"
             " primary key (grp, plural, namespace, name)) without rowid;"
             "create table if not exists meta (name text primary key, value text) without rowid;"
         )
         self._kinds: dict[Kind, dict[Name, Stored]] = {}
+        # Written with every deletion; of what is there, each object knows its own.
+        self._version = int(self.meta("resource_version") or "0")
         for group, plural, namespace, name, raw in self._db.execute("select * from object"):
             stored = Stored(msgspec.json.decode(raw), raw)
             self._kinds.setdefault(Kind(group, plural), {})[Name(namespace, name)] = stored
-        self._version = int(self.meta("resource_version") or "0")
+            self._version = max(self._version, int(stored.body["metadata"]["resourceVersion"]))
+        self._unsaved: dict[tuple[Kind, Name], bytes | None] = {}
+        self._unsaved_meta: dict[str, str] = {}
         self._events: deque[Event] = deque(maxlen=history)
         self._oldest = self._version
         self._waiting: list[asyncio.Future[None]] = []
@@ -89,21 +97,19 @@ class Objects:
         return row[0] if row else None
 
     def set_meta(self, name: str, value: str) -> None:
-        self._db.execute("insert or replace into meta values (?, ?)", (name, value))
+        """Written with the next change."""
+        self._unsaved_meta[name] = value
 
     @contextmanager
     def transaction(self) -> Generator[None]:
         """Many changes, one write; a process killed inside leaves none of them."""
-        if not self._depth:
-            self._db.execute("begin")
         self._depth += 1
         try:
             yield
         finally:
             self._depth -= 1
             if not self._depth:
-                self.set_meta("resource_version", str(self._version))
-                self._db.execute("commit")
+                self._save()
 
     def get(self, kind: Kind, name: Name) -> dict[str, Any] | None:
         """A copy that the caller may change."""
@@ -135,14 +141,13 @@ class Objects:
         metadata = body["metadata"]
         name = Name(metadata.get("namespace", ""), metadata["name"])
         previous = self._kinds.get(kind, {}).get(name)
-        with self.transaction():
-            self._version += 1
-            metadata["resourceVersion"] = str(self._version)
-            stored = Stored(body, msgspec.json.encode(body))
-            self._kinds.setdefault(kind, {})[name] = stored
-            self._db.execute(
-                "insert or replace into object values (?, ?, ?, ?, ?)", (*kind, *name, stored.raw)
-            )
+        self._version += 1
+        metadata["resourceVersion"] = str(self._version)
+        stored = Stored(body, msgspec.json.encode(body))
+        self._kinds.setdefault(kind, {})[name] = stored
+        self._unsaved[kind, name] = stored.raw
+        if not self._depth:
+            self._save()
         before = None if previous is None else labels_of(previous.body)
         self._record("ADDED" if previous is None else "MODIFIED", kind, stored, before)
         self._tell(kind, previous, stored)
@@ -153,12 +158,11 @@ class Objects:
         stored = self._kinds.get(kind, {}).pop(name, None)
         if stored is None:
             return
-        with self.transaction():
-            self._version += 1
-            self._db.execute(
-                "delete from object where grp = ? and plural = ? and namespace = ? and name = ?",
-                (*kind, *name),
-            )
+        self._version += 1
+        self._unsaved[kind, name] = None
+        self.set_meta("resource_version", str(self._version))
+        if not self._depth:
+            self._save()
         body: dict[str, Any] = msgspec.json.decode(stored.raw)
         body["metadata"]["resourceVersion"] = str(self._version)
         self._record("DELETED", kind, Stored(body, msgspec.json.encode(body)), labels_of(stored.body))
@@ -194,6 +198,21 @@ class Objects:
         future = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         await future
+
+    def _save(self) -> None:
+        """What changed since it was last called, whole or not at all; one statement needs no transaction."""
+        unsaved, self._unsaved = self._unsaved, {}
+        meta, self._unsaved_meta = self._unsaved_meta, {}
+        kept = [(*kind, *name, raw) for (kind, name), raw in unsaved.items() if raw is not None]
+        if len(kept) == len(unsaved) == 1 and not meta:
+            self._db.execute(_KEEP, kept[0])
+        elif unsaved or meta:
+            gone = [(*kind, *name) for (kind, name), raw in unsaved.items() if raw is None]
+            self._db.execute("begin")
+            self._db.executemany(_KEEP, kept)
+            self._db.executemany(_DROP, gone)
+            self._db.executemany("insert or replace into meta values (?, ?)", meta.items())
+            self._db.execute("commit")
 
     def _tell(self, kind: Kind, before: Stored | None, after: Stored | None) -> None:
         for listener in self._listeners:
