@@ -21,6 +21,7 @@ class Reason(StrEnum):
     RUNTIME_CLASS_MISSING = "RuntimeClassMissing"
     NETWORK_MISSING = "NetworkMissing"
     DEVICE_CLASS_MISSING = "DeviceClassMissing"
+    OVERRIDE_FAILS = "OverrideFails"
     NO_NODE_FITS = "NoNodeFits"
     INSUFFICIENT_CAPACITY = "InsufficientCapacity"
     # A cluster that could, and was not chosen
