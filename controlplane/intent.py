@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from controlplane.known.records import ClusterRecord, Request, RevisionRecord, TenantRecord, WorkloadRecord
+from controlplane.known.records import (
+    ClusterRecord,
+    InterpreterRecord,
+    Request,
+    RevisionRecord,
+    TenantRecord,
+    WorkloadRecord,
+)
 from schemas.wire.reports import Taint
 
 
@@ -81,6 +88,14 @@ class Intent(Protocol):
     async def submit_tenant(self, name: str, spec: Mapping[str, Any], write: Write) -> TenantRecord: ...
 
     async def delete_tenant(self, name: str, write: Write) -> None: ...
+
+    async def submit_interpreter(self, name: str, spec: Mapping[str, Any], write: Write) -> InterpreterRecord:
+        """Workloads with an object of its kind are to be decided on again. Taken: another one declares it."""
+        ...
+
+    async def delete_interpreter(self, name: str, write: Write) -> None:
+        """Taken while workloads have an object of its kind; the text names them."""
+        ...
 
     async def invite_cluster(self, draft: JoinDraft, write: Write) -> None: ...
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from controlplane.fleet import Fleet
 from controlplane.fleet.slack import Slacks
+from controlplane.interpreters import Kinds
+from controlplane.known.interpreters import Interpreters
 from controlplane.known.records import (
     ClusterRecord,
     DecisionRecord,
@@ -76,6 +78,7 @@ class Known:
     newer_stored: set[str] = field(default_factory=set[str])
     unordered: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     traffic: defaultdict[str, Traffic] = field(default_factory=lambda: defaultdict[str, Traffic](Traffic))
+    interpreters: Interpreters = field(default_factory=Interpreters)
     epochs: tuple[EpochRecord, ...] = ()
     last_generation: int = 0
     change_cursor: int = 0
@@ -92,6 +95,7 @@ class Known:
         """Take what Postgres says over what was remembered; reports and beats stay."""
         self.clusters = {record.id: record for record in loaded.clusters}
         self.tenants = {record.name: record for record in loaded.tenants}
+        self.interpreters.replace(loaded.interpreters)
         self.workloads, self._names = {}, {}
         for record in loaded.workloads:
             self.put_workload(record)
@@ -107,6 +111,11 @@ class Known:
         self.last_generation = loaded.last_generation
         self.change_cursor = loaded.change_cursor
         self.loaded = True
+
+    @property
+    def kinds(self) -> Kinds:
+        """What is understood of objects: what Muster knows itself, and what people declared."""
+        return self.interpreters.kinds
 
     def put_workload(self, record: WorkloadRecord) -> None:
         self.workloads[record.uid] = record

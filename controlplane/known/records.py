@@ -59,6 +59,15 @@ class TenantRecord:
 
 
 @dataclass(frozen=True)
+class InterpreterRecord:
+    """spec: the `spec` of the Interpreter manifest as it was written."""
+
+    name: str
+    spec: Mapping[str, Any]
+    resource_version: int
+
+
+@dataclass(frozen=True)
 class WorkloadRecord:
     """The newest revision of a workload. spec: the manifest's `spec`; values of Secrets in it are sealed.
 
@@ -190,3 +199,4 @@ class Loaded:
     last_generation: int
     alert_watermarks: Mapping[str, Stamp]
     change_cursor: int
+    interpreters: tuple[InterpreterRecord, ...] = ()

@@ -29,6 +29,7 @@ class Follow:
             uids = {change.uid for change in changes if change.kind == "Workload" and not _ours(change.by)}
             clusters = {change.uid for change in changes if change.kind == "Cluster"}
             tenants = {change.name for change in changes if change.kind == "Tenant"}
+            interpreters = {change.name for change in changes if change.kind == "Interpreter"}
             if uids:
                 for record in await self._store.read_workloads(uids):
                     if not (record.deleted and record.uid not in self._known.workloads):
@@ -44,6 +45,12 @@ class Follow:
                         self._known.tenants[name] = found[name]
                     else:
                         self._known.tenants.pop(name, None)
+            if interpreters:
+                declared = await self._store.read_interpreters(interpreters)
+                for record in declared:
+                    self._known.interpreters.put(record)
+                for name in interpreters - {record.name for record in declared}:
+                    self._known.interpreters.drop(name)
             self._known.change_cursor = changes[-1].id
 
 

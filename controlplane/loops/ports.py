@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from controlplane.known.records import (
     Change,
     ClusterRecord,
+    InterpreterRecord,
     Lease,
     Loaded,
     OutboxRecord,
@@ -115,6 +116,8 @@ class Store(Protocol):
     async def read_clusters(self, ids: Collection[str]) -> Sequence[ClusterRecord]: ...
 
     async def read_tenants(self, names: Collection[str]) -> Sequence[TenantRecord]: ...
+
+    async def read_interpreters(self, names: Collection[str]) -> Sequence[InterpreterRecord]: ...
 
     async def reserve_generations(self, lease: Lease, count: int) -> range:
         """`count` generations of the one sequence, never issued before or again."""

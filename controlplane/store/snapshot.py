@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from controlplane.known.records import Loaded
-from controlplane.store import alerts, clusters, decisions, leases, outbox, tenants, workloads
+from controlplane.store import alerts, clusters, decisions, interpreters, leases, outbox, tenants, workloads
 from controlplane.store.codecs import Connection
 
 SLICE = 500
@@ -43,6 +43,7 @@ async def load(connection: Connection) -> Loaded:
         last_generation=await leases.last_generation(connection),
         alert_watermarks=await alerts.watermarks(connection),
         change_cursor=await connection.fetchval("select last_id from change_head"),
+        interpreters=tuple(await interpreters.read(connection)),
     )
 
 

@@ -10,6 +10,7 @@ from controlplane.intent import JoinDraft, WorkloadDraft, Write
 from controlplane.known.records import (
     Change,
     ClusterRecord,
+    InterpreterRecord,
     Lease,
     Loaded,
     OutboxRecord,
@@ -25,6 +26,7 @@ from controlplane.store import (
     answered,
     clusters,
     dead_letters,
+    interpreters,
     leases,
     outbox,
     snapshot,
@@ -115,6 +117,10 @@ class PostgresStore:
         async with self._pool.connection() as connection:
             return await tenants.read(connection, names)
 
+    async def read_interpreters(self, names: Collection[str]) -> Sequence[InterpreterRecord]:
+        async with self._pool.connection() as connection:
+            return await interpreters.read(connection, names)
+
     async def reserve_generations(self, lease: Lease, count: int) -> range:
         async with self._pool.transaction() as connection:
             return await leases.reserve_generations(connection, lease, count)
@@ -198,6 +204,14 @@ class PostgresStore:
 
     async def delete_tenant(self, name: str, write: Write) -> None:
         await self._pool.retried(lambda connection: tenants.delete(connection, name, write))
+
+    async def submit_interpreter(self, name: str, spec: Mapping[str, Any], write: Write) -> InterpreterRecord:
+        return await self._pool.retried(
+            lambda connection: interpreters.submit(connection, name, plain(spec), write)
+        )
+
+    async def delete_interpreter(self, name: str, write: Write) -> None:
+        await self._pool.retried(lambda connection: interpreters.delete(connection, name, write))
 
     async def invite_cluster(self, draft: JoinDraft, write: Write) -> None:
         await self._pool.retried(lambda connection: tokens.invite(connection, draft, write))

@@ -9,9 +9,11 @@ from uuid import UUID
 import msgspec
 
 from controlplane.intent import JoinDraft, NotFound, Taken, WorkloadDraft, Write
+from controlplane.known.interpreters import users
 from controlplane.known.records import (
     Change,
     ClusterRecord,
+    InterpreterRecord,
     Request,
     RevisionRecord,
     Standing,
@@ -20,6 +22,7 @@ from controlplane.known.records import (
 )
 from controlplane.store.clusters import check_requested, cluster_changed
 from controlplane.store.codecs import plain
+from controlplane.store.interpreters import in_use, taken_by, target_of
 from controlplane.store.settlement import (
     KEPT_SECONDS,
     Answer,
@@ -141,6 +144,57 @@ class MemoryIntent:
             self.append([changed("Tenant", name, "", "Deleted", write.principal)])
 
         await self._once(write, fingerprint("delete tenant", name), type(None), act)
+
+    async def submit_interpreter(self, name: str, spec: Mapping[str, Any], write: Write) -> InterpreterRecord:
+        spec = plain(spec)
+
+        def act() -> InterpreterRecord:
+            current = self.tables.interpreters.get(name)
+            check_condition(name, write, current.resource_version if current else None)
+            if current is not None and current.spec == spec:
+                return current
+            target = target_of(spec)
+            if current is not None and target_of(current.spec) != target:
+                self._check_unused(current)
+            for other in self.tables.interpreters.values():
+                if other.name != name and target_of(other.spec) == target:
+                    raise taken_by(target, other.name)
+            record = InterpreterRecord(name, spec, self.tables.next_resource_version())
+            self.tables.interpreters[name] = record
+            written = changed("Interpreter", name, "", "Changed" if current else "Created", write.principal)
+            self.append([*self._touch_users(target, write), written])
+            return record
+
+        return await self._once(write, fingerprint("submit interpreter", name, spec), InterpreterRecord, act)
+
+    def _touch_users(self, target: str, write: Write) -> list[Change]:
+        touched: list[Change] = []
+        for name in users(self.tables.workloads.values(), target):
+            held = self.tables.standing_workloads()[name]
+            self.tables.workloads[held.uid] = replace(
+                held, resource_version=self.tables.next_resource_version()
+            )
+            touched.append(
+                changed("Workload", name, held.uid, "Reinterpreted", write.principal, revision=held.revision)
+            )
+        return touched
+
+    def _check_unused(self, record: InterpreterRecord) -> None:
+        found = users(self.tables.workloads.values(), target_of(record.spec))
+        if found:
+            raise in_use(record.name, found)
+
+    async def delete_interpreter(self, name: str, write: Write) -> None:
+        def act() -> None:
+            current = self.tables.interpreters.get(name)
+            if current is None:
+                raise NotFound(f"there is no interpreter {name!r}")
+            check_condition(name, write, current.resource_version)
+            self._check_unused(current)
+            del self.tables.interpreters[name]
+            self.append([changed("Interpreter", name, "", "Deleted", write.principal)])
+
+        await self._once(write, fingerprint("delete interpreter", name), type(None), act)
 
     async def invite_cluster(self, draft: JoinDraft, write: Write) -> None:
         def act() -> None:

@@ -13,6 +13,7 @@ from controlplane.known.records import (
     Change,
     ClusterRecord,
     EpochRecord,
+    InterpreterRecord,
     Lease,
     Loaded,
     OutboxRecord,
@@ -138,6 +139,7 @@ class MemoryStore(MemoryIntent):
             last_generation=tables.generation,
             alert_watermarks=dict(tables.alert_cursors),
             change_cursor=tables.changes[-1].id if tables.changes else 0,
+            interpreters=tuple(tables.interpreters.values()),
         )
 
     def _is_decided_on(self, record: WorkloadRecord) -> bool:
@@ -167,6 +169,11 @@ class MemoryStore(MemoryIntent):
 
     async def read_tenants(self, names: Collection[str]) -> Sequence[TenantRecord]:
         return await self.carry(lambda: [row for name, row in self.tables.tenants.items() if name in names])
+
+    async def read_interpreters(self, names: Collection[str]) -> Sequence[InterpreterRecord]:
+        return await self.carry(
+            lambda: [row for name, row in self.tables.interpreters.items() if name in names]
+        )
 
     async def reserve_generations(self, lease: Lease, count: int) -> range:
         leases.check_issues_generations(lease)

@@ -9,6 +9,7 @@ from controlplane.known.records import (
     Change,
     ClusterRecord,
     DecisionRecord,
+    InterpreterRecord,
     OutboxRecord,
     PlacementRecord,
     RevisionRecord,
@@ -50,6 +51,7 @@ class Tables:
     account_seeds: dict[str, bytes] = field(default_factory=dict[str, bytes])
     invitations: dict[bytes, Invitation] = field(default_factory=dict[bytes, Invitation])
     tenants: dict[str, TenantRecord] = field(default_factory=dict[str, TenantRecord])
+    interpreters: dict[str, InterpreterRecord] = field(default_factory=dict[str, InterpreterRecord])
     workloads: dict[str, WorkloadRecord] = field(default_factory=dict[str, WorkloadRecord])
     revisions: dict[tuple[str, int], RevisionRecord] = field(
         default_factory=dict[tuple[str, int], RevisionRecord]
