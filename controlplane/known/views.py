@@ -3,18 +3,18 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from controlplane.fleet import Demand
-from controlplane.interpreters import KINDS, Interpretation, Kinds, interpret
+from controlplane.interpreters import Interpretation, Kinds, interpret
 from controlplane.known.known import Known
 from controlplane.known.records import ClusterRecord, Standing, TenantRecord, WorkloadRecord
-from controlplane.placement import ClusterView, Decision, PlacementRequest, TenantRule, place
+from controlplane.placement import ClusterView, Decision, PlacementRequest, TenantRule
+from controlplane.placement.asking import Ask
 from controlplane.placement.claims import matches
 from controlplane.placement.compiled import placement_request, tenant_rule
 from controlplane.placement.hardware import Needs, needs_of
-from controlplane.placement.measures import Sources, measured
-from controlplane.placement.rooms import rooms
+from controlplane.placement.measures import Sources
 from controlplane.placement.rules import ClusterHardware
-from controlplane.placement.score import needed, price_of
+from controlplane.placement.score import price_of
+from controlplane.placement.trials import Trials
 from controlplane.rollout import UNREACHABLE
 from schemas.manifests import TenantSpec, WorkloadSpec
 from schemas.reasons import Reason
@@ -28,8 +28,8 @@ class Compiled:
     spec: WorkloadSpec
     interpretation: Interpretation
     request: PlacementRequest
-    needs: tuple[Needs, ...] = ()
-    kinds: Kinds = KINDS
+    needs: tuple[Needs, ...]
+    kinds: Kinds
 
 
 class Compiler:
@@ -150,8 +150,18 @@ def decide(
 ) -> Decision:
     """The one placement decision that loops, `explain` and a dry run share.
 
-    A cluster that cannot be reached keeps what it runs: its own standing bars only what would be new there.
     leaving: lost clusters from which it is placed again, as if it did not run there.
+    """
+    trials, ask = asked(known, compiled, views, leaving)
+    return trials.decide(ask)
+
+
+def asked(
+    known: Known, compiled: Compiled, views: Sequence[ClusterView], leaving: Collection[str] = ()
+) -> tuple[Trials, Ask]:
+    """What is decided on, and what by. As `decide`.
+
+    A cluster that cannot be reached keeps what it runs: its own standing bars only what would be new there.
     """
     if leaving:
         compiled, views = _without(compiled, views, leaving)
@@ -160,30 +170,10 @@ def decide(
         replace(view, standing=None) if view.standing is not None and view.id in current else view
         for view in views
     ]
-    if not compiled.interpretation.components:
-        return place(compiled.request, candidates, [0] * len(candidates))
-    room = rooms(known.fleet, compiled.needs, compiled.interpretation, candidates)
-    available = [
-        0 if view.standing is not None else each for view, each in zip(views, room.available, strict=True)
-    ]
-    demand = compiled.interpretation.demand
-    request = with_measures(known, compiled.request, demand, room.views, available)
-    return place(request, room.views, available, room.matching)
-
-
-def with_measures(
-    known: Known,
-    request: PlacementRequest,
-    demand: Demand | None,
-    views: Sequence[ClusterView],
-    available: Sequence[int],
-) -> PlacementRequest:
-    """With those parts of the score that have a weight; the others cost nothing."""
-    parts = needed(request)
-    if not parts:
-        return request
+    silent = frozenset(view.id for view in views if view.standing is not None)
     sources = Sources(known.fleet, known.slacks)
-    return replace(request, measures=measured(sources, request, demand, views, available, parts).values)
+    trials = Trials(sources, compiled.interpretation, compiled.needs, silent=silent)
+    return trials, Ask(compiled.request, tuple(candidates))
 
 
 def _price(record: ClusterRecord) -> float | None:

@@ -33,13 +33,17 @@ def measured(
     sources: Sources,
     request: PlacementRequest,
     demand: Demand | None,
+    asked: Mapping[str, int],
     views: Sequence[ClusterView],
     available: Sequence[int],
     parts: Sequence[str],
 ) -> Measured:
-    """available: replicas more, in the order of the views. demand: of one replica, None without pods."""
+    """available: replicas more, in the order of the views. asked: by one replica, or by a whole set.
+
+    demand: of one replica; None for sets and without pods, which prefer nothing.
+    """
     ask: dict[str, Callable[[], _By]] = {
-        "balance": lambda: _balance(sources, request, demand, views, available),
+        "balance": lambda: _balance(sources, request, asked, views, available),
         "slack": lambda: _slack(sources, views),
         "cost": lambda: _cost(views),
         "preferred_features": lambda: _preferred(sources, request, demand, views),
@@ -58,11 +62,10 @@ def measured(
 def _balance(
     sources: Sources,
     request: PlacementRequest,
-    demand: Demand | None,
+    asked: Mapping[str, int],
     views: Sequence[ClusterView],
     available: Sequence[int],
 ) -> _By:
-    asked = dict(demand.requests) if demand is not None else {}
     found: dict[str, float] = {}
     missing: dict[str, str] = {}
     sums = sources.fleet.sums([view.id for view in views])
