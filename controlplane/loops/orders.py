@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from controlplane.interpreters import render
+from controlplane.interpreters.adaption import Adaption
 from controlplane.known.records import ClusterRecord, OutboxRecord
 from controlplane.known.views import Compiled
 from controlplane.loops.ports import NewOrder
@@ -49,21 +50,23 @@ class Rendered:
 
 
 class OrderWriter:
-    """Writes orders for the clusters of one decision; equal replicas are rendered once."""
+    """Writes orders for the clusters of one decision; what is equal in two of them is rendered once."""
 
     def __init__(self, signer: Signer, compiled: Compiled) -> None:
         self._signer = signer
         self._compiled = compiled
-        self._rendered: dict[int, Rendered] = {}
+        self._rendered: dict[tuple[int, tuple[Adaption, ...]], Rendered] = {}
 
-    def rendered(self, replicas: int) -> Rendered:
-        """Objects in the order of application."""
-        if replicas not in self._rendered:
-            self._rendered[replicas] = self._render(replicas)
-        return self._rendered[replicas]
+    def rendered(self, replicas: int, adaptions: tuple[Adaption, ...] = ()) -> Rendered:
+        """Objects in the order of application. adaptions: of each component, to one cluster."""
+        key = replicas, adaptions
+        if key not in self._rendered:
+            self._rendered[key] = self._render(replicas, adaptions)
+        return self._rendered[key]
 
-    def _render(self, replicas: int) -> Rendered:
-        rendered = render(self._compiled.spec.manifests, self._compiled.record.uid, replicas)
+    def _render(self, replicas: int, adaptions: tuple[Adaption, ...]) -> Rendered:
+        compiled = self._compiled
+        rendered = render(compiled.spec.manifests, compiled.record.uid, replicas, compiled.kinds, adaptions)
         secrets: list[tuple[int, Mapping[str, str]]] = []
         for index, each in enumerate(rendered.objects):
             if each.get("kind") == "Secret" and each.get("apiVersion") == "v1":
@@ -73,10 +76,14 @@ class OrderWriter:
         )
 
     def apply(
-        self, cluster: ClusterRecord, replicas: int, version: Version, before: OutboxRecord | None
+        self,
+        cluster: ClusterRecord,
+        rendered: Rendered,
+        replicas: int,
+        version: Version,
+        before: OutboxRecord | None,
     ) -> NewOrder:
         """OrderTooLarge above 512 KB."""
-        rendered = self.rendered(replicas)
         record = self._compiled.record
         body = msgspec.json.encode(
             OrderBody(
@@ -111,6 +118,12 @@ class OrderWriter:
     ) -> NewOrder:
         signature = self._signer.sign(cluster, self._compiled.record.uid, verb, version, body)
         return NewOrder(cluster, verb, version, body, signature, replicas, template)
+
+
+def understood_anew(before: OutboxRecord, rendered: Rendered) -> bool:
+    """Whether the last order says something else of the same revision: its kind was declared since."""
+    body = msgspec.json.decode(before.body, type=OrderBody)
+    return (body.template, body.health) != (rendered.template, rendered.health)
 
 
 def dropped(before: OutboxRecord | None, objects: Sequence[Mapping[str, Any]]) -> list[ObjectRef]:

@@ -19,7 +19,7 @@ import structlog
 
 from controlplane.failpoints import reached
 from controlplane.fleet import Promise
-from controlplane.interpreters import interpret
+from controlplane.interpreters import NotUnderstood
 from controlplane.known.explained import explained, remembered
 from controlplane.known.known import Known
 from controlplane.known.losing import DELETED, PLACED, is_stranded, leaving
@@ -33,10 +33,13 @@ from controlplane.known.records import (
 from controlplane.known.views import Compiled, Compiler, Views, counted, decide, summary
 from controlplane.loops.failover import Failover, listed
 from controlplane.loops.follow import Follow
-from controlplane.loops.orders import OrderTooLarge, OrderWriter, Signer
+from controlplane.loops.orders import OrderTooLarge, OrderWriter, Signer, understood_anew
 from controlplane.loops.ports import Clock, LeaseLost, NewDecision, NewOrder, Store, StoreUnavailable
+from controlplane.loops.promises import promise_of, restored_promise
 from controlplane.loops.running import LoopMetrics
-from controlplane.placement import ClusterView, Decision
+from controlplane.placement import ClusterView, Decision, Refused
+from controlplane.placement.rooms import Asked, asked_in
+from controlplane.placement.spelling import adaptions
 from schemas.reasons import Reason
 from schemas.wire.orders import OrderBody, Verb, Version
 
@@ -219,17 +222,24 @@ class Place:
         placed = self._known.placements_of(record.uid)
         orders: list[NewOrder] = []
         promises: dict[str, Promise] = {}
-        demand = compiled.interpretation.demand
+        is_declared = self._known.interpreters.declares(record)
         for cluster, replicas in decision.assignments.items():
             before = self._known.order(cluster, record.uid)
             held = placed.get(cluster)
             unchanged = held is not None and (held.replicas, held.revision) == (replicas, record.revision)
-            if unchanged and before is not None and not self._known.below_floor(before):
+            stands = unchanged and before is not None and not self._known.below_floor(before)
+            if stands and not is_declared:
                 continue
-            order = writer.apply(self._known.clusters[cluster], replicas, self._version(), before)
+            asked = self._asked(compiled, cluster)
+            adapted = adaptions(self._known.fleet, cluster, compiled.needs, asked)
+            rendered = writer.rendered(replicas, adapted)
+            if stands and before is not None and not understood_anew(before, rendered):
+                continue
+            order = writer.apply(self._known.clusters[cluster], rendered, replicas, self._version(), before)
             orders.append(order)
-            if demand is not None:
-                promises[cluster] = Promise.of(order.template, demand, replicas)
+            promise = promise_of(compiled.interpretation, asked, replicas, rendered.templates)
+            if promise is not None:
+                promises[cluster] = promise
         orders += [
             writer.withdraw(cluster, self._version(), self._known.order(cluster, record.uid))
             for cluster in [*placed, *self._withdrawn_below_floor(record.uid)]
@@ -249,6 +259,14 @@ class Place:
         for cluster, promise in promises.items():
             self._known.fleet.promise(cluster, record.uid, promise)
         return _Made(record, new, promises)
+
+    def _asked(self, compiled: Compiled, cluster: str) -> Asked:
+        """What it comes to in a cluster that was found to have all that it needs."""
+        view = self._views.one(self._known.clusters[cluster], self._clock.now())
+        asked = asked_in(compiled.needs, compiled.interpretation, view)
+        if isinstance(asked, Refused):
+            raise NotUnderstood(f"{view.name}: {asked.message}")
+        return asked
 
     def _withdrawn(self, compiled: Compiled) -> _Made:
         record = compiled.record
@@ -360,8 +378,8 @@ class Place:
         if order is None or placement is None or order.verb is not Verb.APPLY:
             self._known.fleet.unpromise(cluster, uid)
             return
-        demand = interpret(msgspec.json.decode(order.body, type=OrderBody).objects).demand
-        if demand is not None:
-            self._known.fleet.promise(
-                cluster, uid, Promise.of(placement.template, demand, placement.replicas)
-            )
+        objects = msgspec.json.decode(order.body, type=OrderBody).objects
+        view = self._views.one(self._known.clusters[cluster], self._clock.now())
+        promise = restored_promise(objects, self._known.kinds, view, placement.replicas)
+        if promise is not None:
+            self._known.fleet.promise(cluster, uid, promise)
