@@ -17,11 +17,11 @@ def main() -> int:
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first that fails")
     given = parser.parse_args()
     seeds = [given.seed] if given.seed is not None else range(given.first, given.first + given.seeds)
-    began, failed, slowest, count = time.monotonic(), list[int](), 0.0, 0
+    began, failed, slowest, count, moved = time.monotonic(), list[int](), 0.0, 0, 0
     for count, seed in enumerate(seeds, start=1):
         try:
             passed = run_seed(seed, faults=not given.no_faults, out=sys.stdout if given.trace else None)
-            slowest = max(slowest, passed.converged_seconds)
+            slowest, moved = max(slowest, passed.converged_seconds), moved + passed.moved
         except SeedFailed as failure:
             print(failure, file=sys.stderr)
             failed.append(seed)
@@ -31,7 +31,7 @@ def main() -> int:
             print(f"{count} seeds, {(time.monotonic() - began) / count:.3f} s each", file=sys.stderr)
     print(
         f"{count} seeds in {time.monotonic() - began:.1f} s, {len(failed)} failed {failed};"
-        f" slowest to come together {slowest:.0f} virtual seconds"
+        f" slowest to come together {slowest:.0f} virtual seconds; {moved} copies placed again"
     )
     return 1 if failed else 0
 

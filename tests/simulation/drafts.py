@@ -14,6 +14,8 @@ class Wish:
     """One revision as somebody wants it. clusters: names it may go to, none for all of them.
 
     marker: in the pod template, so that a change of it rolls pods. settings: ConfigMaps beside it.
+    tolerated_seconds: how long it stays in a lost cluster; None: it says nothing, -1: for ever. holds_data:
+    in a folder of its node. may_move: whatever it is.
     """
 
     name: str
@@ -23,6 +25,9 @@ class Wish:
     settings: tuple[str, ...] = ()
     clusters: tuple[str, ...] = ()
     duplicated: bool = False
+    tolerated_seconds: int | None = None
+    holds_data: bool = False
+    may_move: bool = False
 
     def changed(self, random: Random, marker: int) -> "Wish":
         """Another pod template, and now and then another set of ConfigMaps."""
@@ -53,7 +58,14 @@ class Wish:
         placement: dict[str, Any] = {"replicaScheduling": scheduling}
         if self.clusters:
             placement["clusterAffinity"] = {"clusterNames": list(self.clusters)}
-        spec = {"manifests": objects, "placement": placement}
+        if self.tolerated_seconds is not None:
+            toleration: dict[str, Any] = {"key": "muster.dev/unreachable", "operator": "Exists"}
+            if self.tolerated_seconds >= 0:
+                toleration["tolerationSeconds"] = self.tolerated_seconds
+            placement["clusterTolerations"] = [toleration]
+        spec: dict[str, Any] = {"manifests": objects, "placement": placement}
+        if self.may_move:
+            spec["failover"] = {"singleton": "Move", "data": "Move"}
         return WorkloadDraft(self.name, {}, {}, "", spec)
 
     def _config_map(self, name: str) -> dict[str, Any]:
@@ -71,6 +83,9 @@ class Wish:
             "image": f"registry.example/{self.name}:{self.marker}",
             "resources": {"requests": {"cpu": f"{self.cpu_millis}m", "memory": "64Mi"}},
         }
+        pod: dict[str, Any] = {"containers": [container]}
+        if self.holds_data:
+            pod["volumes"] = [{"name": "data", "hostPath": {"path": "/data"}}]
         return {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
@@ -78,14 +93,15 @@ class Wish:
             "spec": {
                 "replicas": self.replicas,
                 "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+                "template": {"metadata": {"labels": labels}, "spec": pod},
             },
         }
 
 
 def wish(random: Random, name: str, marker: int, cluster_names: tuple[str, ...]) -> Wish:
     """A new workload."""
-    chosen = tuple(each for each in cluster_names if random.random() < 0.5)
+    anywhere = random.random() < 0.5
+    chosen = tuple(each for each in cluster_names if not anywhere and random.random() < 0.5)
     return Wish(
         name=name,
         marker=marker,
@@ -93,5 +109,8 @@ def wish(random: Random, name: str, marker: int, cluster_names: tuple[str, ...])
         cpu_millis=random.choice((50, 200, 900)),
         settings=tuple(each for each in ("conf-a", "conf-b") if random.random() < 0.5),
         clusters=chosen,
-        duplicated=random.random() < 0.3,
+        duplicated=random.random() < 0.2,
+        tolerated_seconds=random.choice((None, None, None, 0, 15, -1)),
+        holds_data=random.random() < 0.15,
+        may_move=random.random() < 0.25,
     )

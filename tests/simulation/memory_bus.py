@@ -51,6 +51,7 @@ class MemoryNats:
         self.consumers: dict[str, OrderConsumer] = {}
         self.centres: list[CentreBus] = []
         self.cut_off: set[str] = set()
+        self.beats_answered: dict[str, float] = {}
         self.trespasses: list[str] = []
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -243,6 +244,7 @@ class CentreBus:
         except Exception:
             # As the real one: the agent's request times out, and one bad beat ends nothing.
             return
+        self._nats.beats_answered[cluster] = self._nats.now()
         if not reply.done():
             reply.set_result(answer)
 

@@ -14,6 +14,7 @@ from agents.simulated import SimulatedCluster
 from agents.spool import Spool
 from controlplane.loops.leading import Centre, Ports
 from controlplane.loops.running import LoopMetrics
+from controlplane.rollout import LossRules
 from schemas.wire.alerts import Alert
 from schemas.wire.reports import Stamp
 from tests.simulation.ledger import Ledger
@@ -23,6 +24,7 @@ from tests.simulation.promises import AlertKey, Promises, alert_key
 from tests.simulation.virtual_time import WorldClock
 from tests.simulation.watched_kube import WatchedKube
 
+LOSS_RULES = LossRules(lost_seconds=12.0, toleration_seconds=6.0)
 PERIODS = Periods(beat=5.0, report=1.0, work=0.5, resync=120.0, metrics=60.0, lease=15.0)
 
 
@@ -107,6 +109,7 @@ class CentreProcess(Process):
                 subjects=self._nats.subjects,
                 metrics=LoopMetrics(CollectorRegistry()),
                 holder=f"{self.name}-{self._starts}",
+                loss_rules=LOSS_RULES,
             )
         )
         self.launch(self.centre.run())

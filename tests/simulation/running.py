@@ -27,11 +27,12 @@ class SeedFailed(AssertionError):
 
 @dataclass(frozen=True)
 class Passed:
-    """converged_seconds: virtual, after the last fault."""
+    """converged_seconds: virtual, after the last fault. moved: copies in lost clusters placed again."""
 
     seed: int
     converged_seconds: float
     lines: int
+    moved: int = 0
 
 
 def remembered_seeds() -> list[int]:
@@ -48,7 +49,7 @@ def run_seed(seed: int, *, faults: bool = True, out: TextIO | None = None) -> Pa
     gc.disable()
     try:
         with trace.capture_logs(), tempfile.TemporaryDirectory(dir=_fast_folder()) as folder:
-            converged = loop.run_to_end(_live(seed, trace, Path(folder), faults=faults))
+            converged, moved = loop.run_to_end(_live(seed, trace, Path(folder), faults=faults))
     except Exception as error:
         last = "\n".join(list(trace.lines)[-SHOWN_LINES:])
         raise SeedFailed(
@@ -57,7 +58,7 @@ def run_seed(seed: int, *, faults: bool = True, out: TextIO | None = None) -> Pa
         ) from error
     finally:
         gc.enable()
-    return Passed(seed, converged, len(trace.lines))
+    return Passed(seed, converged, len(trace.lines), moved)
 
 
 def _fast_folder() -> str | None:
@@ -65,7 +66,7 @@ def _fast_folder() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
-async def _live(seed: int, trace: Trace, folder: Path, *, faults: bool) -> float:
+async def _live(seed: int, trace: Trace, folder: Path, *, faults: bool) -> tuple[float, int]:
     world = World(seed, trace, folder)
     try:
         await world.begin()
@@ -79,7 +80,7 @@ async def _live(seed: int, trace: Trace, folder: Path, *, faults: bool) -> float
             await world.hand_over(1)
             await _converge(world)
         await world.hand_over(0)
-        return await _converge(world)
+        return await _converge(world), len(world.failovers.moved)
     finally:
         await world.close()
 
@@ -95,6 +96,7 @@ async def _converge(world: World) -> float:
         else:
             since = since if still else seconds
             still += 1
+        await world.release()
         await world.step(LOOK_SECONDS)
         seconds += LOOK_SECONDS
     return since

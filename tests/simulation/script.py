@@ -17,6 +17,8 @@ MOST_REMOVALS = 5
 """In one cluster within an hour: one more, and an agent holds until a person releases it."""
 RATES = Rates(lost=0.03, answer_lost=0.03, late=0.02, twice=0.03, latency_seconds=0.1, late_seconds=20.0)
 STORE_RATES = Rates(lost=0.01, answer_lost=0.01)
+LOST_SECONDS = 30.0
+LOST_LOOKS = 6
 Event = Callable[[], Awaitable[None]]
 
 
@@ -28,6 +30,7 @@ class Script:
     faults: bool = True
     wishes: dict[str, Wish] = field(default_factory=dict[str, Wish])
     removals: int = 0
+    lost_until: dict[str, float] = field(default_factory=dict[str, float])
     _marker: int = 0
     _named: int = 0
     _nodes: int = 0
@@ -52,6 +55,7 @@ class Script:
             (2, self._calm),
             (3, self._split),
             (4, self._join),
+            (4, self._lose),
             (4, self._crash_centre),
             (4, self._start_centre),
             (3, self._crash_agent),
@@ -64,7 +68,21 @@ class Script:
             (2, self._back_up),
             (1, self._restore),
         ]
-        return ordinary + (misfortunes if self.faults else [])
+        # Where all goes wrong at once, hardly anything is ever placed again: every third world is gentler.
+        losses: list[tuple[int, Event]] = [
+            (6, self._submit),
+            (8, self._lose),
+            (8, self._join),
+            (2, self._crash_centre),
+            (8, self._start_centre),
+            (1, self._crash_agent),
+            (6, self._start_agent),
+            (1, self._disturb),
+            (3, self._calm),
+        ]
+        if not self.faults:
+            return ordinary
+        return ordinary + (losses if self.world.seed % 3 == 2 else misfortunes)
 
     async def next_event(self) -> None:
         events = self.events()
@@ -223,9 +241,28 @@ class Script:
         self.world.network.split(party)
 
     async def _join(self) -> None:
+        now = self.world.clock.now()
         for party in sorted(self.world.network.partitioned):
+            if self.lost_until.get(party, 0.0) > now:
+                continue
             self.world.trace.say(f"{party} is back on the network")
             self.world.network.join(party)
+
+    async def _lose(self) -> None:
+        """For so long that what it runs is placed again."""
+        if self.world.random.random() < 0.7:
+            # Alone: where two of three are silent, the network is suspected.
+            self.lost_until.clear()
+            await self._join()
+            await self._start_agent()
+            if not any(centre.is_running for centre in self.world.centres):
+                await self._start_centre()
+        member = self._any_member()
+        self.world.trace.say(f"{member.id} is lost")
+        self.lost_until[member.id] = self.world.clock.now() + LOST_SECONDS
+        self.world.network.split(member.id)
+        for _ in range(self.world.random.choice((0, LOST_LOOKS))):
+            await self.world.step(LOST_SECONDS / LOST_LOOKS)
 
     async def _crash_centre(self) -> None:
         running = [centre for centre in self.world.centres if centre.is_running]

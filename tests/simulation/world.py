@@ -5,6 +5,7 @@ A step is the world running until a virtual instant; after each the promises are
 
 import asyncio
 import hashlib
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,14 +16,16 @@ from agents.simulation.kubelets import Pace
 from agents.simulation.makes import Make
 from controlplane.intent import JoinDraft, Write
 from controlplane.known.records import Request, WorkloadRecord
+from controlplane.loops.ports import NewDecision
 from schemas.wire.orders import WORKLOAD_LABEL, ObjectRef
 from schemas.wire.subjects import Subjects
+from tests.simulation.failover_watch import FailoverWatch
 from tests.simulation.ledger import Ledger, ref_of
 from tests.simulation.memory_bus import MemoryNats
 from tests.simulation.memory_store import MemoryStore
 from tests.simulation.memory_tables import Tables
 from tests.simulation.network import Fate, Network, Rates
-from tests.simulation.processes import AgentProcess, CentreProcess
+from tests.simulation.processes import LOSS_RULES, AgentProcess, CentreProcess
 from tests.simulation.promises import AlertKey, Promises
 from tests.simulation.trace import Trace
 from tests.simulation.virtual_time import WorldClock
@@ -52,6 +55,24 @@ class MemberCluster:
         }
 
 
+class WatchedStore(MemoryStore):
+    """Shows every decision that it commits to a witness."""
+
+    watch: FailoverWatch | None = None
+
+    def _commit_decisions(self, decisions: Sequence[NewDecision]) -> Collection[str]:
+        before = [
+            (self.tables.decisions.get(each.workload), dict(self.tables.replicas(each.workload)))
+            for each in decisions
+        ]
+        skipped = super()._commit_decisions(decisions)
+        for new, (decided, held) in zip(decisions, before, strict=True):
+            if self.watch is not None and new.workload not in skipped:
+                record = self.tables.workloads[new.workload]
+                self.watch.committed(record, decided, held, new, self.now())
+        return skipped
+
+
 class World:
     """Composed within a running VirtualLoop; `close` releases what it holds."""
 
@@ -67,13 +88,17 @@ class World:
         self.store_rates = Rates()
         self._store_random = Random(f"store {seed}")
         self._dying = 0
-        self.store = MemoryStore(self.clock, seed=seed, fate=self._store_fate)
+        self.store = WatchedStore(self.clock, seed=seed, fate=self._store_fate)
         self.ledger = Ledger(seed)
         self.promises = Promises(self.ledger, trace.say)
         self.kube_failing = 0.0
         self._folder = folder
         self._exits = ExitStack()
         self.members = [self._member(index, make, nodes) for index, (make, nodes) in enumerate(MAKES)]
+        self.failovers = FailoverWatch(
+            self.nats.beats_answered, [each.id for each in self.members], LOSS_RULES, self.promises.accuse
+        )
+        self.store.watch = self.failovers
         self.centres = [
             CentreProcess(name, self.nats, self.store, self.ledger, self.clock, trace.say)
             for name in ("centre", "standby")
@@ -189,6 +214,15 @@ class World:
         if self.is_restored:
             for member in self.members:
                 await self.store.request(member.name, Request.RECOVERY, WRITE)
+
+    async def release(self) -> None:
+        """A person lets every agent go on that holds, for it was told to remove much."""
+        centre = next((each.centre for each in self.centres if each.centre and each.centre.leads), None)
+        for cluster, heard in list(centre.known.heard.items()) if centre is not None else []:
+            record = self.store.tables.clusters[cluster]
+            if heard.beat.holding and record.requested is Request.NONE:
+                self.trace.say(f"somebody releases the agent of {record.name}")
+                await self.store.request(record.name, Request.RELEASE, WRITE)
 
     def back_up(self) -> None:
         self._backup = self.store.snapshot(), dict(self.promises.intents)
