@@ -86,8 +86,8 @@ class Known:
     caught_up: bool = False
     loss_rules: LossRules = field(default_factory=LossRules)
     losses: Losses = field(default_factory=lambda: begin(0.0))
-    failover_rules: dict[str, tuple[WorkloadRecord, FailoverRule]] = field(
-        default_factory=dict[str, tuple[WorkloadRecord, FailoverRule]]
+    failover_rules: dict[str, tuple[WorkloadRecord, Kinds, FailoverRule]] = field(
+        default_factory=dict[str, tuple[WorkloadRecord, Kinds, FailoverRule]]
     )
     _names: dict[str, str] = field(default_factory=dict[str, str])
 

@@ -13,21 +13,26 @@ DELETED = "Deleted"
 
 def rule_of(known: Known, compiler: Compiler, record: WorkloadRecord) -> FailoverRule:
     """Compiled once for each version. ValueError where what is stored cannot be understood any more."""
-    held = known.failover_rules.get(record.uid)
-    if held is not None and held[0] is record:
-        return held[1]
+    held = _held(known, record)
+    if held is not None:
+        return held
     compiled = compiler.compiled(record)
     rule = failover_rule(compiled.spec, compiled.request, known.loss_rules)
-    known.failover_rules[record.uid] = record, rule
+    known.failover_rules[record.uid] = record, compiled.kinds, rule
     return rule
 
 
 def outlook_of(known: Known, record: WorkloadRecord, cluster: str) -> Outlook | None:
     """None where the cluster is not lost, or the leader has not yet looked at this version."""
+    held = _held(known, record)
+    return None if held is None else outlook(held, known.losses, cluster, known.loss_rules)
+
+
+def _held(known: Known, record: WorkloadRecord) -> FailoverRule | None:
     held = known.failover_rules.get(record.uid)
-    if held is None or held[0] is not record:
+    if held is None or held[0] is not record or held[1] is not known.kinds:
         return None
-    return outlook(held[1], known.losses, cluster, known.loss_rules)
+    return held[2]
 
 
 def outlooks(known: Known, compiled: Compiled) -> Mapping[str, Outlook]:

@@ -53,7 +53,7 @@ def _stays(spec: WorkloadSpec, request: PlacementRequest) -> Refused | None:
     if holds and spec.failover.data == "Stay":
         return Refused(Reason.HOLDS_DATA, f"stays where its data is ({holds}), unless failover.data is Move")
     if request.replicas == 1 and spec.failover.singleton == "Stay":
-        text = "stays, since its only replica may still run there, unless failover.singleton is Move"
+        text = "stays, since the only one of it may still run there, unless failover.singleton is Move"
         return Refused(Reason.SINGLETON, text)
     return None
 

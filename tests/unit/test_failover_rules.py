@@ -261,7 +261,7 @@ def test_a_wrong_failover_names_its_field(failover: dict[str, Any], field: str) 
         (MOVES, 345.0, Reason.CLUSTER_UNKNOWN, 345.0, "is to be placed again"),
         (replace(MOVES, tolerated_seconds=0.0), 46.0, Reason.CLUSTER_UNKNOWN, 45.0, "is to be placed again"),
         (replace(MOVES, tolerated_seconds=None), 999.0, Reason.TAINT_TOLERATED, None, "tolerates for ever"),
-        (rule_of(workload(podded(replicas=1))), 999.0, Reason.SINGLETON, None, "its only replica"),
+        (rule_of(workload(podded(replicas=1))), 999.0, Reason.SINGLETON, None, "the only one of it"),
         (rule_of(workload(podded("StatefulSet"))), 999.0, Reason.HOLDS_DATA, None, "StatefulSet web"),
     ],
 )
