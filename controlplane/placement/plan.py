@@ -4,14 +4,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from controlplane.fleet import Demand, Fleet, NodeCounts, NodeRow
-from controlplane.fleet.demand import untolerated
-from controlplane.interpreters import NotUnderstood, interpret
+from controlplane.fleet import Fleet, NodeRow
+from controlplane.interpreters import Interpretation, NotUnderstood, interpret
 from controlplane.placement.compiled import placement_request, tenant_rule
+from controlplane.placement.hardware import Needs, needs_of
+from controlplane.placement.paper import hardware_of, paper_fleet, written_hardware
 from controlplane.placement.place import place
-from controlplane.placement.rules import ENVIRONMENT_LABEL, ClusterView, Refused
+from controlplane.placement.rooms import asked_in, rooms
+from controlplane.placement.rules import ENVIRONMENT_LABEL, ClusterHardware, ClusterView, Refused
 from schemas import manifests
-from schemas.quantities import quantity_amount, quantity_text
+from schemas.quantities import quantity_text
 from schemas.wire.reports import Taint
 
 
@@ -34,8 +36,9 @@ def plan(
 ) -> PlanResult:
     """NotUnderstood when the workload's objects or the fleet's amounts cannot be taken."""
     interpretation = interpret(workload.spec.manifests)
+    needs = needs_of(workload.spec, interpretation.components)
     rule = tenant_rule(tenant.metadata.name, tenant.spec) if tenant is not None else None
-    views = [_view(each) for each in fleet.spec.clusters]
+    views = [_view(each, index) for index, each in enumerate(fleet.spec.clusters)]
     unknown = sorted(fleet.spec.placed.keys() - {view.name for view in views})
     if unknown:
         raise NotUnderstood(f"spec.placed.{unknown[0]}: no such cluster in spec.clusters")
@@ -43,37 +46,43 @@ def plan(
         fleet.spec.uid, workload.spec, interpretation, tenant=rule, current=fleet.spec.placed
     )
     request = replace(request, fresh=fleet.spec.reschedule == "fresh")
-    counts = [_counted(index, each, interpretation.demand) for index, each in enumerate(fleet.spec.clusters)]
-    decision = place(
-        request,
-        views,
-        [
-            counted.replicas if counted is not None else each.available or 0
-            for counted, each in zip(counts, fleet.spec.clusters, strict=True)
-        ],
-        [1 if counted is None or not counted.nodes else _selected(counted) for counted in counts],
-    )
+    paper = paper_fleet(fleet.spec)
+    room = rooms(paper, needs, interpretation, views)
+    for index, each in enumerate(fleet.spec.clusters):
+        if each.available is not None:
+            room.available[index] = each.available
+        if not each.nodes:
+            room.matching[index] = 1
+    decision = place(request, room.views, room.available, room.matching)
     return PlanResult(
         assignments=decision.assignments,
         refusals=decision.refusals,
         scores=decision.scores,
         available=decision.available,
-        explanations={
-            view.name: str(counted)
-            for view, counted in zip(views, counts, strict=True)
-            if counted is not None
-        },
+        explanations=_explanations(paper, needs, interpretation, views),
         error=decision.error,
         score_parts=decision.score_parts,
         affinity_name=decision.affinity_name,
     )
 
 
-def _selected(counted: NodeCounts) -> int:
-    return counted.nodes - sum(nodes for _, nodes in counted.unselected)
+def _explanations(
+    paper: Fleet, needs: Sequence[Needs], interpretation: Interpretation, views: Sequence[ClusterView]
+) -> dict[str, str]:
+    """What of the nodes fits, by component where there are several."""
+    told: dict[str, str] = {}
+    for view in views:
+        asked = asked_in(needs, interpretation, view)
+        if isinstance(asked, Refused) or paper.completeness(view.id) is not None or not asked:
+            continue
+        told[view.name] = "; ".join(
+            (f"{component.name}: " if component.name else "") + str(paper.explain(view.id, each.demand))
+            for component, each in zip(interpretation.components, asked, strict=True)
+        )
+    return told
 
 
-def _view(cluster: manifests.FleetCluster) -> ClusterView:
+def _view(cluster: manifests.FleetCluster, index: int) -> ClusterView:
     environment = {ENVIRONMENT_LABEL: cluster.environment} if cluster.environment else {}
     return ClusterView(
         id=cluster.name,
@@ -84,64 +93,10 @@ def _view(cluster: manifests.FleetCluster) -> ClusterView:
         zones=tuple(cluster.zones),
         taints=tuple(Taint(each.key, each.effect, each.value) for each in cluster.taints),
         served=None if cluster.served is None else frozenset(cluster.served),
+        hardware=None
+        if cluster.hardware is None
+        else ClusterHardware.of(hardware_of(cluster.hardware, f"spec.clusters[{index}].hardware")),
     )
-
-
-def _counted(index: int, cluster: manifests.FleetCluster, demand: Demand | None) -> NodeCounts | None:
-    """None where the cluster states no nodes, or nothing is asked of them."""
-    if cluster.nodes is None or demand is None:
-        return None
-    unselected: Counter[str] = Counter()
-    tainted: Counter[str] = Counter()
-    short: Counter[str] = Counter()
-    not_ready = full = fits = replicas = 0
-    for at, nodes in enumerate(cluster.nodes):
-        lacks = demand.unmet(nodes.labels)
-        taints = [Taint(each.key, each.effect, each.value) for each in nodes.taints]
-        taint = untolerated(taints, demand.tolerations)
-        free = _free(nodes, f"spec.clusters[{index}].nodes[{at}]")
-        room = min(free.get(resource, 0) // amount for resource, amount in demand.requests)
-        if lacks is not None:
-            unselected[lacks] += nodes.count
-        elif taint is not None:
-            tainted[str(taint.key)] += nodes.count
-        elif not nodes.ready:
-            not_ready += nodes.count
-        elif room < 1:
-            full += nodes.count
-            short.update(
-                {name: nodes.count for name, amount in demand.requests if free.get(name, 0) < amount}
-            )
-        else:
-            fits += nodes.count
-            replicas += nodes.count * room
-    return NodeCounts(
-        nodes=sum(each.count for each in cluster.nodes),
-        unselected=tuple(unselected.most_common()),
-        tainted=tuple(tainted.most_common()),
-        not_ready=not_ready,
-        full=full,
-        short=tuple(short.most_common()),
-        fits=fits,
-        replicas=replicas,
-    )
-
-
-def _free(nodes: manifests.FleetNodes, path: str) -> dict[str, int]:
-    """`pods` left out counts as 110, the kubelet's own default."""
-    allocatable = {"pods": 110} | _amounts(nodes.allocatable, f"{path}.allocatable")
-    requested = _amounts(nodes.requested, f"{path}.requested")
-    return {name: max(0, amount - requested.get(name, 0)) for name, amount in allocatable.items()}
-
-
-def _amounts(given: Mapping[str, str | int | float], path: str) -> dict[str, int]:
-    amounts: dict[str, int] = {}
-    for resource, text in given.items():
-        try:
-            amounts[resource] = quantity_amount(resource, text)
-        except ValueError as error:
-            raise NotUnderstood(f"{path}.{resource}: {error}") from error
-    return amounts
 
 
 def fleet_manifest(
@@ -184,6 +139,7 @@ def _cluster_manifest(fleet: Fleet, view: ClusterView) -> manifests.FleetCluster
         zones=list(view.zones),
         taints=[_taint_manifest(each) for each in view.taints],
         served=None if view.served is None else sorted(view.served),
+        hardware=written_hardware(fleet.hardware(view.id)),
         nodes=[_nodes_manifest(examples[key], count) for key, count in groups.items()],
     )
 
@@ -195,6 +151,8 @@ def _nodes_manifest(row: NodeRow, count: int) -> manifests.FleetNodes:
         allocatable={name: quantity_text(name, amount) for name, amount in row.allocatable.items()},
         requested={name: quantity_text(name, amount) for name, amount in row.requested.items() if amount},
         taints=[_taint_manifest(each) for each in row.taints],
+        features=dict(row.features),
+        runtime_handlers=list(row.handlers),
         ready=row.ready,
     )
 
