@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from controlplane.cli import clusters, reading, starting, writing
+from controlplane.cli import clusters, inventory, reading, starting, writing
 
 _HELP = """Muster: every cluster streams in; one place decides.
 
@@ -31,6 +31,7 @@ for command, panel in (
     (reading.explain, _READ),
     (reading.history, _READ),
     (reading.top, _READ),
+    (inventory.inventory, _READ),
     (reading.events, _READ),
     (writing.plan, _READ),
 ):
