@@ -28,7 +28,7 @@ def _lacking(row: Row) -> Text:
 
 def _where(row: Row) -> Text:
     """Clusters, each with its nodes."""
-    return _listed([f"{part['cluster']} {part['nodes']:,}" for part in row["where"]], row["clusters"])
+    return _listed([f"{part['cluster']}:{part['nodes']:,}" for part in row["where"]], row["clusters"])
 
 
 def _handler(row: Row) -> Text:
@@ -62,13 +62,16 @@ def _free(row: Row, of: str) -> Text:
 
 
 def _network_where(row: Row) -> Text:
-    parts = [
-        Text(f"{part['cluster']} used up", style="red")
-        if part["cluster"] in row["exhausted"]
-        else Text(part["cluster"])
-        for part in row["where"]
-    ]
-    return _listed(parts, row["clusters"])
+    """Clusters, each with how many pods more can have one; red where none can."""
+    return _listed([_network_part(part) for part in row["where"]], row["clusters"])
+
+
+def _network_part(part: Row) -> Text:
+    counted = [free for free in (part["addresses_free"], part["interfaces_free"]) if free is not None]
+    if not counted:
+        return Text(part["cluster"])
+    free = min(counted)
+    return Text(f"{part['cluster']}:{free:,}", style="" if free else "red")
 
 
 def _network_type(row: Row) -> Text:
@@ -89,7 +92,7 @@ def _gpu_part(row: Row) -> str:
 
 
 def _gpu_where(row: Row) -> Text:
-    parts = [f"{part['cluster']} {part['free']:,}/{part['count']:,}" for part in row["where"]]
+    parts = [f"{part['cluster']}:{part['free']:,}/{part['count']:,}" for part in row["where"]]
     return _listed(parts, row["clusters"])
 
 
@@ -111,7 +114,7 @@ def _nodes_seen(row: Row) -> str:
 COLUMNS: Mapping[Inventory, tuple[Column, ...]] = {
     Inventory.RUNTIMES: (
         Column("NAME", lambda row: str(row["name"])),
-        Column("HANDLER", _handler),
+        Column("HANDLER", _handler, wide=True),
         Column("SANDBOX", lambda row: Text("yes") if row["sandboxed"] else dim("no")),
         Column("OVERHEAD", _overhead),
         Column("NODES", lambda row: f"{row['nodes']:,}", right=True),
@@ -123,7 +126,7 @@ COLUMNS: Mapping[Inventory, tuple[Column, ...]] = {
         Column("TYPE", _network_type),
         Column("ADDRESSES FREE", lambda row: _free(row, "addresses"), right=True),
         Column("VFS FREE", lambda row: _free(row, "interfaces"), right=True),
-        Column("WHERE", _network_where, wide=True),
+        Column("WHERE, FREE", _network_where, wide=True),
         Column("LACKED BY", _lacking, wide=True),
     ),
     Inventory.GPUS: (
