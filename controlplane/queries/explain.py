@@ -1,17 +1,18 @@
 """Why a workload runs where it does, and why nowhere else: an answer for every cluster."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator
 from typing import Any
 
-from controlplane.fleet import Demand
 from controlplane.known.known import Known
+from controlplane.known.losing import leaving
 from controlplane.known.records import WorkloadRecord
-from controlplane.known.views import Compiled, Compiler, Views, summary
-from controlplane.placement import ClusterView, Decision
+from controlplane.known.views import Compiler, Views, asked, summary
+from controlplane.placement import ClusterView
 from controlplane.placement.plan import fleet_manifest as write_fleet
+from controlplane.placement.telling import Telling, counts_text
 from controlplane.queries.lost import decide_as_placed_again
 from controlplane.queries.rows import ClusterVerdict, Explanation, PlacementRow, RefusalRow
+from controlplane.queries.told import counts_data, division_row, score_rows, suggestion_rows
 from controlplane.queries.workloads import placement_rows
 from schemas.manifests import Fleet as FleetManifest
 from schemas.reasons import Reason
@@ -21,75 +22,92 @@ PASSED = "Passed"
 LEFT_OUT = "LeftOut"
 
 
-def explain(known: Known, record: WorkloadRecord, now: float) -> Explanation:
+class Explaining:
     """Decides anew, for every cluster, over what is known now; nothing is written.
 
     ValueError where what is stored cannot be understood any more.
     """
-    compiled = Compiler(known).compiled(record)
-    views = Views(known).all(now)
-    decision, lost = decide_as_placed_again(known, compiled, views)
-    placements = {row.cluster_id: row for row in placement_rows(known, record)}
-    error = decision.error
-    return Explanation(
-        workload=record.name,
-        uid=record.uid,
-        placed=error is None,
-        reason="Placed" if error is None else error.reason.value,
-        message=summary(decision.assignments) if error is None else error.message,
-        clusters=tuple(
-            _verdict(known, compiled, decision, view, placements.get(view.id), lost.get(view.id))
-            for view in views
-        ),
-        decided=_decided(known, record),
-    )
+
+    def __init__(self, known: Known, record: WorkloadRecord, now: float) -> None:
+        self._known, self._record = known, record
+        compiled = Compiler(known).compiled(record)
+        self._views = Views(known).all(now)
+        self._decision, self._lost = decide_as_placed_again(known, compiled, self._views)
+        gone = leaving(known, compiled)
+        if self._decision.error is not None or not gone.isdisjoint(self._decision.assignments):
+            gone = frozenset[str]()
+        trials, ask = asked(known, compiled, self._views, gone)
+        self._telling = Telling(trials, ask, self._decision)
+
+    def steps(self) -> Iterator[None]:
+        """Work it out; others may run between two steps."""
+        yield from self._telling.run()
+
+    def explanation(self) -> Explanation:
+        """After all steps."""
+        known, record, decision = self._known, self._record, self._decision
+        placements = {row.cluster_id: row for row in placement_rows(known, record)}
+        error = decision.error
+        return Explanation(
+            workload=record.name,
+            uid=record.uid,
+            placed=error is None,
+            reason="Placed" if error is None else error.reason.value,
+            message=summary(decision.assignments) if error is None else error.message,
+            clusters=tuple(self._verdict(view, placements.get(view.id)) for view in self._views),
+            decided=_decided(known, record),
+            affinity=decision.affinity_name,
+            division=division_row(self._telling.account, {view.id: view.name for view in self._views}),
+            changes=suggestion_rows(self._telling.workload_changes),
+        )
+
+    def _verdict(self, view: ClusterView, row: PlacementRow | None) -> ClusterVerdict:
+        decision, telling = self._decision, self._telling
+        counts = telling.nodes.get(view.id, {})
+        return ClusterVerdict(
+            cluster=view.name,
+            verdict=self._word(view.id),
+            replicas=decision.assignments.get(view.id, 0),
+            available=decision.available.get(view.id, 0),
+            score=float(decision.scores.get(view.id, 0.0)),
+            reasons=tuple(self._reasons(view.id, row)),
+            nodes=counts_text(counts),
+            node_counts=counts_data(counts),
+            placement=row,
+            scores=score_rows(telling.scores.get(view.id, ())),
+            changes=suggestion_rows(telling.changes.get(view.id, ())),
+        )
+
+    def _word(self, cluster: str) -> str:
+        if cluster in self._decision.assignments:
+            return CHOSEN
+        refusals = self._decision.refusals.get(cluster, ())
+        return LEFT_OUT if any(each.reason is not Reason.NOT_CHOSEN for each in refusals) else PASSED
+
+    def _reasons(self, cluster: str, row: PlacementRow | None) -> list[RefusalRow]:
+        decision, lost = self._decision, self._lost.get(cluster)
+        reasons = [RefusalRow(each.reason.value, each.message) for each in decision.refusals.get(cluster, ())]
+        if cluster not in decision.assignments and not reasons and decision.error is not None:
+            reasons = [RefusalRow(decision.error.reason.value, decision.error.message)]
+        if lost is not None:
+            reasons.insert(0, lost)
+        elif row is not None and cluster in self._known.losses.unreachable:
+            reasons.insert(0, row.refusals[0])
+        return reasons
+
+
+def explain(known: Known, record: WorkloadRecord, now: float) -> Explanation:
+    """`Explaining` at once, for a small fleet."""
+    explaining = Explaining(known, record, now)
+    for _ in explaining.steps():
+        pass
+    return explaining.explanation()
 
 
 def fleet_manifest(known: Known, now: float, cluster: str | None = None) -> FleetManifest:
     """The fleet as a file that `muster plan` takes; of one cluster where it is named."""
     views = [view for view in Views(known).all(now) if cluster is None or view.name == cluster]
     return write_fleet(known.fleet, views)
-
-
-def _verdict(
-    known: Known,
-    compiled: Compiled,
-    decision: Decision,
-    view: ClusterView,
-    row: PlacementRow | None,
-    lost: RefusalRow | None,
-) -> ClusterVerdict:
-    refusals = decision.refusals.get(view.id, ())
-    reasons = [RefusalRow(each.reason.value, each.message) for each in refusals]
-    chosen = view.id in decision.assignments
-    verdict = CHOSEN if chosen else PASSED
-    if not chosen and any(each.reason is not Reason.NOT_CHOSEN for each in refusals):
-        verdict = LEFT_OUT
-    if not chosen and not reasons and decision.error is not None:
-        reasons = [RefusalRow(decision.error.reason.value, decision.error.message)]
-    if lost is not None:
-        reasons.insert(0, lost)
-    elif row is not None and view.id in known.losses.unreachable:
-        reasons.insert(0, row.refusals[0])
-    nodes, counts = _node_counts(known, view, compiled.interpretation.demand)
-    return ClusterVerdict(
-        cluster=view.name,
-        verdict=verdict,
-        replicas=decision.assignments.get(view.id, 0),
-        available=decision.available.get(view.id, 0),
-        score=float(decision.scores.get(view.id, 0.0)),
-        reasons=tuple(reasons),
-        nodes=nodes,
-        node_counts=counts,
-        placement=row,
-    )
-
-
-def _node_counts(known: Known, view: ClusterView, demand: Demand | None) -> tuple[str, Mapping[str, Any]]:
-    if demand is None or view.id not in known.fleet.clusters:
-        return "", {}
-    counts = known.fleet.explain(view.id, demand)
-    return str(counts), asdict(counts)
 
 
 def _decided(known: Known, record: WorkloadRecord) -> dict[str, Any]:

@@ -177,11 +177,15 @@ class WorkloadRow:
 
 @dataclass(frozen=True)
 class WorkloadDetail:
-    """The row, what was written (values of Secrets hidden), and how it stands in each cluster."""
+    """The row, what was written (values of Secrets hidden), and how it stands in each cluster.
+
+    warnings: of what was just written; sentences that name the field.
+    """
 
     status: WorkloadRow
     manifest: Mapping[str, Any]
     placements: tuple[PlacementRow, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -218,11 +222,65 @@ class ChangeRow:
 
 
 @dataclass(frozen=True)
+class ScoreRow:
+    """value: 0 to 100 (preferred taints: -100 to 0), null where there is none, and `lacks` says why.
+
+    adds: value times weight.
+    """
+
+    part: str
+    value: float | None
+    weight: float
+    adds: float
+    lacks: str = ""
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """field: of the workload. cluster: where it is to be done, "" for the workload itself."""
+
+    kind: str
+    field: str
+    text: str
+    cluster: str = ""
+
+
+@dataclass(frozen=True)
+class SuggestionRow:
+    """What would help, all of `steps` together; it was tried. replicas: that fit, or are placed, then."""
+
+    text: str
+    replicas: int
+    steps: tuple[StepRow, ...]
+
+
+@dataclass(frozen=True)
+class ShareRow:
+    """weight: null where the division knows none. had: before."""
+
+    cluster: str
+    weight: int | None
+    had: int
+    gets: int
+
+
+@dataclass(frozen=True)
+class DivisionRow:
+    """mode: Duplicated, StaticWeight, DynamicWeight, Aggregated."""
+
+    mode: str
+    how: str
+    shares: tuple[ShareRow, ...]
+
+
+@dataclass(frozen=True)
 class ClusterVerdict:
     """One cluster's answer. verdict: Chosen, Passed (could, and was not chosen), LeftOut.
 
     replicas: what the decision gives it now. available: how many more would fit. nodes: why, by node.
+    node_counts: the same as numbers; of several components by their names.
     placement: how the order and the work stand there, where there is one.
+    scores: of one that passes, every part. changes: what would let it in, the smallest first.
     """
 
     cluster: str
@@ -234,11 +292,16 @@ class ClusterVerdict:
     nodes: str
     node_counts: Mapping[str, Any]
     placement: PlacementRow | None = None
+    scores: tuple[ScoreRow, ...] = ()
+    changes: tuple[SuggestionRow, ...] = ()
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """placed, reason, message: as decided now over what is known. decided: the last decision as committed."""
+    """placed, reason, message: as decided now over what is known. decided: the last decision as committed.
+
+    affinity: the group that takes it. changes: what would let it run, the smallest first.
+    """
 
     workload: str
     uid: str
@@ -247,3 +310,6 @@ class Explanation:
     message: str
     clusters: tuple[ClusterVerdict, ...]
     decided: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    affinity: str = ""
+    division: DivisionRow | None = None
+    changes: tuple[SuggestionRow, ...] = ()

@@ -1,5 +1,7 @@
 """Workloads: written, read, explained, rolled back, deleted; and where they run."""
 
+import asyncio
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -24,7 +26,7 @@ from controlplane.api.remembering import remember_workload
 from controlplane.api.writing import draft_of, record_of
 from controlplane.intent import PreconditionFailed
 from controlplane.known.records import WorkloadRecord
-from controlplane.queries.explain import explain
+from controlplane.queries.explain import Explaining
 from controlplane.queries.paging import Page, Query
 from controlplane.queries.rows import (
     Explanation,
@@ -34,6 +36,7 @@ from controlplane.queries.rows import (
     WorkloadRow,
 )
 from controlplane.queries.sealed import hide
+from controlplane.queries.warnings import warnings
 from controlplane.queries.workloads import list_placements, list_workloads, workload_detail
 from schemas.manifests import Workload
 from schemas.reasons import Reason
@@ -82,7 +85,7 @@ def _add_reads(api: APIRouter, deps: ApiDeps, reader: Any) -> None:
     )
     async def why(name: str) -> Response:
         """For every cluster: chosen, passed or left out with its reasons, counted in nodes."""
-        return answer(_explained(deps, _named(deps, name)))
+        return answer(await _explained(deps, _named(deps, name)))
 
     @api.get(
         "/placements",
@@ -183,7 +186,7 @@ async def _submit(
     write = write_of(request, principal)
     if dry_run:
         _check_version(deps, draft.name, write.if_match)
-        return answer(_explained(deps, record_of(deps, draft)))
+        return answer(await _explained(deps, record_of(deps, draft)))
     record = await deps.intent.submit_workload(draft, write)
     return _stored(deps, record)
 
@@ -199,16 +202,20 @@ def _stored(deps: ApiDeps, record: WorkloadRecord) -> Response:
     is_new = record.uid not in deps.known.workloads and record.revision == 1
     remember_workload(deps.known, record)
     return answer(
-        workload_detail(deps.known, record),
+        replace(workload_detail(deps.known, record), warnings=warnings(deps.known, record)),
         201 if is_new else 200,
         record.resource_version,
         Location=f"/api/v1/workloads/{record.name}",
     )
 
 
-def _explained(deps: ApiDeps, record: WorkloadRecord) -> Explanation:
+async def _explained(deps: ApiDeps, record: WorkloadRecord) -> Explanation:
     try:
-        return explain(deps.known, record, deps.clock.now())
+        explaining = Explaining(deps.known, record, deps.clock.now())
+        for _ in explaining.steps():
+            # What would help is tried out, which takes a while on a large fleet.
+            await asyncio.sleep(0)
+        return explaining.explanation()
     except ValueError as error:
         detail = f"what is stored of {record.name!r} cannot be understood any more: {error}"
         raise Problem(422, Reason.INVALID, detail) from error
