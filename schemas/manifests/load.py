@@ -2,25 +2,32 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from schemas.manifests.base import API_VERSION
 from schemas.manifests.fleet import Fleet
+from schemas.manifests.interpreter import Interpreter
 from schemas.manifests.objects import ObjectError
 from schemas.manifests.tenant import Tenant
 from schemas.manifests.workload import Workload
 
+_Model = TypeVar("_Model", bound=BaseModel)
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DOCUMENTS = 10_000
 MAX_NODES = 2_000_000
 MAX_DEPTH = 100
 
-Manifest = Workload | Tenant | Fleet
-KINDS: dict[str, type[Manifest]] = {"Workload": Workload, "Tenant": Tenant, "Fleet": Fleet}
+Manifest = Workload | Tenant | Fleet | Interpreter
+KINDS: dict[str, type[Manifest]] = {
+    "Workload": Workload,
+    "Tenant": Tenant,
+    "Fleet": Fleet,
+    "Interpreter": Interpreter,
+}
 
 
 @dataclass(frozen=True)
@@ -78,10 +85,11 @@ def parse_manifest(document: Any, source: str, index: int = 0) -> Manifest:
         ):
             found = repr(value) if field in fields else "missing"
             raise ManifestError([Problem(source, index, field, f"{found}: {right} is needed")])
-    return _validated(KINDS[fields["kind"]], fields, source, index)
+    return validated(KINDS[fields["kind"]], fields, source, index)
 
 
-def _validated(kind: type[Manifest], fields: dict[str, Any], source: str, index: int) -> Manifest:
+def validated(kind: type[_Model], fields: dict[str, Any], source: str, index: int) -> _Model:
+    """One decoded document as this model; ManifestError with all that is wrong in it."""
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
