@@ -5,7 +5,16 @@ from fastapi import FastAPI
 from controlplane.api import problems
 from controlplane.api.answers import PROBLEMS
 from controlplane.api.ports import ApiDeps
-from controlplane.api.routes import clusters, events, health, inventory, streams, tenants, workloads
+from controlplane.api.routes import (
+    clusters,
+    events,
+    health,
+    interpreters,
+    inventory,
+    streams,
+    tenants,
+    workloads,
+)
 from controlplane.api.telemetry import Telemetry
 
 PREFIX = "/api/v1"
@@ -29,7 +38,7 @@ def create_api(deps: ApiDeps) -> FastAPI:
     )
     problems.install(app)
     app.add_middleware(Telemetry, registry=deps.metrics)
-    for module in (clusters, workloads, tenants, inventory, streams, events):
+    for module in (clusters, workloads, tenants, interpreters, inventory, streams, events):
         app.include_router(module.router(deps), prefix=PREFIX)
     app.include_router(health.router(deps))
     return app

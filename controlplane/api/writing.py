@@ -8,7 +8,7 @@ import msgspec
 from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import FieldError, Problem, invalid
 from controlplane.intent import WorkloadDraft
-from controlplane.interpreters import Interpretation, NotUnderstood, interpret, render
+from controlplane.interpreters import Interpretation, Kinds, NotUnderstood, interpret, render
 from controlplane.known.records import WorkloadRecord
 from controlplane.loops.orders import MAX_ORDER_BYTES
 from controlplane.queries.sealed import BadSecret, seal
@@ -24,7 +24,7 @@ _SEALING_OVERHEAD_BYTES = 4096
 def draft_of(deps: ApiDeps, workload: Workload) -> WorkloadDraft:
     """What is stored of a Workload. Raises Problem naming the field that cannot be taken."""
     spec: dict[str, Any] = workload.spec.model_dump(by_alias=True, exclude_unset=True)
-    interpretation = _understood(workload)
+    interpretation = _understood(workload, deps.known.kinds)
     tenant = workload.spec.tenant or ""
     found = trespass(deps.known, tenant, interpretation)
     if found is not None:
@@ -90,11 +90,11 @@ def check_unused(deps: ApiDeps, tenant: str) -> None:
         raise Problem(409, Reason.CONFLICT, f"tenant {tenant!r} still has workloads: {shown}")
 
 
-def _understood(workload: Workload) -> Interpretation:
+def _understood(workload: Workload, kinds: Kinds) -> Interpretation:
     """422 where the objects cannot be understood, or make an order that does not go through the stream."""
     try:
-        interpretation = interpret(workload.spec.manifests)
-        _check_size(workload)
+        interpretation = interpret(workload.spec.manifests, kinds)
+        _check_size(workload, kinds)
     except NotUnderstood as error:
         field, _, message = str(error).partition(": ")
         if field.startswith("spec."):
@@ -123,9 +123,9 @@ def _trespassing(found: Trespass) -> Problem:
     return Problem(422, Reason.TENANT_MAY_NOT, errors[0].message, errors)
 
 
-def _check_size(workload: Workload) -> None:
+def _check_size(workload: Workload, kinds: Kinds) -> None:
     name = workload.metadata.name
-    rendered = render(workload.spec.manifests, _NO_UID, 2**31 - 1)
+    rendered = render(workload.spec.manifests, _NO_UID, 2**31 - 1, kinds)
     body = OrderBody(
         name=name,
         revision=2**31 - 1,

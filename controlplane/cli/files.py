@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from controlplane.client import ClientError
-from schemas.manifests import Fleet, Manifest, ManifestError, Tenant, load_manifests
+from schemas.manifests import Fleet, Interpreter, Manifest, ManifestError, Tenant, load_manifests
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_FILES = 10_000
 
 
 def read_manifests(paths: Sequence[Path]) -> list[Manifest]:
-    """Tenants first, then as they stand. ClientError with everything that is wrong in any of them."""
+    """Tenants and Interpreters first. ClientError with everything that is wrong in any of them."""
     found: list[Manifest] = []
     problems: list[str] = []
     for path in _files(paths):
@@ -27,7 +27,7 @@ def read_manifests(paths: Sequence[Path]) -> list[Manifest]:
             problems.append(f"{source}: {error.strerror}")
     if problems:
         raise ClientError("\n".join(problems), "nothing was sent")
-    return sorted(found, key=lambda manifest: not isinstance(manifest, Tenant))
+    return sorted(found, key=lambda manifest: not isinstance(manifest, Tenant | Interpreter))
 
 
 def read_one(path: Path, kind: type[Any]) -> Any:

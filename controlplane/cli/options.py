@@ -21,6 +21,7 @@ class Kind(StrEnum):
     WORKLOADS = "workloads"
     PLACEMENTS = "placements"
     TENANTS = "tenants"
+    INTERPRETERS = "interpreters"
     CHANGES = "changes"
     FLEET = "fleet"
 

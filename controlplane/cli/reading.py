@@ -68,7 +68,7 @@ def _address(kind: Kind, name: str) -> str:
         if not slash:
             raise typer.BadParameter(f"{name!r}: a node is named CLUSTER/NODE")
         return path("clusters", cluster, "nodes", node)
-    if kind not in (Kind.CLUSTERS, Kind.WORKLOADS, Kind.TENANTS):
+    if kind not in (Kind.CLUSTERS, Kind.WORKLOADS, Kind.TENANTS, Kind.INTERPRETERS):
         raise typer.BadParameter(f"{kind} are listed, not named: --filter workload={name}")
     return path(kind.value, name)
 
@@ -77,6 +77,7 @@ _HOW_TO_BEGIN = {
     Kind.CLUSTERS: "muster clusters invite NAME",
     Kind.WORKLOADS: "muster apply -f FILE",
     Kind.TENANTS: "muster apply -f FILE",
+    Kind.INTERPRETERS: "muster apply -f FILE; docs/operations/kinds.md lists what is understood without",
 }
 
 

@@ -119,6 +119,14 @@ COLUMNS: Mapping[Kind, tuple[Column, ...]] = {
         Column("OWNERS", lambda row: ", ".join(row["owners"]) or "-", wide=True),
         Column("WORKLOADS", _text("workloads"), right=True),
     ),
+    Kind.INTERPRETERS: (
+        Column("NAME", _text("name")),
+        Column("GROUP", _text("group")),
+        Column("KIND", _text("kind")),
+        Column("COMPONENTS", lambda row: ", ".join(row["components"])),
+        Column("DIVISIBLE", lambda row: "yes" if row["divisible"] else "no"),
+        Column("WORKLOADS", lambda row: str(row["workloads"]), right=True),
+    ),
     Kind.CHANGES: (
         Column("ID", _text("id"), right=True),
         Column("AT", lambda row: moment(row["at"])),

@@ -77,6 +77,8 @@ def _apply_one(client: "Client", manifest: "Manifest", *, dry_run: bool, quiet: 
         return False
     made = "created" if stored is None else "unchanged" if answer.etag == stored.etag else "configured"
     console().print(f"{name} {made}", style="dim" if made == "unchanged" else "green")
+    for warning in answer.body.get("warnings", ()):
+        console(errors=True).print(f"  warning: {warning}", style="yellow", markup=False)
     return True
 
 
@@ -161,14 +163,16 @@ def delete(
     names: Annotated[list[str], typer.Argument(metavar="NAME...")],
     yes: YesOption = False,
 ) -> None:
-    """Delete workloads (withdrawn from every cluster) or tenants."""
+    """Delete workloads (withdrawn from every cluster), tenants or interpreters."""
     from controlplane.cli.output import console
     from controlplane.cli.reporting import report
     from controlplane.client import Refused
 
     wanted = kind_of(kind)
-    if wanted not in (Kind.WORKLOADS, Kind.TENANTS):
-        raise typer.BadParameter("workloads and tenants can be deleted; for clusters: muster clusters remove")
+    if wanted not in (Kind.WORKLOADS, Kind.TENANTS, Kind.INTERPRETERS):
+        raise typer.BadParameter(
+            "workloads, tenants and interpreters can be deleted; for clusters: muster clusters remove"
+        )
     singular = wanted.value.removesuffix("s")
     if not yes and wanted is Kind.WORKLOADS:
         typer.confirm(f"Withdraw {', '.join(names)} from every cluster?", abort=True)

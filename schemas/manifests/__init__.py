@@ -2,6 +2,7 @@
 
 from schemas.manifests.base import API_VERSION, Metadata
 from schemas.manifests.fleet import Fleet, FleetCluster, FleetNodes, FleetSpec, FleetTaint
+from schemas.manifests.interpreter import Interpreter, InterpreterSpec
 from schemas.manifests.load import (
     KINDS,
     Manifest,
@@ -37,6 +38,8 @@ __all__ = [
     "FleetNodes",
     "FleetSpec",
     "FleetTaint",
+    "Interpreter",
+    "InterpreterSpec",
     "LabelRequirement",
     "LabelSelector",
     "Manifest",

@@ -1,0 +1,30 @@
+"""What is taken, and may yet not be what was meant."""
+
+from collections.abc import Sequence
+
+from controlplane.interpreters import Interpretation, NotUnderstood, Use, interpret, unmet, uses
+from controlplane.known.known import Known
+from controlplane.known.records import WorkloadRecord
+from schemas.manifests import WorkloadSpec
+
+NAMED_AT_MOST = 20
+
+
+def warnings(known: Known, record: WorkloadRecord) -> tuple[str, ...]:
+    """Of a workload as it is stored, or would be; each a sentence that names the field."""
+    spec = WorkloadSpec.model_validate(record.spec)
+    try:
+        return tuple(_unmet(interpret(spec.manifests, known.kinds), spec))
+    except NotUnderstood:
+        return ()
+
+
+def _unmet(interpretation: Interpretation, spec: WorkloadSpec) -> list[str]:
+    missing: Sequence[Use] = unmet(uses(interpretation.components), spec.manifests)
+    said = [
+        f"{use.path}: {use} is not among the manifests: it must be there already, in every cluster"
+        for use in missing[:NAMED_AT_MOST]
+    ]
+    if len(missing) > NAMED_AT_MOST:
+        said.append(f"and {len(missing) - NAMED_AT_MOST} more that are not among the manifests")
+    return said
