@@ -21,7 +21,15 @@ from schemas.wire.subjects import Subjects
 
 BATCH_MESSAGES = 500
 IDLE_SECONDS = 60.0
-_RANKS = {"profile": 0, "inventory": 1, "facts": 2, "usage": 3, "work": 4}
+_RANKS = {
+    "profile": 0,
+    "inventory": 1,
+    "topology": 2,
+    "hardware": 2,
+    "facts": 3,
+    "usage": 4,
+    "work": 5,
+}
 R = TypeVar("R", bound=Report)
 _log = structlog.get_logger()
 
@@ -32,7 +40,9 @@ def body_digest(body: bytes) -> str:
 
 
 class Publisher:
-    """One value per tail (`facts`, `profile.<hash>`, `inventory.<shard>`, `usage.<shard>`, `work.<uid>`)."""
+    """One value per tail: `facts`, `hardware`, `work.<uid>`, `profile.<hash>`; by shard `inventory.<shard>`,
+    `topology.<shard>`, `usage.<shard>`.
+    """
 
     def __init__(self, bus: Bus, clock: Clock, random: Random, subjects: Subjects, cluster: str) -> None:
         self._bus = bus
@@ -148,6 +158,10 @@ class Publisher:
                 return self._subjects.profile(self._cluster, name)
             case "inventory":
                 return self._subjects.inventory(self._cluster, name)
+            case "hardware":
+                return self._subjects.hardware(self._cluster)
+            case "topology":
+                return self._subjects.topology(self._cluster, name)
             case "usage":
                 return self._subjects.usage(self._cluster, name)
             case "work":

@@ -2,47 +2,22 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
 
+from agents.observe.below import Below
+from agents.observe.keyed import Rows
 from agents.observe.rows import NodeRow, ObjectRow, PodKey, PodRow
 from schemas.wire.orders import ObjectRef
-
-K = TypeVar("K")
-R = TypeVar("R")
-
-
-class Rows(Generic[K, R]):
-    """Rows by key; `on_change(before, after)` hears of every difference, and of nothing else."""
-
-    def __init__(self, on_change: Callable[[K, R | None, R | None], None]) -> None:
-        self.rows: dict[K, R] = {}
-        self._on_change = on_change
-
-    def replace(self, rows: dict[K, R]) -> None:
-        for key in self.rows.keys() - rows.keys():
-            self.drop(key)
-        for key, row in rows.items():
-            self.put(key, row)
-
-    def put(self, key: K, row: R) -> None:
-        before = self.rows.get(key)
-        if before != row:
-            self.rows[key] = row
-            self._on_change(key, before, row)
-
-    def drop(self, key: K) -> None:
-        before = self.rows.pop(key, None)
-        if before is not None:
-            self._on_change(key, before, None)
 
 
 @dataclass
 class Changes:
-    """Names of nodes whose inventory or usage changed, and workloads of which something changed."""
+    """Names of nodes whose inventory, zones or usage changed, and workloads of which something changed."""
 
     inventory: set[str] = field(default_factory=set[str])
+    topology: set[str] = field(default_factory=set[str])
     usage: set[str] = field(default_factory=set[str])
     workloads: set[str] = field(default_factory=set[str])
+    hardware: bool = False
 
 
 class Cache:
@@ -54,6 +29,8 @@ class Cache:
         self.objects: dict[tuple[str, str], Rows[ObjectRef, ObjectRow]] = {}
         self.pods_on: dict[str, dict[PodKey, PodRow]] = {}
         self.pods_of: dict[str, dict[PodKey, PodRow]] = {}
+        self.joined: dict[str, NodeRow] = {}
+        self.below = Below(self._below_nodes, self._zones_changed, self._below_cluster)
         self.used: dict[str, dict[str, int]] | None = None
         self.on_node: Callable[[str, NodeRow | None], None] | None = None
         self._changes = Changes()
@@ -98,12 +75,37 @@ class Cache:
         self._wake()
 
     def _node_changed(self, name: str, before: NodeRow | None, after: NodeRow | None) -> None:
-        self._changes.inventory.add(name)
+        self._join(name)
         if self.on_node is not None:
             self.on_node(name, after)
         self._wake()
 
+    def _join(self, name: str) -> None:
+        """What is known of a node, in one row."""
+        self._changes.inventory.add(name)
+        row = self.nodes.rows.get(name)
+        if row is None:
+            self.joined.pop(name, None)
+        else:
+            self.joined[name] = self.below.joined(row)
+
+    def _below_nodes(self, inventory: Iterable[str], usage: Iterable[str]) -> None:
+        for name in inventory:
+            self._join(name)
+        self._changes.usage.update(usage)
+        self._wake()
+
+    def _zones_changed(self, name: str) -> None:
+        self._changes.topology.add(name)
+        self._wake()
+
+    def _below_cluster(self) -> None:
+        self._changes.hardware = True
+        self._wake()
+
     def _pod_changed(self, key: PodKey, before: PodRow | None, after: PodRow | None) -> None:
+        if self.below.holds_address(key):
+            self._changes.hardware = True
         for row in (before, after):
             if row is None:
                 continue

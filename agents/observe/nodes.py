@@ -68,8 +68,17 @@ def inventory(nodes: list[NodeRow]) -> Inventory:
 
 def profiles(nodes: Iterable[NodeRow]) -> dict[str, Profile]:
     """By hash, unstamped."""
-    labels = {node.profile: node.labels for node in nodes}
-    return {name: Profile(incarnation=0, sequence=0, labels=found) for name, found in labels.items()}
+    rows = {node.profile: node for node in nodes}
+    return {
+        name: Profile(
+            incarnation=0,
+            sequence=0,
+            labels=row.labels,
+            features=row.features,
+            handlers=list(row.handlers),
+        )
+        for name, row in rows.items()
+    }
 
 
 def _indexes(values: list[T], distinct: list[T]) -> bytes:

@@ -8,13 +8,16 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from agents.observe.cache import Cache, Rows
+from agents.observe.cache import Cache
+from agents.observe.collecting import Collecting, kinds_below
 from agents.observe.facts import Discovered
+from agents.observe.keyed import Rows
 from agents.observe.quantities import amounts
 from agents.observe.rows import ObjectRows, PodRows, node_row
 from agents.observe.shapes import RawList, UsageShape
 from agents.observe.watching import Decode, Watching
 from agents.ports import Clock, Kube, KubeError, NotServed, Rejected, Resource
+from agents.timing import within
 from schemas.wire.orders import WORKLOAD_LABEL
 
 K = TypeVar("K")
@@ -23,6 +26,8 @@ NODES = Resource("", "v1", "nodes", "Node", False)
 PODS = Resource("", "v1", "pods", "Pod", True)
 NODE_METRICS = Resource("metrics.k8s.io", "v1beta1", "nodes", "NodeMetrics", False)
 METRICS_FAILURES = 3
+BELOW_SECONDS = 30.0
+"""Nothing is reported for so long while it is not known what lies below: nodes would seem to have lost it."""
 MOST_KINDS = 64
 _log = structlog.get_logger()
 _decode_list = msgspec.json.Decoder(RawList)
@@ -55,6 +60,9 @@ class Observer:
         self._served: dict[tuple[str, str], Resource] = {}
         self._kinds: dict[tuple[str, str], asyncio.Event] = {}
         self._wanted: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        self._collecting = Collecting(
+            kube, clock, random, kinds_below(cache.below), resync_seconds=resync_seconds
+        )
         self.synced = asyncio.Event()
 
     def want(self, kinds: Iterable[tuple[str, str]]) -> None:
@@ -90,8 +98,10 @@ class Observer:
             group.create_task(pods.run())
             group.create_task(self._discover())
             group.create_task(self._poll_metrics())
+            group.create_task(self._collecting.run())
             await nodes.synced.wait()
             await pods.synced.wait()
+            await within(self._clock, self._collecting.settled.wait(), BELOW_SECONDS)
             self.synced.set()
             while True:
                 kind = await self._wanted.get()
@@ -131,6 +141,7 @@ class Observer:
             try:
                 served = await self._kube.served()
                 self._served = {(each.api_version, each.kind): each for each in served}
+                self._collecting.discovered(self._served)
                 self._discovered(Discovered(await self._kube.version(), tuple(served)))
             except KubeError as error:
                 _log.warning("discovery_failed", detail=str(error))

@@ -7,6 +7,7 @@ from agents.observe.cache import Cache, Changes
 from agents.observe.facts import Discovered, Given, facts
 from agents.observe.nodes import inventory, next_layout, profiles, shard_of
 from agents.observe.rows import NodeRow
+from agents.observe.topology import topology
 from agents.observe.usage import usage
 from schemas.wire.reports import Report, Work
 from schemas.wire.subjects import shard_name
@@ -34,6 +35,7 @@ class Reporting:
         self._work_of = work_of
         self._layout = 0
         self._shards: list[list[NodeRow]] = []
+        self._hardware_told = False
         self.discovered = Discovered()
 
     def report(self) -> None:
@@ -46,6 +48,10 @@ class Reporting:
             self._outlet.offer(f"inventory.{self._name(index)}", inventory(self._shards[index]))
         if stale:
             self._forget_profiles()
+        self._report_topology(stale | {shard_of(name, self._layout) for name in changes.topology})
+        if changes.hardware or not self._hardware_told:
+            self._hardware_told = True
+            self._outlet.offer("hardware", self._cache.below.hardware(self._cache.pods.rows))
         self._report_facts()
         for index in sorted(stale | {shard_of(name, self._layout) for name in changes.usage}):
             names = [node.name for node in self._shards[index]]
@@ -64,6 +70,15 @@ class Reporting:
             if work is not None:
                 self._outlet.offer(f"work.{workload}", work)
 
+    def _report_topology(self, stale: set[int]) -> None:
+        """An empty one only where there was another before."""
+        known = set(self._outlet.tails("topology"))
+        for index in sorted(stale):
+            tail = f"topology.{self._name(index)}"
+            report = topology([node.name for node in self._shards[index]], self._cache.below.topologies.rows)
+            if report.zones or tail in known:
+                self._outlet.offer(tail, report)
+
     def _report_facts(self) -> None:
         if not self.discovered.version:
             return
@@ -74,7 +89,7 @@ class Reporting:
 
     def _arrange(self, changes: Changes) -> set[int]:
         """Nodes into shards; returns the shards whose inventory may have changed."""
-        nodes = self._cache.nodes.rows
+        nodes = self._cache.joined
         layout = next_layout(self._layout, len(nodes))
         if layout != self._layout:
             self._layout = layout
@@ -92,12 +107,14 @@ class Reporting:
         return shard_name(self._layout, index)
 
     def _forget_shards(self) -> None:
-        for tail in [*self._outlet.tails("inventory"), *self._outlet.tails("usage")]:
+        for tail in [
+            tail for kind in ("inventory", "topology", "usage") for tail in self._outlet.tails(kind)
+        ]:
             self._outlet.forget(tail)
 
     def _forget_profiles(self) -> None:
         """So that one that comes back is said again: the centre may have purged it meanwhile."""
-        present = {f"profile.{node.profile}" for node in self._cache.nodes.rows.values()}
+        present = {f"profile.{node.profile}" for node in self._cache.joined.values()}
         for tail in self._outlet.tails("profile"):
             if tail not in present:
                 self._outlet.forget(tail)

@@ -1,6 +1,6 @@
 """What the cache keeps of nodes, pods and ordered objects: the few fields that end up in reports."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -22,9 +22,13 @@ PodKey = tuple[str, str]
 Asks = dict[str, int]
 
 
+Features = dict[str, str]
+_NO_FEATURES: Features = {}
+
+
 @dataclass(frozen=True, slots=True)
 class NodeRow:
-    """`conditions`: the names of those that are true."""
+    """`conditions`: the names of those that are true. `features`: shared between equal nodes."""
 
     name: str
     labels: dict[str, str]
@@ -33,6 +37,19 @@ class NodeRow:
     taints: tuple[Taint, ...]
     conditions: tuple[str, ...]
     provider: str
+    handlers: tuple[str, ...] = ()
+    features: Features = field(default_factory=lambda: _NO_FEATURES)
+
+    def joined(self, features: Features, devices: dict[str, int]) -> "NodeRow":
+        """With what others than the kubelet say of it."""
+        if features == self.features and not devices:
+            return self
+        return replace(
+            self,
+            features=features,
+            allocatable=self.allocatable | devices,
+            profile=_hash_of(self.labels, features, self.handlers),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +85,25 @@ def node_row(raw: bytes | msgspec.Raw) -> tuple[str, NodeRow]:
     node = _decode_node.decode(raw)
     labels = {key: value for key, value in (node.metadata.labels or {}).items() if key != HOSTNAME}
     taints = {Taint(each.key, each.effect, each.value) for each in node.spec.taints or ()}
+    named = {each.name for each in node.status.runtime_handlers or ()}
+    # "" is the runtime's own choice, which every node has: said only where there is no other.
+    handlers = tuple(sorted(named - {""} or named))
     if node.spec.unschedulable:
         taints.add(_UNSCHEDULABLE)
     return node.metadata.name, NodeRow(
         name=node.metadata.name,
         labels=labels,
-        profile=profile_hash(labels),
+        profile=_hash_of(labels, _NO_FEATURES, handlers),
         allocatable=amounts(node.status.allocatable or {}),
         taints=tuple(sorted(taints, key=lambda each: (each.key, each.effect, each.value))),
         conditions=tuple(sorted(each.type for each in node.status.conditions or () if each.status == "True")),
         provider=node.spec.provider_id.partition("://")[0] if "://" in node.spec.provider_id else "",
+        handlers=handlers,
     )
+
+
+def _hash_of(labels: dict[str, str], features: Features, handlers: tuple[str, ...]) -> str:
+    return profile_hash(labels, features, list(handlers))
 
 
 class PodRows:

@@ -34,9 +34,14 @@ class NodeSpec(msgspec.Struct, rename={"provider_id": "providerID"}):
     provider_id: str = ""
 
 
+class RuntimeHandler(msgspec.Struct):
+    name: str = ""
+
+
 class NodeStatus(msgspec.Struct):
     allocatable: dict[str, str | int | float] | None = None
     conditions: list[Condition] | None = None
+    runtime_handlers: list[RuntimeHandler] | None = msgspec.field(default=None, name="runtimeHandlers")
 
 
 class NodeShape(msgspec.Struct):

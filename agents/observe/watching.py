@@ -14,15 +14,16 @@ from typing import Generic, TypeVar
 import msgspec
 import structlog
 
-from agents.observe.cache import Rows
+from agents.observe.keyed import Rows
 from agents.observe.shapes import RawList, WatchEvent
-from agents.ports import Clock, Gone, Kube, KubeError, NotServed, Resource
+from agents.ports import Clock, Forbidden, Gone, Kube, KubeError, NotServed, Resource
 from agents.timing import Backoff, within
 
 K = TypeVar("K")
 R = TypeVar("R")
 Decode = Callable[[msgspec.Raw], tuple[K, R]]
 REWATCH_SECONDS = 0.2
+TRIED_ENOUGH = 3
 _log = structlog.get_logger()
 _decode_list = msgspec.json.Decoder(RawList)
 _decode_event = msgspec.json.Decoder(WatchEvent)
@@ -34,6 +35,10 @@ class _VersionOnly(msgspec.Struct, rename="camel"):
 
 class _Bookmark(msgspec.Struct):
     metadata: _VersionOnly
+
+
+def _nothing() -> None:
+    pass
 
 
 _decode_bookmark = msgspec.json.Decoder(_Bookmark)
@@ -53,7 +58,12 @@ class Watching(Generic[K, R]):
         *,
         label_selector: str = "",
         resync_seconds: float = 600.0,
+        begin: Callable[[], None] = _nothing,
+        tried: Callable[[], None] | None = None,
     ) -> None:
+        """begin: called before each list. tried: of a kind that may be missing or closed to us, once that
+        much is known.
+        """
         self._kube = kube
         self._clock = clock
         self._random = random
@@ -62,12 +72,14 @@ class Watching(Generic[K, R]):
         self._decode = decode
         self._selector = label_selector
         self._resync_seconds = resync_seconds
+        self._begin = begin
+        self._tried = tried
         self._version = ""
         self.synced = asyncio.Event()
 
     async def run(self) -> None:
-        """Until cancelled."""
-        backoff = Backoff(self._random)
+        """Until cancelled; of a kind that may be missing, until it is."""
+        backoff, forbidden = Backoff(self._random), False
         while True:
             try:
                 await self._list()
@@ -77,13 +89,35 @@ class Watching(Generic[K, R]):
             except Gone:
                 _log.info("watch_too_old", kind=self._resource.kind)
                 await self._clock.sleep(REWATCH_SECONDS)
+            except NotServed as error:
+                self._rows.replace({})
+                if self._tried is not None:
+                    self._tried()
+                    return
+                await self._failed(error, backoff)
+            except Forbidden as error:
+                if self._tried is None:
+                    await self._failed(error, backoff)
+                    continue
+                if not forbidden:
+                    forbidden = True
+                    _log.warning("kind_not_readable", kind=self._resource.kind, detail=str(error))
+                self._tried()
+                await self._clock.sleep(self._resync_seconds)
             except KubeError as error:
-                if isinstance(error, NotServed):
-                    self._rows.replace({})
-                _log.warning("watch_failed", kind=self._resource.kind, detail=str(error))
-                await self._clock.sleep(backoff.failed())
+                await self._failed(error, backoff)
+
+    async def _failed(self, error: KubeError, backoff: Backoff) -> None:
+        """What may be missing is told of once, when it begins to fail."""
+        if self._tried is None or not backoff.failures:
+            _log.warning("watch_failed", kind=self._resource.kind, detail=str(error))
+        pause = backoff.failed()
+        if self._tried is not None and backoff.failures >= TRIED_ENOUGH:
+            self._tried()
+        await self._clock.sleep(pause)
 
     async def _list(self) -> None:
+        self._begin()
         rows: dict[K, R] = {}
         version = ""
         async for body in self._kube.list(self._resource, label_selector=self._selector):
@@ -96,6 +130,8 @@ class Watching(Generic[K, R]):
         self._rows.replace(rows)
         self._version = version
         self.synced.set()
+        if self._tried is not None:
+            self._tried()
 
     async def _follow(self) -> None:
         """Watch, again and again. Raises Gone and KubeError."""

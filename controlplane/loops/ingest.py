@@ -18,12 +18,13 @@ from controlplane.loops.footprint import ClusterBounds, Footprint
 from controlplane.loops.ports import Bus, DeadLetter, Store, StoreUnavailable, StreamBatch, StreamMessage
 from controlplane.loops.running import LoopMetrics
 from schemas.wire.codec import Malformed, decode
+from schemas.wire.hardware import Hardware, Topology
 from schemas.wire.reports import Facts, Inventory, Profile, Stamp, Usage, Work
 from schemas.wire.subjects import Subjects, token
 
 log = structlog.get_logger()
 
-KINDS = ("facts", "profile", "inventory", "usage", "work")
+KINDS = ("facts", "hardware", "profile", "inventory", "topology", "usage", "work")
 SLICE_SECONDS = 0.004
 MAX_BURIED_WAITING = 1_000
 MAX_BURIED_BYTES = 64 * 1024
@@ -111,6 +112,12 @@ class Ingest:
             case "facts":
                 report = decode(Facts, body)
                 fleet.apply_facts(cluster, report)
+            case "hardware":
+                report = decode(Hardware, body)
+                fleet.apply_hardware(cluster, report)
+            case "topology":
+                report = decode(Topology, body)
+                fleet.apply_topology(cluster, name, report)
             case "profile":
                 report = decode(Profile, body)
                 fleet.apply_profile(cluster, name, report)

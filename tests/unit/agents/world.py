@@ -21,6 +21,7 @@ from agents.spool import Spool
 from schemas.wire.alerts import AlertBatch, follows
 from schemas.wire.beats import Beat, BeatReply
 from schemas.wire.codec import decode, encode
+from schemas.wire.hardware import Hardware, Topology
 from schemas.wire.orders import (
     TEMPLATE_LABEL,
     WORKLOAD_LABEL,
@@ -40,7 +41,14 @@ SUBJECTS = Subjects()
 SIGNING = SigningKey(bytes(range(32)))
 SEALING = PrivateKey(bytes(range(1, 33)))
 PERIODS = Periods(beat=0.1, report=0.02, resync=5.0, metrics=0.5, lease=1.0)
-_KINDS = {"facts": Facts, "profile": Profile, "inventory": Inventory, "work": Work}
+_KINDS = {
+    "facts": Facts,
+    "hardware": Hardware,
+    "inventory": Inventory,
+    "profile": Profile,
+    "topology": Topology,
+    "work": Work,
+}
 R = TypeVar("R", bound=Report)
 
 
