@@ -89,11 +89,12 @@ class Explaining:
         reasons = [RefusalRow(each.reason.value, each.message) for each in decision.refusals.get(cluster, ())]
         if cluster not in decision.assignments and not reasons and decision.error is not None:
             reasons = [RefusalRow(decision.error.reason.value, decision.error.message)]
-        if lost is not None:
-            reasons.insert(0, lost)
-        elif row is not None and cluster in self._known.losses.unreachable:
-            reasons.insert(0, row.refusals[0])
-        return reasons
+        if lost is None and row is not None and cluster in self._known.losses.unreachable:
+            lost = row.refusals[0]
+        if lost is None:
+            return reasons
+        # It says since when, and what follows.
+        return [lost, *(each for each in reasons if each.reason != Reason.CLUSTER_UNKNOWN)]
 
 
 def explain(known: Known, record: WorkloadRecord, now: float) -> Explanation:
@@ -107,7 +108,7 @@ def explain(known: Known, record: WorkloadRecord, now: float) -> Explanation:
 def fleet_manifest(known: Known, now: float, cluster: str | None = None) -> FleetManifest:
     """The fleet as a file that `muster plan` takes; of one cluster where it is named."""
     views = [view for view in Views(known).all(now) if cluster is None or view.name == cluster]
-    return write_fleet(known.fleet, views)
+    return write_fleet(known.fleet, views, slacks=known.slacks)
 
 
 def _decided(known: Known, record: WorkloadRecord) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from tests.simulation.promises import AlertKey, Promises, alert_key
 from tests.simulation.virtual_time import WorldClock
 from tests.simulation.watched_kube import WatchedKube
 
-LOSS_RULES = LossRules(lost_seconds=12.0, toleration_seconds=6.0)
+LOSS_RULES = LossRules(lost_seconds=12.0, toleration_seconds=10.0)
 PERIODS = Periods(beat=5.0, report=1.0, work=0.5, resync=120.0, metrics=60.0, lease=15.0)
 
 
