@@ -5,21 +5,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controlplane.fleet import Fleet, NodeRow
-from controlplane.interpreters import Interpretation, NotUnderstood, interpret
+from controlplane.fleet.slack import Slacks
+from controlplane.interpreters import NotUnderstood, interpret
+from controlplane.placement.accounts import Account
+from controlplane.placement.asking import Ask
+from controlplane.placement.changes import Change
 from controlplane.placement.compiled import placement_request, tenant_rule
-from controlplane.placement.hardware import Needs, needs_of
+from controlplane.placement.hardware import needs_of
+from controlplane.placement.measures import Sources
 from controlplane.placement.paper import hardware_of, paper_fleet, written_hardware
-from controlplane.placement.place import place
-from controlplane.placement.rooms import asked_in, rooms
-from controlplane.placement.rules import ENVIRONMENT_LABEL, ClusterHardware, ClusterView, Refused
+from controlplane.placement.rules import (
+    ENVIRONMENT_LABEL,
+    PRICE_LABEL,
+    ClusterHardware,
+    ClusterView,
+    Refused,
+)
+from controlplane.placement.score import FULL, ScorePart, price_of
+from controlplane.placement.telling import Telling, counts_text
+from controlplane.placement.trials import Trials
 from schemas import manifests
+from schemas.manifests.fleet import FleetScores
 from schemas.quantities import quantity_text
 from schemas.wire.reports import Taint
 
 
 @dataclass(frozen=True)
 class PlanResult:
-    """By cluster name. explanations: what of the nodes fits, for clusters that state nodes."""
+    """By cluster name. explanations: what of the nodes fits, for clusters that state nodes.
+
+    score_tables: every part of the score of those that pass. changes: what would let a cluster in;
+    workload_changes: what would let the workload run, where it cannot.
+    """
 
     assignments: Mapping[str, int]
     refusals: Mapping[str, tuple[Refused, ...]]
@@ -29,6 +46,10 @@ class PlanResult:
     error: Refused | None
     score_parts: Mapping[str, Mapping[str, float]]
     affinity_name: str
+    account: Account
+    score_tables: Mapping[str, tuple[ScorePart, ...]]
+    changes: Mapping[str, tuple[Change, ...]]
+    workload_changes: tuple[Change, ...]
 
 
 def plan(
@@ -38,48 +59,39 @@ def plan(
     interpretation = interpret(workload.spec.manifests)
     needs = needs_of(workload.spec, interpretation.components)
     rule = tenant_rule(tenant.metadata.name, tenant.spec) if tenant is not None else None
-    views = [_view(each, index) for index, each in enumerate(fleet.spec.clusters)]
-    unknown = sorted(fleet.spec.placed.keys() - {view.name for view in views})
+    spec = fleet.spec
+    views = tuple(_view(each, index) for index, each in enumerate(spec.clusters))
+    unknown = sorted(spec.placed.keys() - {view.name for view in views})
     if unknown:
         raise NotUnderstood(f"spec.placed.{unknown[0]}: no such cluster in spec.clusters")
-    request = placement_request(
-        fleet.spec.uid, workload.spec, interpretation, tenant=rule, current=fleet.spec.placed
+    request = placement_request(spec.uid, workload.spec, interpretation, tenant=rule, current=spec.placed)
+    request = replace(request, fresh=spec.reschedule == "fresh", affinity_name=spec.affinity)
+    stated = {each.name: each.scores.stated for each in spec.clusters if each.scores is not None}
+    trials = Trials(
+        Sources(paper_fleet(spec), stated=stated),
+        interpretation,
+        needs,
+        plain={each.name: each.available or 0 for each in spec.clusters if not each.nodes},
     )
-    request = replace(request, fresh=fleet.spec.reschedule == "fresh")
-    paper = paper_fleet(fleet.spec)
-    room = rooms(paper, needs, interpretation, views)
-    for index, each in enumerate(fleet.spec.clusters):
-        if each.available is not None:
-            room.available[index] = each.available
-        if not each.nodes:
-            room.matching[index] = 1
-    decision = place(request, room.views, room.available, room.matching)
+    ask = Ask(request, views)
+    decision = trials.decide(ask)
+    telling = Telling(trials, ask, decision)
+    for _ in telling.run():
+        pass
     return PlanResult(
         assignments=decision.assignments,
         refusals=decision.refusals,
         scores=decision.scores,
         available=decision.available,
-        explanations=_explanations(paper, needs, interpretation, views),
+        explanations={name: counts_text(counts) for name, counts in telling.nodes.items()},
         error=decision.error,
         score_parts=decision.score_parts,
         affinity_name=decision.affinity_name,
+        account=telling.account,
+        score_tables=telling.scores,
+        changes=telling.changes,
+        workload_changes=telling.workload_changes,
     )
-
-
-def _explanations(
-    paper: Fleet, needs: Sequence[Needs], interpretation: Interpretation, views: Sequence[ClusterView]
-) -> dict[str, str]:
-    """What of the nodes fits, by component where there are several."""
-    told: dict[str, str] = {}
-    for view in views:
-        asked = asked_in(needs, interpretation, view)
-        if isinstance(asked, Refused) or paper.completeness(view.id) is not None or not asked:
-            continue
-        told[view.name] = "; ".join(
-            (f"{component.name}: " if component.name else "") + str(paper.explain(view.id, each.demand))
-            for component, each in zip(interpretation.components, asked, strict=True)
-        )
-    return told
 
 
 def _view(cluster: manifests.FleetCluster, index: int) -> ClusterView:
@@ -96,28 +108,44 @@ def _view(cluster: manifests.FleetCluster, index: int) -> ClusterView:
         hardware=None
         if cluster.hardware is None
         else ClusterHardware.of(hardware_of(cluster.hardware, f"spec.clusters[{index}].hardware")),
+        price=_price(cluster, index),
     )
 
 
+def _price(cluster: manifests.FleetCluster, index: int) -> float | None:
+    if cluster.price is not None:
+        return cluster.price
+    try:
+        return price_of(cluster.labels)
+    except ValueError as error:
+        raise NotUnderstood(f"spec.clusters[{index}].labels.{PRICE_LABEL}: {error}") from error
+
+
 def fleet_manifest(
-    fleet: Fleet, views: Sequence[ClusterView], placed: Mapping[str, int] | None = None, uid: str = ""
+    fleet: Fleet,
+    views: Sequence[ClusterView],
+    placed: Mapping[str, int] | None = None,
+    uid: str = "",
+    slacks: Slacks | None = None,
 ) -> manifests.Fleet:
     """The fleet as a file that `plan` takes: nodes grouped by what they have in common, with counts.
 
     placed: replicas by cluster id of the workload with that uid. Nodes that are promised to others and not
-    yet bound count as free, since a file has no promises.
+    yet bound count as free, since a file has no promises. slacks: what was really used, over hours.
     """
-    placed = placed or {}
+    placed, slacks = placed or {}, slacks or Slacks()
     return manifests.Fleet(
         spec=manifests.FleetSpec(
-            clusters=[_cluster_manifest(fleet, view) for view in sorted(views, key=lambda view: view.name)],
+            clusters=[
+                _cluster_manifest(fleet, slacks, view) for view in sorted(views, key=lambda view: view.name)
+            ],
             placed={view.name: placed[view.id] for view in views if view.id in placed},
             uid=uid,
         )
     )
 
 
-def _cluster_manifest(fleet: Fleet, view: ClusterView) -> manifests.FleetCluster:
+def _cluster_manifest(fleet: Fleet, slacks: Slacks, view: ClusterView) -> manifests.FleetCluster:
     """Not validated: what one cluster says of itself must not keep all others from being written down."""
     groups: Counter[tuple[object, ...]] = Counter()
     examples: dict[tuple[object, ...], NodeRow] = {}
@@ -131,6 +159,7 @@ def _cluster_manifest(fleet: Fleet, view: ClusterView) -> manifests.FleetCluster
         )
         groups[key] += 1
         examples.setdefault(key, row)
+    idle = slacks.slack(view.id).idle
     return manifests.FleetCluster.model_construct(
         name=view.name,
         labels=dict(view.labels),
@@ -140,6 +169,8 @@ def _cluster_manifest(fleet: Fleet, view: ClusterView) -> manifests.FleetCluster
         taints=[_taint_manifest(each) for each in view.taints],
         served=None if view.served is None else sorted(view.served),
         hardware=written_hardware(fleet.hardware(view.id)),
+        price=view.price,
+        scores=None if idle is None else FleetScores(slack=round(idle * FULL, 1)),
         nodes=[_nodes_manifest(examples[key], count) for key, count in groups.items()],
     )
 

@@ -70,10 +70,28 @@ class FleetHardware(Strict):
     device_classes: Annotated[list[Name], Field(max_length=5_000)] = []
 
 
+Score = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+
+
+class FleetScores(Strict):
+    """Parts of the score that a file has no other way to tell, each 0 to 100. slack: what stands idle.
+
+    balance and preferredFeatures: counted on `nodes` where they are left out.
+    """
+
+    slack: Score | None = None
+    balance: Score | None = None
+    preferred_features: Score | None = None
+
+    @property
+    def stated(self) -> dict[str, float]:
+        return {part: value for part, value in self.model_dump(by_alias=False).items() if value is not None}
+
+
 class FleetCluster(Strict):
     """Either `nodes`, or a plain `available`: how many more replicas fit. served: left out, everything.
 
-    hardware: left out, it is not known, and nothing is refused for it.
+    hardware: left out, it is not known, and nothing is refused for it. price: of a core for an hour.
     """
 
     name: Name
@@ -85,6 +103,8 @@ class FleetCluster(Strict):
     taints: list[FleetTaint] = []
     served: list[str] | None = None
     hardware: FleetHardware | None = None
+    price: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] | None = None
+    scores: FleetScores | None = None
     nodes: list[FleetNodes] | None = None
     available: Count | None = None
 
@@ -99,12 +119,14 @@ class FleetSpec(Strict):
     """placed: replicas by cluster name as they run now. uid: of the workload, decides ties.
 
     reschedule: fresh places as if for the first time, and counts what is placed as room.
+    affinity: the group of clusterAffinities that took it last.
     """
 
     clusters: Annotated[list[FleetCluster], Field(max_length=10_000)]
     placed: dict[Name, Count] = {}
     uid: str = ""
     reschedule: Literal["steady", "fresh"] = "steady"
+    affinity: str = ""
 
     @model_validator(mode="after")
     def _names_once(self) -> Self:
