@@ -12,6 +12,7 @@ from controlplane.placement.claims import matches
 from controlplane.placement.compiled import placement_request, tenant_rule
 from controlplane.placement.hardware import Needs, needs_of
 from controlplane.placement.measures import Sources
+from controlplane.placement.rooms import selection
 from controlplane.placement.rules import ClusterHardware
 from controlplane.placement.score import price_of
 from controlplane.placement.trials import Trials
@@ -49,8 +50,11 @@ class Compiler:
         if held is None or held.record is not record or held.kinds is not kinds:
             spec = WorkloadSpec.model_validate(record.spec)
             interpretation = interpret(spec.manifests, kinds)
-            request = placement_request(record.uid, spec, interpretation)
             needs = needs_of(spec, interpretation.components)
+            request = replace(
+                placement_request(record.uid, spec, interpretation),
+                selection=selection(needs, interpretation),
+            )
             held = Compiled(record, spec, interpretation, request, needs, kinds)
             self._compiled[record.uid] = held
         current = {

@@ -8,7 +8,7 @@ from controlplane.placement.rules import ClusterView, PlacementRequest, Refused
 from controlplane.placement.score import NOTHING, own_parts, with_measures
 from schemas.reasons import Reason
 
-_NO_NODE_FITS = (Refused(Reason.NO_NODE_FITS, "none of its nodes has what the pod selects"),)
+_NOT_WHOLE = (Refused(Reason.INSUFFICIENT_CAPACITY, "not all of its pods fit together"),)
 
 
 @dataclass
@@ -61,7 +61,9 @@ def filtered(
         running = bool(current) and cluster.id in current
         refused = () if passes(cluster) else refusals(request, cluster)
         if not refused and checked is not None and not running and not checked[index]:
-            refused = _NO_NODE_FITS
+            refused = _no_node_fits(request)
+        if not refused and request.whole and not running and not available[index]:
+            refused = _NOT_WHOLE
         if refused:
             found.refused[cluster.id] = refused
             continue
@@ -85,6 +87,11 @@ def filtered(
     }
     _bound(request, found)
     return found
+
+
+def _no_node_fits(request: PlacementRequest) -> tuple[Refused, ...]:
+    asked = f": {request.selection}" if request.selection else ""
+    return (Refused(Reason.NO_NODE_FITS, f"none of its nodes has what the pod selects{asked}"),)
 
 
 def _tier(request: PlacementRequest, cluster: ClusterView) -> int:

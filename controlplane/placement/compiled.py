@@ -39,6 +39,7 @@ def placement_request(
         uid=uid,
         replicas=interpretation.replicas,
         has_pods=bool(interpretation.components),
+        whole=interpretation.is_set,
         affinity=compiled_affinity(spec.placement.cluster_affinity),
         groups=tuple(
             AffinityGroup(

@@ -51,6 +51,19 @@ def rooms(
     return found
 
 
+def selection(needs: Sequence[Needs], interpretation: Interpretation) -> str:
+    """What its pods select nodes by in every cluster: `label gpu=yes, feature cpu.cpuid.AMXTILE`."""
+    told: dict[str, None] = {}
+    for need, component in zip(needs, interpretation.components, strict=True):
+        demand = alike(need, component.demand).demand
+        told |= dict.fromkeys(f"label {key}={value}" for key, value in demand.node_selector)
+        told |= dict.fromkeys(
+            "affinity " + " and ".join(map(str, term.requirements)) for term in demand.affinity[:3]
+        )
+        told |= dict.fromkeys(each.lacking for each in demand.traits)
+    return ", ".join(told)
+
+
 def asked_in(needs: Sequence[Needs], interpretation: Interpretation, view: ClusterView) -> Asked | Refused:
     """What it comes to in one cluster; the first thing that is not there."""
     found: list[Resolved] = []

@@ -149,6 +149,8 @@ class PlacementRequest:
     """uid decides ties. replicas: 0 with has_pods False for objects without pods, which go everywhere.
 
     current: replicas by cluster id as placed now; empty at first. kinds: what the manifests need served.
+    whole: a replica is a set of pods that go together, so that no cluster takes what does not fit.
+    selection: what the pods select nodes by, for people.
     capabilities: what its orders need of an agent. claimants: other tenants that claim a namespace of it.
     overflow: tiers after `affinity`. groups: tried in order instead of `affinity`, from `affinity_name` on.
     fresh: as if it were placed for the first time; what it holds now counts as room.
@@ -159,6 +161,8 @@ class PlacementRequest:
     uid: str
     replicas: int
     has_pods: bool = True
+    whole: bool = False
+    selection: str = ""
     affinity: Affinity = Affinity()
     overflow: tuple[Affinity, ...] = ()
     groups: tuple[AffinityGroup, ...] = ()
