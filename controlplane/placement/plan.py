@@ -14,6 +14,7 @@ from controlplane.placement.compiled import placement_request, tenant_rule
 from controlplane.placement.hardware import needs_of
 from controlplane.placement.measures import Sources
 from controlplane.placement.paper import hardware_of, paper_fleet, written_hardware
+from controlplane.placement.rooms import selection
 from controlplane.placement.rules import (
     ENVIRONMENT_LABEL,
     PRICE_LABEL,
@@ -65,7 +66,12 @@ def plan(
     if unknown:
         raise NotUnderstood(f"spec.placed.{unknown[0]}: no such cluster in spec.clusters")
     request = placement_request(spec.uid, workload.spec, interpretation, tenant=rule, current=spec.placed)
-    request = replace(request, fresh=spec.reschedule == "fresh", affinity_name=spec.affinity)
+    request = replace(
+        request,
+        fresh=spec.reschedule == "fresh",
+        affinity_name=spec.affinity,
+        selection=selection(needs, interpretation),
+    )
     stated = {each.name: each.scores.stated for each in spec.clusters if each.scores is not None}
     trials = Trials(
         Sources(paper_fleet(spec), stated=stated),
