@@ -10,7 +10,7 @@ from controlplane.fleet.features import Features, Selection
 from controlplane.fleet.reported import Reported, Slot
 from controlplane.fleet.rows import LabelSet
 from controlplane.fleet.views import Outcome, Promise
-from schemas.wire.hardware import Hardware
+from schemas.wire.hardware import Hardware, Topology
 from schemas.wire.reports import Facts, Inventory, Profile, Usage
 
 _Bound = dict[tuple[str, str], int]
@@ -73,6 +73,15 @@ class Cluster:
                 self._columns.replace_usage(index, slot.usage)
         return outcome
 
+    def take_topology(self, layout: int, index: int, slot: Slot, topology: Topology) -> Outcome:
+        outcome = slot.offer_topology(topology)
+        if outcome is Outcome.APPLIED and layout == self.reported.layout and slot.zones is not None:
+            if self._columns is not None:
+                self._columns.replace_topology(index, slot.zones)
+            if self.outstanding:
+                self._packed = False
+        return outcome
+
     def promise(self, workload: str, promise: Promise) -> int | None:
         """Replicas packed of a promise of one part, where that could be done on top of what is packed.
 
@@ -113,13 +122,15 @@ class Cluster:
         if self.reported.layout is None:
             return None
         if self._columns is None:
+            slots = [slot for _, slot in self.reported.shards() if slot.ready]
             self._columns = Columns(
                 [
                     (slot.nodes, slot.usage)
-                    for _, slot in self.reported.shards()
+                    for slot in slots
                     if slot.nodes is not None and slot.usage is not None
                 ],
                 self.features,
+                [slot.zones for slot in slots],
             )
             self._packed = False
         if not self._packed:

@@ -8,9 +8,10 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from controlplane.fleet.demand import HOSTNAME, NODE_NAME_FIELD, Demand, untolerated
+from controlplane.fleet.demand import HOSTNAME, NODE_NAME_FIELD, Demand, Numa, untolerated
 from controlplane.fleet.features import Features, Selection
 from controlplane.fleet.rows import Floats, NodeClass, NodeRows, UsageRows, free_of
+from controlplane.fleet.zones import ZoneRows, Zones
 
 _MOST_WEIGHTS = 512
 _NO_NAME = "\0"
@@ -34,8 +35,15 @@ class Columns:
     would be so by at least 1/request, which is more than half a unit in the last place.
     """
 
-    def __init__(self, shards: Sequence[tuple[NodeRows, UsageRows]], features: Features) -> None:
+    def __init__(
+        self,
+        shards: Sequence[tuple[NodeRows, UsageRows]],
+        features: Features,
+        topologies: Sequence[ZoneRows | None] = (),
+    ) -> None:
+        """topologies: of each shard, None where none has been reported."""
         self._shards = list(shards)
+        self._topologies = [*topologies] or [None] * len(shards)
         self._starts = np.cumsum([0, *(len(nodes) for nodes, _ in shards)]).tolist()
         self.rows: int = self._starts[-1]
         self.classes, self.class_of = _classes(shards, self.rows)
@@ -43,6 +51,7 @@ class Columns:
         self._numbering = features.numbering
         self._profiles, self._gates = features.numbers(self.classes)
         self._sizes = np.bincount(self.class_of, minlength=len(self.classes))
+        self._zones = self._zones_anew()
         self._base: dict[str, Floats] = {}
         self._free: dict[str, Floats] | None = None
         self._weights: dict[Demand, Weights] = {}
@@ -56,6 +65,18 @@ class Columns:
         for resource, free in self._base.items():
             free[start:end] = free_of(nodes, usage, resource)
         self._free = None
+
+    def replace_topology(self, position: int, topology: ZoneRows) -> None:
+        """The zones of one shard are others now; whatever was packed has to be packed again."""
+        self._topologies[position] = topology
+        if self._zones is None or not self._zones.replace(position, topology):
+            self._zones = self._zones_anew()
+        self._free = None
+
+    def _zones_anew(self) -> Zones | None:
+        if any(each is not None and each.aligns for each in self._topologies):
+            return Zones(self._topologies, self._starts)
+        return None
 
     def free(self, resource: str) -> Floats:
         """Per node, what is packed taken away."""
@@ -72,16 +93,21 @@ class Columns:
     def unpack(self) -> None:
         """Nothing is packed any more."""
         self._free = None
+        if self._zones is not None:
+            self._zones.unpack()
 
     @contextmanager
     def on_trial(self) -> Generator[None]:
         """What is packed within is unpacked at its end."""
         free = self._free
         self._free = None if free is None else {name: column.copy() for name, column in free.items()}
+        zones = None if self._zones is None else self._zones.begin_trial()
         try:
             yield
         finally:
             self._free = free
+            if self._zones is not None and zones is not None:
+                self._zones.end_trial(zones)
 
     def weights(self, demand: Demand, selection: Selection) -> Weights:
         known = self._weights.get(demand)
@@ -101,6 +127,13 @@ class Columns:
     def fits(self, demand: Demand, selection: Selection) -> Floats:
         """Per node, how many replicas fit; good until the next call."""
         return self._fits(demand, self.weights(demand, selection))
+
+    def has_room(self, demand: Demand) -> NDArray[np.bool_]:
+        """Per node, whether one replica finds all amounts there, whatever zones, taints and labels say."""
+        room = np.ones(self.rows, np.bool_)
+        for resource, amount in demand.requests:
+            room &= self.free(resource) >= amount
+        return room
 
     def pack(self, demand: Demand, replicas: int, selection: Selection) -> int:
         """Put up to `replicas` on the first nodes that take them. Returns how many found room.
@@ -123,6 +156,8 @@ class Columns:
             if resource not in self._free:
                 self._free[resource] = self.free(resource).copy()
             self._free[resource][: last + 1] -= takes * amount
+        if demand.numa is not None and self._zones is not None:
+            self._zones.pack(demand.numa, takes)
         return placed
 
     def _fits(self, demand: Demand, weights: Weights) -> Floats:
@@ -144,7 +179,15 @@ class Columns:
         elif not weights.everywhere:
             np.take(weights.classes, self.class_of, out=other, mode="clip")
             np.multiply(fits, other, out=fits)
+        if demand.numa is not None:
+            self._align(demand.numa, fits)
         return fits
+
+    def _align(self, numa: Numa, fits: Floats) -> None:
+        if self._zones is not None:
+            self._zones.bound(numa, fits)
+        elif numa.wanted:
+            fits.fill(0.0)
 
     def _weigh(self, demand: Demand, selection: Selection) -> Weights:
         if demand.asks_for_name:

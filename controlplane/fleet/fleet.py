@@ -22,7 +22,7 @@ from controlplane.fleet.slack import UsedShare, used_share
 from controlplane.fleet.spelling import spelled
 from controlplane.fleet.sums import Sum, Sums
 from controlplane.fleet.views import NodeCounts, NodeRow, Outcome, Promise, Totals
-from schemas.wire.hardware import Hardware
+from schemas.wire.hardware import Hardware, Topology
 from schemas.wire.reports import Facts, Inventory, Profile, Stamp, Taint, Usage
 from schemas.wire.subjects import parse_shard
 
@@ -55,6 +55,17 @@ class Fleet:
 
     def apply_hardware(self, cluster: str, hardware: Hardware) -> Outcome:
         outcome = self._cluster(cluster).take_hardware(hardware)
+        if outcome is Outcome.APPLIED:
+            self._touch(cluster)
+        return outcome
+
+    def apply_topology(self, cluster: str, shard: str, topology: Topology) -> Outcome:
+        """ValueError names what points nowhere, or a number of nodes that is not the inventory's."""
+        member = self._cluster(cluster)
+        slot = member.reported.slot(shard, topology.stamp)
+        if slot is None:
+            return Outcome.OLDER
+        outcome = member.take_topology(*parse_shard(shard), slot, topology)
         if outcome is Outcome.APPLIED:
             self._touch(cluster)
         return outcome

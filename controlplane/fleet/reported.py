@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from controlplane.fleet.rows import LabelSet, NodeRows, UsageRows
 from controlplane.fleet.views import Outcome
-from schemas.wire.hardware import Hardware
+from controlplane.fleet.zones import ZoneRows
+from schemas.wire.hardware import Hardware, Topology
 from schemas.wire.reports import Facts, Inventory, Profile, Stamp, Usage
 from schemas.wire.subjects import parse_shard, shard_name
 
@@ -23,8 +24,22 @@ class Slot:
     usage_current: bool = False
     waiting_inventory: Inventory | None = None
     waiting_usage: Usage | None = None
+    zones: ZoneRows | None = None
+    zones_current: bool = False
+    waiting_topology: Topology | None = None
     inventory_stamp: Stamp = _BEFORE_ALL
     usage_stamp: Stamp = _BEFORE_ALL
+    topology_stamp: Stamp = _BEFORE_ALL
+
+    @property
+    def newest(self) -> Stamp:
+        return max(self.inventory_stamp, self.usage_stamp, self.topology_stamp)
+
+    @property
+    def lacks_topology(self) -> bool:
+        """Whether there were zones, and those of this inventory are not here: never asked for at first."""
+        stands = self.zones is not None and self.zones.aligns
+        return stands and not self.zones_current and self.waiting_topology is None
 
     @property
     def ready(self) -> bool:
@@ -58,6 +73,18 @@ class Slot:
         self.usage_stamp = usage.stamp
         return Outcome.APPLIED
 
+    def offer_topology(self, topology: Topology) -> Outcome:
+        """ValueError when it contradicts itself, or is of another number of nodes than its inventory."""
+        if topology.stamp <= self.topology_stamp:
+            return Outcome.OLDER
+        if self.nodes is None or not _same_epoch(topology, self.nodes):
+            ZoneRows.of(topology)
+            self.topology_stamp, self.waiting_topology = topology.stamp, topology
+            return Outcome.WAITING
+        self._install_topology(topology, self.nodes)
+        self.topology_stamp = topology.stamp
+        return Outcome.APPLIED
+
     def settle(self, known: Profiles) -> bool:
         """Put the waiting inventory into effect if its profiles are here, and the usage that waits for it."""
         inventory = self.waiting_inventory
@@ -73,7 +100,18 @@ class Slot:
         waiting = self.waiting_usage
         if waiting is not None and _same_epoch(waiting, self.nodes) and waiting.nodes == len(self.nodes):
             self._install_usage(waiting, self.nodes)
+        self._settle_topology(before, self.nodes)
         return True
+
+    def _settle_topology(self, before: NodeRows | None, nodes: NodeRows) -> None:
+        if self.zones is not None and before is not None:
+            if before.names != nodes.names:
+                self.zones = self.zones.carried_over(before.names, nodes.names)
+            same = nodes.epoch == before.epoch and nodes.stamp[0] == before.stamp[0]
+            self.zones_current = self.zones_current and same
+        waiting = self.waiting_topology
+        if waiting is not None and _same_epoch(waiting, nodes) and waiting.nodes == len(nodes):
+            self._install_topology(waiting, nodes)
 
     def _install_usage(self, usage: Usage, nodes: NodeRows) -> None:
         if usage.nodes != len(nodes):
@@ -82,8 +120,17 @@ class Slot:
         self.usage_current = True
         self.waiting_usage = None
 
+    def _install_topology(self, topology: Topology, nodes: NodeRows) -> None:
+        if topology.nodes != len(nodes):
+            raise ValueError(
+                f"nodes: {topology.nodes} of epoch {topology.epoch}, whose inventory has {len(nodes)}"
+            )
+        self.zones = ZoneRows.of(topology)
+        self.zones_current = True
+        self.waiting_topology = None
 
-def _same_epoch(report: Inventory | Usage, nodes: NodeRows) -> bool:
+
+def _same_epoch(report: Inventory | Usage | Topology, nodes: NodeRows) -> bool:
     """An agent that starts again may count its epochs anew."""
     return report.epoch == nodes.epoch and report.incarnation == nodes.stamp[0]
 
@@ -177,10 +224,12 @@ class Reported:
         tails: list[str] = []
         if slot.waiting_inventory is not None:
             tails += [f"profile.{each}" for each in self.lacks(slot.waiting_inventory)]
-        elif slot.nodes is None or slot.waiting_usage is not None:
+        elif slot.nodes is None or slot.waiting_usage is not None or slot.waiting_topology is not None:
             tails.append(f"inventory.{shard}")
         if not slot.usage_current and (slot.nodes is not None or slot.waiting_usage is None):
             tails.append(f"usage.{shard}")
+        if slot.lacks_topology:
+            tails.append(f"topology.{shard}")
         return tails
 
     def completeness(self) -> str | None:
@@ -221,10 +270,10 @@ class Reported:
                 return self.hardware.stamp if self.hardware else None
             case "profile":
                 return self.profiles[name][1] if name in self.profiles else None
-            case "inventory" | "usage":
+            case "inventory" | "usage" | "topology":
                 layout, index = parse_shard(name)
-                slot = self.slots.get(layout, {}).get(index)
-                rows = None if slot is None else (slot.nodes if kind == "inventory" else slot.usage)
+                slot = self.slots.get(layout, {}).get(index, Slot())
+                rows = {"inventory": slot.nodes, "usage": slot.usage, "topology": slot.zones}[kind]
                 return rows.stamp if rows is not None else None
             case _:
                 return None
@@ -234,7 +283,7 @@ class Reported:
         kind, _, name = tail.partition(".")
         if kind == "profile" and name in self.unreferenced_profiles():
             del self.profiles[name]
-        elif kind in ("inventory", "usage"):
+        elif kind in ("inventory", "usage", "topology"):
             self.stale.discard(name)
 
     def _drop_layout(self, layout: int) -> None:
@@ -244,7 +293,7 @@ class Reported:
     def _drop_older(self, layout: int, stamp: Stamp) -> None:
         slots = self.slots[layout]
         for index, slot in list(slots.items()):
-            if max(slot.inventory_stamp, slot.usage_stamp) < stamp:
+            if slot.newest < stamp:
                 self.stale.add(shard_name(layout, index))
                 del slots[index]
         if not slots:
@@ -253,9 +302,6 @@ class Reported:
     def _drop_oldest_layout(self) -> None:
         wanted = (self.layout, self.facts.layout if self.facts else None)
         spare = [layout for layout in self.slots if layout not in wanted]
-        newest = {
-            layout: max(max(slot.inventory_stamp, slot.usage_stamp) for slot in self.slots[layout].values())
-            for layout in spare
-        }
+        newest = {layout: max(slot.newest for slot in self.slots[layout].values()) for layout in spare}
         if spare:
             del self.slots[min(spare, key=newest.__getitem__)]

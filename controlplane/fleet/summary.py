@@ -123,6 +123,8 @@ def explain(columns: Columns, demand: Demand, selection: Selection, addresses: A
                 open_rows[members] = True
     fits = columns.fits(demand, selection)
     full = open_rows & (fits < 1)
+    unaligned = full & columns.has_room(demand) if demand.numa is not None else full & False
+    full &= ~unaligned
     short = {
         resource: int((full & (columns.free(resource) < amount)).sum())
         for resource, amount in demand.requests
@@ -136,6 +138,7 @@ def explain(columns: Columns, demand: Demand, selection: Selection, addresses: A
         full=int(full.sum()),
         short=tuple((resource, count) for resource, count in Counter(short).most_common() if count),
         fits=int((fits >= 1).sum()),
+        unaligned=int(unaligned.sum()),
         replicas=replicas if room is None else min(replicas, room),
         addresses=tuple(
             (pool, addresses.free(pool))

@@ -1,9 +1,10 @@
 """What a pod asks for, counted as Kubernetes does: resources, where it may run, what it tolerates."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from controlplane.fleet.demand import NODE_NAME_FIELD, Demand, Operator, Requirement, Term, Toleration
+from controlplane.fleet.numa import Container, Pod, numa_of
 from controlplane.fleet.preferences import Preference
 from schemas.pods import count_requests, is_pod_level
 from schemas.quantities import quantity_amount
@@ -32,7 +33,33 @@ def pod_demand(spec: Mapping[str, Any], path: str) -> Demand:
             _toleration(each, f"{path}.tolerations[{index}]")
             for index, each in enumerate(sequence(spec.get("tolerations"), f"{path}.tolerations"))
         ],
+        numa=numa_of(pod_shape(spec, path)),
     )
+
+
+def pod_shape(spec: Mapping[str, Any], path: str) -> Pod:
+    """What decides about its NUMA alignment and pinning. NotUnderstood names the field."""
+    resources = mapping(spec.get("resources"), f"{path}.resources")
+    return Pod(
+        running=tuple(_containers(spec, path, "containers")),
+        starting=tuple(_containers(spec, path, "initContainers")),
+        overhead=_amounts(spec.get("overhead"), f"{path}.overhead"),
+        requests=_amounts(resources.get("requests"), f"{path}.resources.requests"),
+        limits=_amounts(resources.get("limits"), f"{path}.resources.limits"),
+    )
+
+
+def _containers(spec: Mapping[str, Any], path: str, part: str) -> Iterator[Container]:
+    for index, given in enumerate(sequence(spec.get(part), f"{path}.{part}")):
+        at = f"{path}.{part}[{index}]"
+        container = mapping(given, at)
+        limits = mapping(container.get("resources"), f"{at}.resources").get("limits")
+        yield Container(
+            str(container.get("name") or index),
+            _requests(container, at),
+            _amounts(limits, f"{at}.resources.limits"),
+            part == "initContainers" and _is_sidecar(container),
+        )
 
 
 def pod_preferences(spec: Mapping[str, Any], path: str) -> tuple[Preference, ...]:

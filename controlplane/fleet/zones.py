@@ -1,0 +1,351 @@
+"""NUMA zones of nodes as columns: how often what a kubelet aligns finds room, and what is packed tentatively.
+
+Only nodes whose kubelet has the policy single-numa-node refuse: it admits a container, or by its scope a
+whole pod, where one zone has all that it asks for, and takes the lowest such zone. Source: the kubelet's
+topology manager, and NodeResourceTopologyMatch of the scheduler-plugins, which has the same rules.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controlplane.fleet.demand import Amounts, Numa
+from controlplane.fleet.rows import Floats, Ints, column
+from schemas.wire.hardware import Topology, TopologyPolicy
+from schemas.wire.reports import Stamp
+
+Bools = NDArray[np.bool_]
+SINGLE = "single-numa-node"
+HIGHEST_ZONE = 64
+NOT_LISTED = -1
+OPEN, BY_CONTAINER, BY_POD, STALE = range(4)
+"""What a node's kubelet does: refuses nothing, aligns each container, the pod; or its zones are not known."""
+
+
+@dataclass(frozen=True, eq=False)
+class ZoneRows:
+    """A topology in effect. kinds: per node. node, rank: per zone its node and which of its zones it is.
+
+    available: a row per zone, NOT_LISTED where it does not list the resource. Only of nodes that align.
+    """
+
+    stamp: Stamp
+    epoch: int
+    kinds: NDArray[np.int8]
+    node: NDArray[np.int32]
+    rank: NDArray[np.int8]
+    available: dict[str, Ints]
+
+    @property
+    def depth(self) -> int:
+        """Zones of the node that has most."""
+        return int(self.rank.max()) + 1 if self.rank.size else 0
+
+    @property
+    def aligns(self) -> bool:
+        """Whether any kubelet here may refuse a pod for its zones."""
+        return bool((self.kinds != OPEN).any())
+
+    @staticmethod
+    def of(topology: Topology) -> "ZoneRows":
+        """ValueError names what points nowhere, is out of order, or is no amount."""
+        kinds = _kinds(topology)
+        node = column("zone_node", topology.zone_node)
+        if node.size and (node.max() >= topology.nodes or (np.diff(node) < 0).any()):
+            raise ValueError(f"zone_node: not ascending below {topology.nodes}")
+        number = column("zone_number", topology.zone_number)
+        if number.size and number.max() > HIGHEST_ZONE:
+            raise ValueError(f"zone_number: {int(number.max())}: 0 to {HIGHEST_ZONE} are taken")
+        first = np.flatnonzero(np.diff(node, prepend=-1))
+        if (np.diff(number)[np.diff(node) == 0] <= 0).any():
+            raise ValueError("zone_number: not ascending within a node")
+        counts = np.diff(np.append(first, node.size))
+        rank = np.arange(node.size) - np.repeat(first, counts)
+        aligned = (kinds[node] == BY_CONTAINER) | (kinds[node] == BY_POD)
+        return ZoneRows(
+            stamp=topology.stamp,
+            epoch=topology.epoch,
+            kinds=kinds,
+            node=node[aligned].astype(np.int32),
+            rank=rank[aligned].astype(np.int8),
+            available={
+                resource: column(f"available {resource}", packed, least=NOT_LISTED)[aligned]
+                for resource, packed in zip(topology.resources, topology.available, strict=True)
+            },
+        )
+
+    def carried_over(self, before: Sequence[str], after: Sequence[str]) -> "ZoneRows":
+        """The same of the nodes that are still there; of new ones nothing is known yet."""
+        row_before = {name: row for row, name in enumerate(before)}
+        source = np.fromiter((row_before.get(name, -1) for name in after), np.int64, len(after))
+        row_after = np.full(len(before), -1, np.int64)
+        row_after[source[source >= 0]] = np.flatnonzero(source >= 0)
+        moved = row_after[self.node] if len(before) else np.zeros(0, np.int64)
+        kept = np.flatnonzero(moved >= 0)
+        kept = kept[np.argsort(moved[kept], kind="stable")]
+        kinds = np.full(len(after), STALE if self.aligns else OPEN, np.int8)
+        kinds[source >= 0] = self.kinds[source[source >= 0]]
+        return ZoneRows(
+            stamp=self.stamp,
+            epoch=self.epoch,
+            kinds=kinds,
+            node=moved[kept].astype(np.int32),
+            rank=self.rank[kept],
+            available={resource: values[kept] for resource, values in self.available.items()},
+        )
+
+
+def _kinds(topology: Topology) -> NDArray[np.int8]:
+    if not topology.policies:
+        return np.full(topology.nodes, OPEN, np.int8)
+    policy_of = column("policy_of", topology.policy_of, least=-1)
+    if policy_of.size and policy_of.max() >= len(topology.policies):
+        raise ValueError(f"policy_of: index {int(policy_of.max())} into {len(topology.policies)}")
+    # The last one is for nodes without zones: index -1.
+    kinds = np.array([*map(_kind, topology.policies), OPEN], np.int8)
+    return kinds[policy_of]
+
+
+def _kind(policy: TopologyPolicy) -> int:
+    if policy.policy != SINGLE:
+        return OPEN
+    if policy.stale:
+        return STALE
+    return BY_POD if policy.scope == "pod" else BY_CONTAINER
+
+
+def is_ignorable(resource: str) -> bool:
+    """Whether a node that has it need not have it in any zone: ephemeral storage, or of a device plugin."""
+    return resource == "ephemeral-storage" or ("/" in resource and "kubernetes.io/" not in resource)
+
+
+class Zones:
+    """Of one cluster. Columns by resource: [rank of the zone, node], NOT_LISTED where there is nothing."""
+
+    def __init__(self, shards: Sequence[ZoneRows | None], starts: Sequence[int]) -> None:
+        self._shards = list(shards)
+        self._starts = starts
+        self._nodes = starts[-1]
+        self._depth = max(1, *(each.depth for each in shards if each is not None))
+        self.kinds: NDArray[np.int8] = np.full(self._nodes, OPEN, np.int8)
+        for start, rows in zip(starts, shards, strict=False):
+            if rows is not None:
+                self.kinds[start : start + len(rows.kinds)] = rows.kinds
+        self._columns: dict[str, Floats] = {}
+        self._unlisted: dict[str, Bools | None] = {}
+        self._packed: dict[str, Floats] = {}
+        self._count_kinds()
+
+    def _count_kinds(self) -> None:
+        self._aligned = (self.kinds == BY_CONTAINER) | (self.kinds == BY_POD)
+        present = np.bincount(self.kinds, minlength=4) > 0
+        self._by_container, self._by_pod, self._any_stale = present[1:].tolist()
+        self._unbounded = np.where(self._aligned, 0.0, np.inf)
+
+    def replace(self, position: int, rows: ZoneRows) -> bool:
+        """The topology of one shard is another now. False: it has more zones than there is place for."""
+        if rows.depth > self._depth:
+            return False
+        self._shards[position] = rows
+        start, end = self._starts[position], self._starts[position + 1]
+        self.kinds[start:end] = rows.kinds
+        for resource, dense in self._columns.items():
+            dense[:, start:end] = NOT_LISTED
+            self._fill(dense, start, rows, resource)
+        self._unlisted.clear()
+        self._packed = {}
+        self._count_kinds()
+        return True
+
+    def unpack(self) -> None:
+        self._packed = {}
+
+    def begin_trial(self) -> dict[str, Floats]:
+        """What is packed so far, to be given to `end_trial`."""
+        packed = self._packed
+        self._packed = {resource: dense.copy() for resource, dense in packed.items()}
+        return packed
+
+    def end_trial(self, packed: dict[str, Floats]) -> None:
+        self._packed = packed
+
+    def bound(self, numa: Numa, fits: Floats) -> None:
+        """Lower `fits`, replicas by node, to what the zones admit."""
+        if numa.wanted:
+            np.multiply(fits, self._aligned, out=fits)
+        elif self._any_stale:
+            np.multiply(fits, self.kinds != STALE, out=fits)
+        starting, running = (tuple(filter(None, each)) for each in (numa.starting, numa.running))
+        alike = not starting and running == (numa.pod,)
+        if self._by_pod and numa.pod and not (self._by_container and alike):
+            admitted = self._admitted(numa.pod)
+            if self._by_container:
+                admitted[self.kinds == BY_CONTAINER] = np.inf
+            np.minimum(fits, admitted, out=fits)
+        if not self._by_container:
+            return
+        if not starting and len(running) == 1:
+            admitted = self._admitted(running[0])
+            if self._by_pod and not alike:
+                admitted[self.kinds == BY_POD] = np.inf
+            np.minimum(fits, admitted, out=fits)
+        elif starting or running:
+            limit = np.where(self.kinds == BY_CONTAINER, fits, 0.0)
+            admitted = self._in_turn(starting, running, limit, keep=False)
+            np.copyto(fits, admitted, where=self.kinds == BY_CONTAINER)
+
+    def pack(self, numa: Numa, takes: Floats) -> None:
+        """`takes` replicas by node, of the first nodes, are put into their zones; they were found to fit."""
+        limit = np.zeros(self._nodes)
+        limit[: len(takes)] = takes
+        for kind, here, starting, running in (
+            (BY_CONTAINER, self._by_container, numa.starting, numa.running),
+            (BY_POD, self._by_pod, (), (numa.pod,)),
+        ):
+            starting, running = tuple(filter(None, starting)), tuple(filter(None, running))
+            if here and running:
+                self._in_turn(starting, running, np.where(self.kinds == kind, limit, 0.0), keep=True)
+
+    def _admitted(self, amounts: Amounts) -> Floats:
+        """Per node, how often one zone gives all of it; infinite on nodes that do not align."""
+        each = np.empty((self._depth, self._nodes))
+        other = np.empty_like(each)
+        for position, (resource, amount) in enumerate(amounts):
+            target = other if position else each
+            np.divide(self._free(resource), amount, out=target)
+            unlisted = self._not_listed(resource)
+            if unlisted is not None:
+                target[:, unlisted] = np.inf
+            if position:
+                np.minimum(each, other, out=each)
+        np.floor(each, out=each)
+        np.maximum(each, 0.0, out=each)
+        return each.sum(axis=0) + self._unbounded
+
+    def _free(self, resource: str) -> Floats:
+        packed = self._packed.get(resource)
+        return packed if packed is not None else self._base(resource)
+
+    def _base(self, resource: str) -> Floats:
+        dense = self._columns.get(resource)
+        if dense is None:
+            dense = self._columns[resource] = np.full((self._depth, self._nodes), float(NOT_LISTED))
+            for start, rows in zip(self._starts, self._shards, strict=False):
+                if rows is not None:
+                    self._fill(dense, start, rows, resource)
+        return dense
+
+    @staticmethod
+    def _fill(dense: Floats, start: int, rows: ZoneRows, resource: str) -> None:
+        values = rows.available.get(resource)
+        if values is not None:
+            dense[rows.rank, rows.node + start] = values
+
+    def _not_listed(self, resource: str) -> Bools | None:
+        """Nodes that align and list it in no zone, where that does no harm; None for none."""
+        if resource not in self._unlisted:
+            unlisted = None
+            if is_ignorable(resource):
+                unlisted = self._aligned & (self._base(resource) < 0).all(axis=0)
+            self._unlisted[resource] = unlisted if unlisted is not None and unlisted.any() else None
+        return self._unlisted[resource]
+
+    def _in_turn(
+        self, starting: Sequence[Amounts], running: Sequence[Amounts], limit: Floats, *, keep: bool
+    ) -> Floats:
+        """Per node, how many replicas up to `limit` find zones one after the other; kept when asked."""
+        rows = np.flatnonzero(limit >= 1)
+        names = sorted({name for each in (*starting, *running) for name, _ in each})
+        turn = _Turn(
+            free={name: self._free(name)[:, rows] for name in names},
+            unlisted={
+                name: unlisted[rows] for name in names if (unlisted := self._not_listed(name)) is not None
+            },
+            left=limit[rows],
+        )
+        turn.run(starting, running)
+        if keep:
+            for name in {name for each in running for name, _ in each}:
+                if name not in self._packed:
+                    self._packed[name] = self._base(name).copy()
+                self._packed[name][:, rows] = turn.free[name]
+        placed = np.zeros(self._nodes)
+        placed[rows] = limit[rows] - turn.left
+        return placed
+
+
+@dataclass
+class _Turn:
+    """Replicas put into zones, on many nodes at once. free: [zone, node] by resource; left: to be placed.
+
+    As long as each container goes where it went before, the zones below it stay too full for it: so many
+    replicas as its zones still hold follow at once, and each such stretch ends with a zone that is full.
+    """
+
+    free: dict[str, Floats]
+    unlisted: dict[str, Bools]
+    left: Floats
+
+    def run(self, starting: Sequence[Amounts], running: Sequence[Amounts]) -> None:
+        """Ends: on some node at least one replica is placed each time, and none more than was asked for."""
+        while True:
+            follow, used = self._stretch(starting, running)
+            follow = np.minimum(follow, self.left)
+            if not (follow >= 1).any():
+                return
+            for name, amounts in used.items():
+                self.free[name] -= amounts * follow
+            self.left -= follow
+
+    def _stretch(
+        self, starting: Sequence[Amounts], running: Sequence[Amounts]
+    ) -> tuple[Floats, dict[str, Floats]]:
+        """(per node, how many replicas go the same way now; what each of them takes from every zone)."""
+        used = {name: np.zeros_like(self.free[name]) for each in running for name, _ in each}
+        goes = self.left >= 1
+        for amounts in running:
+            suits = self._suits(amounts, used)
+            goes &= suits.any(axis=0)
+            zone = np.zeros_like(suits)
+            np.put_along_axis(zone, suits.argmax(axis=0)[None], values=True, axis=0)
+            for name, amount in amounts:
+                taken = zone & ~self.unlisted[name] if name in self.unlisted else zone
+                used[name] += taken * amount
+        follow = np.where(goes, np.inf, 0.0)
+        for name, amounts in used.items():
+            follow = np.minimum(follow, _times(self.free[name], amounts).min(axis=0))
+        for amounts in starting:
+            follow = np.minimum(follow, self._starts(amounts, used))
+        return np.where(goes, follow, 0.0), used
+
+    def _suits(self, amounts: Amounts, used: dict[str, Floats]) -> Bools:
+        suits = np.ones_like(next(iter(self.free.values())), np.bool_)
+        for name, amount in amounts:
+            suit = self.free[name] - used[name] >= amount
+            if name in self.unlisted:
+                suit |= self.unlisted[name]
+            suits &= suit
+        return suits
+
+    def _starts(self, amounts: Amounts, used: dict[str, Floats]) -> Floats:
+        """How many replicas in a row find a zone for an init container, which gives back what it takes."""
+        follow = np.full(next(iter(self.free.values())).shape, np.inf)
+        for name, amount in amounts:
+            spare = self.free[name] - amount
+            taken = used.get(name)
+            times = np.where(spare >= 0, np.inf, 0.0)
+            if taken is not None:
+                times = np.where(spare >= 0, _times(spare, taken) + 1, 0.0)
+            if name in self.unlisted:
+                times[:, self.unlisted[name]] = np.inf
+            follow = np.minimum(follow, times)
+        return follow.max(axis=0)
+
+
+def _times(free: Floats, taken: Floats) -> Floats:
+    """How often each zone gives what is taken of it; infinite where nothing is."""
+    times = np.full(free.shape, np.inf)
+    np.divide(free, taken, out=times, where=taken > 0)
+    return np.floor(times, out=times)
