@@ -42,6 +42,7 @@ from agents.ports import (
     Unreachable,
 )
 from agents.records import Records, Superseded
+from schemas.crds import brought_kinds
 from schemas.reasons import Reason
 from schemas.wire.orders import WORKLOAD_LABEL, ObjectRef, Version
 from schemas.wire.reports import Refusal
@@ -159,13 +160,18 @@ class CarryOut:
     async def _refuse_others(
         self, workload: str, manifests: list[Manifest], outcome: Outcome, overwrite: bool
     ) -> None:
-        """Before anything is touched: an order that cannot be carried out whole is not begun."""
+        """Before anything is touched: an order that cannot be carried out whole is not begun.
+
+        A kind that the order itself defines is served only once that definition is there.
+        """
+        brought = brought_kinds(manifests)
         for manifest in manifests:
             ref = ref_of(manifest)
             try:
                 step = plan_object(workload, manifest, await self._kube.get(ref), overwrite=overwrite)
             except NotServed as error:
-                outcome.refused.append(refusal_of(error, ref))
+                if f"{ref.api_version}/{ref.kind}" not in brought:
+                    outcome.refused.append(refusal_of(error, ref))
             except KubeError as error:
                 outcome.failed.append(refusal_of(error, ref))
                 return

@@ -9,11 +9,12 @@ from agents.keys import BadOrder, OrderKeys
 from agents.plan import BadManifest, Manifest, check_ordered
 from schemas.reasons import Reason
 from schemas.wire.codec import Malformed, decode
-from schemas.wire.orders import ObjectRef, Order, OrderBody, Verb
+from schemas.wire.orders import HealthRule, ObjectRef, Order, OrderBody, Verb
 from schemas.wire.reports import Refusal
 from schemas.wire.subjects import RELEASE, token
 
 _MESSAGE_LONGEST = 1000
+MOST_RULES = 64
 _POD_BEARING = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod"}
 _decode_body = msgspec.json.Decoder(OrderBody)
 
@@ -31,6 +32,7 @@ class Prepared:
     """A verified order, opened. malformed: why it cannot be carried out; it is recorded all the same.
 
     An order that makes no sense is still the newest word of the centre's, and fences the older ones.
+    health: how kinds are judged that are not known here.
     """
 
     order: Order
@@ -40,12 +42,13 @@ class Prepared:
     overwrite: bool = False
     preserve: bool = False
     malformed: Refusal | None = None
+    health: tuple[HealthRule, ...] = ()
 
     @property
     def removes(self) -> bool:
         """Whether something that runs goes away with it."""
         withdrawn = self.order.verb is Verb.WITHDRAW and not self.preserve
-        return withdrawn or any(ref.kind in _POD_BEARING for ref in self.dropped)
+        return withdrawn or any(_may_bear_pods(ref) for ref in self.dropped)
 
 
 def verified(keys: OrderKeys, workload: str, body: bytes) -> Order:
@@ -76,4 +79,12 @@ def prepared(keys: OrderKeys, order: Order) -> Prepared:
         return Prepared(order, malformed=Refusal(reason=Reason.ORDER_MALFORMED, message=message))
     dropped = tuple(ref for ref in body.dropped if ref not in ordered)
     preserve = body.preserve and order.verb is Verb.WITHDRAW
-    return Prepared(order, manifests, ordered, dropped, body.overwrite, preserve)
+    health = tuple(body.health[:MOST_RULES])
+    return Prepared(order, manifests, ordered, dropped, body.overwrite, preserve, health=health)
+
+
+def _may_bear_pods(ref: ObjectRef) -> bool:
+    """Of a custom kind nobody here can tell: it is taken for one that does."""
+    group = ref.api_version.rpartition("/")[0]
+    custom = "." in group and not group.endswith(".k8s.io")
+    return custom or (ref.kind in _POD_BEARING and group in ("", "apps", "batch"))

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from agents.fence import Entry
 from agents.intake import Prepared
 from agents.observe.cache import Cache
+from agents.observe.health import judge_by, rule_for
 from agents.observe.observer import Observer
 from schemas.reasons import Reason
-from schemas.wire.orders import ObjectRef, Verb, Version
+from schemas.wire.orders import HealthRule, ObjectRef, Verb, Version
 from schemas.wire.reports import ObjectStatus, Refusal, Work, WorkState
 
 MOST_REFUSALS = 20
@@ -109,15 +110,16 @@ class Standings:
             carried_out=entry.carried_out,
             state=state,
             refusals=[*standing.refusals, *standing.said][:MOST_REFUSALS],
-            objects=[self._status(ref) for ref in refs],
+            objects=[self._status(ref, ready.health if ready is not None else ()) for ref in refs],
             pods=len(pods),
             ready=sum(pod.ready and not pod.deleting for pod in pods.values()),
         )
 
-    def _status(self, ref: ObjectRef) -> ObjectStatus:
+    def _status(self, ref: ObjectRef, rules: tuple[HealthRule, ...]) -> ObjectStatus:
         row = self._cache.object(ref)
         if row is not None:
-            return row.status
+            rule = rule_for(ref, rules)
+            return row.status if rule is None else judge_by(rule, ref, row.found, row.status)
         return ObjectStatus(
             api_version=ref.api_version,
             kind=ref.kind,

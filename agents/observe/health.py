@@ -1,15 +1,39 @@
 """What the cluster says of one ordered object: counts, and whether it is as it should be."""
 
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, cast
+
 import msgspec
 
-from agents.observe.shapes import Condition, Metadata, ObjectShape, ObjectSpec, ObjectStatusShape
-from schemas.wire.orders import ObjectRef
+from agents.observe.shapes import (
+    Condition,
+    CronJobStatus,
+    Metadata,
+    ObjectShape,
+    ObjectSpec,
+    ObjectStatusShape,
+)
+from schemas.paths import find, first, parse_path
+from schemas.wire.orders import HealthCheck, HealthRule, ObjectRef
 from schemas.wire.reports import ObjectStatus
 
+_decode_cron_job = msgspec.json.Decoder(CronJobStatus | None)
 _decode_spec = msgspec.json.Decoder(ObjectSpec | None)
 _decode_status = msgspec.json.Decoder(ObjectStatusShape | None)
 _REPLICATED = ("Deployment", "StatefulSet", "ReplicaSet")
+_KNOWN = {
+    *(("apps", kind) for kind in (*_REPLICATED, "DaemonSet")),
+    *(("batch", kind) for kind in ("Job", "CronJob")),
+    *(("", kind) for kind in ("Pod", "PersistentVolumeClaim")),
+}
+"""(group, kind)"""
 _MESSAGE_LONGEST = 300
+
+
+def is_known(ref: ObjectRef) -> bool:
+    """Whether the kind is judged by what is known of it here."""
+    return (ref.api_version.rpartition("/")[0], ref.kind) in _KNOWN
 
 
 def judge(ref: ObjectRef, found: ObjectShape) -> ObjectStatus:
@@ -25,6 +49,8 @@ def judge(ref: ObjectRef, found: ObjectShape) -> ObjectStatus:
         return _replicated(ref, found.metadata, spec, status)
     if ref.kind == "DaemonSet" and group == "apps":
         return _daemons(ref, found.metadata, status)
+    if ref.kind == "CronJob" and group == "batch":
+        return _cron_job(ref, spec, found)
     if ref.kind == "Job" and group == "batch":
         return _job(ref, spec, status)
     if ref.kind == "Pod" and not group:
@@ -81,11 +107,106 @@ def _job(ref: ObjectRef, spec: ObjectSpec, status: ObjectStatusShape) -> ObjectS
     )
 
 
+def _cron_job(ref: ObjectRef, spec: ObjectSpec, found: ObjectShape) -> ObjectStatus:
+    """Well as long as it is there: what became of its Jobs is theirs to tell."""
+    try:
+        status = _decode_cron_job.decode(found.status) or CronJobStatus()
+    except msgspec.ValidationError:
+        status = CronJobStatus()
+    running = len(status.active or ())
+    message = f"last scheduled {status.last_schedule_time}" if status.last_schedule_time else "not run yet"
+    return _status(ref, healthy=True, ready=running, message="suspended" if spec.suspend else message)
+
+
 def _pod(ref: ObjectRef, status: ObjectStatusShape) -> ObjectStatus:
     ready = _condition(status, "Ready", "True") is not None
     fine = ready or status.phase == "Succeeded"
     message = "" if fine else _text(_condition(status, "PodScheduled", "False")) or status.phase or ""
     return _status(ref, healthy=fine, desired=1, ready=int(ready), updated=1, message=message)
+
+
+def rule_for(ref: ObjectRef, rules: Sequence[HealthRule]) -> HealthRule | None:
+    """What an order says of objects of this kind."""
+    group = ref.api_version.rpartition("/")[0]
+    return next((each for each in rules if (each.group, each.kind) == (group, ref.kind)), None)
+
+
+def judge_by(
+    rule: HealthRule, ref: ObjectRef, found: ObjectShape | None, status: ObjectStatus
+) -> ObjectStatus:
+    """By the rule of an order; as `status` has it where the rule cannot be read.
+
+    Of a kind that is known here (`found` is None) a rule says only how many are enough.
+    """
+    if found is None:
+        if rule.enough is None or status.healthy or status.ready < rule.enough:
+            return status
+        return msgspec.structs.replace(status, healthy=status.updated >= status.ready, message="")
+    try:
+        whole = {"spec": msgspec.json.decode(found.spec), "status": msgspec.json.decode(found.status)}
+        return _by_rule(rule, ref, found.metadata.generation, whole)
+    except (ValueError, msgspec.MsgspecError):
+        return status
+
+
+def _by_rule(rule: HealthRule, ref: ObjectRef, generation: int, whole: dict[str, Any]) -> ObjectStatus:
+    desired, ready, updated = (_number(whole, each) for each in (rule.desired, rule.ready, rule.updated))
+    failed = next((text for check in rule.failed if (text := _holds(check, whole)) is not None), None)
+    seen = _number(whole, "status.observedGeneration")
+    stale = seen is not None and seen < generation
+    if rule.healthy:
+        well = any(_holds(check, whole) is not None for check in rule.healthy)
+    elif ready is not None:
+        well = ready >= (desired or 0)
+    else:
+        well = _holds(_UNREADY, whole) is None
+    counts = f"{ready or 0} of {desired} ready" if desired is not None else ""
+    said = _text_at(whole, rule.message) or failed or (counts if not well else "")
+    healthy = well and failed is None and not stale
+    if stale and not said:
+        said = "what was asked for last is not acted on yet"
+    return _status(
+        ref,
+        healthy=healthy,
+        desired=max(0, desired or 0),
+        ready=max(0, ready or 0),
+        updated=max(0, updated or ready or 0),
+        message=said or ("" if healthy else "not ready yet"),
+    )
+
+
+_UNREADY = HealthCheck(condition="Ready", status="False")
+
+
+def _holds(check: HealthCheck, whole: dict[str, Any]) -> str | None:
+    """What is said where it holds, None where it does not."""
+    if check.condition:
+        for _, condition in find(whole, ("status", "conditions", None)):
+            if isinstance(condition, dict):
+                fields = cast(dict[str, Any], condition)
+                if fields.get("type") == check.condition and fields.get("status") == check.status:
+                    return str(fields.get("message") or fields.get("reason") or check.condition)
+        return None
+    value = first(whole, _path(check.path))
+    holds = any(type(value) is type(each) and value == each for each in check.values)
+    return f"{check.path} is {value}" if holds else None
+
+
+def _number(whole: dict[str, Any], path: str) -> int | None:
+    value = first(whole, _path(path)) if path else None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**62:
+        return value
+    return None
+
+
+def _text_at(whole: dict[str, Any], path: str) -> str:
+    value = first(whole, _path(path)) if path else None
+    return value if isinstance(value, str) else ""
+
+
+_path = lru_cache(maxsize=1024)(parse_path)
 
 
 def _status(

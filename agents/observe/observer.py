@@ -28,6 +28,8 @@ NODE_METRICS = Resource("metrics.k8s.io", "v1beta1", "nodes", "NodeMetrics", Fal
 METRICS_FAILURES = 3
 BELOW_SECONDS = 30.0
 """Nothing is reported for so long while it is not known what lies below: nodes would seem to have lost it."""
+UNSERVED_SECONDS = 15.0
+"""How often it is asked what is served while a kind that is ordered is not."""
 MOST_KINDS = 64
 _log = structlog.get_logger()
 _decode_list = msgspec.json.Decoder(RawList)
@@ -63,6 +65,7 @@ class Observer:
         self._collecting = Collecting(
             kube, clock, random, kinds_below(cache.below), resync_seconds=resync_seconds
         )
+        self._missed = asyncio.Event()
         self.synced = asyncio.Event()
 
     def want(self, kinds: Iterable[tuple[str, str]]) -> None:
@@ -71,6 +74,8 @@ class Observer:
             if kind not in self._kinds and len(self._kinds) < MOST_KINDS:
                 self._kinds[kind] = asyncio.Event()
                 self._wanted.put_nowait(kind)
+                if self._served and kind not in self._served:
+                    self._missed.set()
 
     def knows(self, kinds: Iterable[tuple[str, str]]) -> bool:
         """Whether the cache can speak of these kinds: before their first list, absence means nothing."""
@@ -138,6 +143,7 @@ class Observer:
         """What is served changes as people install things: ask again at every resync."""
         while True:
             pause = self._resync_seconds
+            self._missed.clear()
             try:
                 served = await self._kube.served()
                 self._served = {(each.api_version, each.kind): each for each in served}
@@ -146,7 +152,10 @@ class Observer:
             except KubeError as error:
                 _log.warning("discovery_failed", detail=str(error))
                 pause = min(pause, 5.0)
-            await self._clock.sleep(pause)
+            if any(kind not in self._served for kind in self._kinds):
+                # Something that is ordered waits for its kind, which an order may just have brought.
+                pause = min(pause, UNSERVED_SECONDS)
+            await within(self._clock, self._missed.wait(), pause)
 
     async def _poll_metrics(self) -> None:
         """metrics.k8s.io cannot be watched. Where it is not served, that is said, and no zeros."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from agents.observe.asks import asks_of
-from agents.observe.health import judge
+from agents.observe.health import is_known, judge
 from agents.observe.quantities import amounts
 from agents.observe.shapes import NodeShape, ObjectShape, PodShape
 from agents.ports import Resource
@@ -67,12 +67,16 @@ class PodRow:
 
 @dataclass(frozen=True, slots=True)
 class ObjectRow:
-    """`mark`: changes whenever somebody changes what was asked of the object, and seldom else."""
+    """`mark`: changes whenever somebody changes what was asked of the object, and seldom else.
+
+    `found`: of a kind that is not judged by itself, what an order's rule may judge it by.
+    """
 
     uid: str
     workload: str
     mark: str
     status: ObjectStatus
+    found: ObjectShape | None = None
 
 
 _decode_node = msgspec.json.Decoder(NodeShape)
@@ -148,4 +152,5 @@ class ObjectRows:
             workload=(metadata.labels or {}).get(WORKLOAD_LABEL, ""),
             mark=f"{metadata.uid}/{generation}",
             status=judge(ref, found),
+            found=None if is_known(ref) else found,
         )

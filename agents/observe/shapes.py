@@ -83,6 +83,7 @@ class ObjectSpec(msgspec.Struct):
     replicas: int | None = None
     parallelism: int | None = None
     completions: int | None = None
+    suspend: bool = False
 
 
 class ObjectStatusShape(msgspec.Struct, rename="camel"):
@@ -101,6 +102,13 @@ class ObjectStatusShape(msgspec.Struct, rename="camel"):
     failed: int | None = None
     phase: str | None = None
     conditions: list[Condition] | None = None
+
+
+class CronJobStatus(msgspec.Struct, rename="camel"):
+    """`active` lists Jobs here, where other kinds count pods."""
+
+    active: list[msgspec.Raw] | None = None
+    last_schedule_time: str | None = None
 
 
 class ObjectShape(msgspec.Struct):

@@ -13,7 +13,8 @@ from controlplane.interpreters.declared import DECLARED
 from controlplane.interpreters.kinds import APPLY_FIRST, APPLY_LAST, KUBERNETES, Kind, Kinds, kind_of
 from controlplane.interpreters.located import Located, copy_of, locate, whole
 from controlplane.interpreters.pods import NotUnderstood, mapping, pod_demand, pod_preferences
-from schemas.paths import drop, find, first, path_text, put
+from schemas.crds import brought_kinds
+from schemas.paths import drop, first, path_text, put
 from schemas.wire.orders import TEMPLATE_LABEL, WORKLOAD_LABEL, HealthRule, ObjectRef
 
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
@@ -274,13 +275,7 @@ def _health(
 
 def _needed(objects: Sequence[Mapping[str, Any]], refs: Sequence[ObjectRef]) -> tuple[str, ...]:
     """What a cluster must serve: all kinds but those that a CustomResourceDefinition among them brings."""
-    brought: set[str] = set()
-    for each in objects:
-        if kind_of(each) == "apiextensions.k8s.io/CustomResourceDefinition":
-            spec = each.get("spec")
-            group, kind = first(spec, ("group",)), first(spec, ("names", "kind"))
-            brought |= {f"{group}/{name}/{kind}" for _, name in find(spec, ("versions", None, "name"))}
-    return tuple(sorted({f"{ref.api_version}/{ref.kind}" for ref in refs} - brought))
+    return tuple(sorted({f"{ref.api_version}/{ref.kind}" for ref in refs} - brought_kinds(objects)))
 
 
 def _joint(hashes: Sequence[str]) -> str:
