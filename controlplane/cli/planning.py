@@ -1,27 +1,24 @@
 """`muster plan`: a placement without any server."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from controlplane.cli.explaining import show_explanation
 from controlplane.cli.files import read_one
 from controlplane.cli.options import Output
-from controlplane.cli.output import Column, console, print_data, print_table, state
+from controlplane.cli.output import print_data
 from controlplane.client import ClientError
 from controlplane.interpreters import NotUnderstood
 from controlplane.placement import Refused
+from controlplane.placement.accounts import Account
+from controlplane.placement.changes import Change
 from controlplane.placement.plan import PlanResult, plan
 from schemas.manifests import Fleet, Tenant, Workload
-
-_COLUMNS = (
-    Column("CLUSTER", lambda row: str(row["cluster"])),
-    Column("VERDICT", lambda row: state(row["verdict"])),
-    Column("GETS", lambda row: f"{row['replicas']:,}" if row["replicas"] else "-", right=True),
-    Column("ROOM", lambda row: f"{row['available']:,}", right=True),
-    Column("WHY", lambda row: "\n".join(part for part in (row["why"], row["nodes"]) if part), wide=True),
-)
+from schemas.reasons import Reason
 
 
 def show_plan(workload: Path, fleet: Path, tenant: Path | None, output: str) -> None:
@@ -39,9 +36,7 @@ def show_plan(workload: Path, fleet: Path, tenant: Path | None, output: str) -> 
     if output != Output.TABLE.value:
         print_data(answer, Output(output))
     else:
-        style = "green" if answer["placed"] else "red"
-        console().print(f"{answer['workload']}: {answer['message']}", style=style)
-        print_table(_COLUMNS, answer["clusters"])
+        show_explanation(answer)
     if not answer["placed"]:
         raise typer.Exit(1)
 
@@ -64,6 +59,8 @@ def as_data(workload: str, result: PlanResult, clusters: list[str]) -> dict[str,
         },
         "error": None if error is None else {"reason": error.reason.value, "message": error.message},
         "affinity": result.affinity_name,
+        "division": _division(result.account),
+        "changes": [_change(each) for each in result.workload_changes],
         "clusters": [_cluster(name, result) for name in sorted(clusters)],
     }
 
@@ -72,16 +69,33 @@ def _reasons(refused: Sequence[Refused]) -> list[dict[str, str]]:
     return [{"reason": each.reason.value, "message": each.message} for each in refused]
 
 
+def _division(account: Account) -> dict[str, Any]:
+    return {"mode": account.mode, "how": account.how, "shares": [asdict(each) for each in account.shares]}
+
+
+def _change(change: Change) -> dict[str, Any]:
+    steps = [
+        {"kind": each.kind.value, "field": each.field, "text": each.text, "cluster": each.cluster}
+        for each in change.steps
+    ]
+    return {"text": str(change), "replicas": change.replicas, "steps": steps}
+
+
 def _cluster(name: str, result: PlanResult) -> dict[str, Any]:
-    reasons = _reasons(result.refusals.get(name, ()))
-    chosen = name in result.assignments
+    refused = result.refusals.get(name, ())
+    reasons = _reasons(refused)
+    verdict = "Chosen" if name in result.assignments else "Passed"
+    if verdict == "Passed" and any(each.reason is not Reason.NOT_CHOSEN for each in refused):
+        verdict = "LeftOut"
     return {
         "cluster": name,
-        "verdict": "Chosen" if chosen else "LeftOut" if reasons else "Passed",
+        "verdict": verdict,
         "replicas": result.assignments.get(name, 0),
         "available": result.available.get(name, 0),
         "score": float(result.scores.get(name, 0)),
         "reasons": reasons,
         "why": "; ".join(f"{each['reason']}: {each['message']}" for each in reasons),
         "nodes": result.explanations.get(name, ""),
+        "scores": [asdict(each) for each in result.score_tables.get(name, ())],
+        "changes": [_change(each) for each in result.changes.get(name, ())],
     }

@@ -131,6 +131,7 @@ def describe(kind: KindArgument, name: str, output: OutputOption = Output.TABLE)
 
 def explain(name: str, output: OutputOption = Output.TABLE) -> None:
     """Why a workload runs where it does: an answer for every cluster."""
+    from controlplane.cli.explaining import show_explanation
     from controlplane.cli.output import print_data
 
     with connect() as client:
@@ -139,21 +140,6 @@ def explain(name: str, output: OutputOption = Output.TABLE) -> None:
         print_data(body, output)
     else:
         show_explanation(body)
-
-
-def show_explanation(body: dict[str, Any]) -> None:
-    """A line for the whole, a row for every cluster."""
-    from rich.text import Text
-
-    from controlplane.cli.output import console, print_table
-    from controlplane.cli.tables import VERDICTS
-
-    style = "green" if body["placed"] else "red"
-    said = body["message"] if body["placed"] else f"{body['reason']}: {body['message']}"
-    console().print(Text(f"{body['workload']}: {said}", style=style))
-    order = {"Chosen": 0, "Passed": 1, "LeftOut": 2}
-    rows = sorted(body["clusters"], key=lambda row: (order[row["verdict"]], row["cluster"]))
-    print_table(VERDICTS, rows, "no cluster has joined: muster clusters invite NAME")
 
 
 def history(name: str, output: OutputOption = Output.TABLE) -> None:

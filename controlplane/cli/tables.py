@@ -158,23 +158,3 @@ TOP_CLUSTERS = (
 )
 
 TOP_NODES = (Column("NODE", _text("name")), Column("IN", _text("cluster")), *TOP_CLUSTERS[2:])
-
-VERDICTS = (
-    Column("CLUSTER", _text("cluster")),
-    Column("VERDICT", lambda row: state(row["verdict"])),
-    Column("GETS", lambda row: f"{row['replicas']:,}" if row["replicas"] else "-", right=True),
-    Column("ROOM", lambda row: f"{row['available']:,}", right=True),
-    Column("WHY", lambda row: _why(row), wide=True),
-)
-
-
-def _why(row: Row) -> Text:
-    lines = [f"{each['reason']}: {each['message']}" for each in row["reasons"]]
-    placement = row.get("placement")
-    if placement:
-        said = f": {placement['message']}" if placement["message"] else ""
-        lines.append(f"{placement['state']}{said}")
-    text = Text("\n".join(lines))
-    if row["nodes"]:
-        text.append(("\n" if lines else "") + row["nodes"], style="dim")
-    return text

@@ -83,8 +83,8 @@ def _apply_one(client: "Client", manifest: "Manifest", *, dry_run: bool, quiet: 
 
 
 def _show_dry_run(client: "Client", where: str, written: Mapping[str, Any], name: str) -> None:
+    from controlplane.cli.explaining import show_explanation
     from controlplane.cli.output import console
-    from controlplane.cli.reading import show_explanation
 
     if written["kind"] != "Workload":
         console().print(f"{name} would be stored", style="dim")
@@ -158,12 +158,73 @@ def reschedule(
             raise typer.Exit(1)
 
 
+def diff(filename: FilesOption) -> None:
+    """Show what an apply of these files would change. Exit 1 where it would change something."""
+    from controlplane.cli.differences import difference
+    from controlplane.cli.files import address, document, read_manifests
+    from controlplane.cli.output import console
+
+    different = 0
+    with connect() as client:
+        for manifest in read_manifests(filename):
+            stored = client.find(address(manifest))
+            changed = difference(stored.body["manifest"] if stored else None, document(manifest))
+            if changed is not None:
+                console().print(changed)
+                different += 1
+    if different:
+        raise typer.Exit(1)
+
+
 def delete(
-    kind: KindArgument,
-    names: Annotated[list[str], typer.Argument(metavar="NAME...")],
+    kind: KindArgument = "",
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME...")] = None,
+    filename: Annotated[
+        list[Path] | None, typer.Option("--filename", "-f", help="What these files say, instead of names.")
+    ] = None,
     yes: YesOption = False,
 ) -> None:
     """Delete workloads (withdrawn from every cluster), tenants or interpreters."""
+    if bool(filename) == bool(kind and names):
+        raise typer.BadParameter("either KIND NAME..., or -f FILE")
+    if filename:
+        _delete_files(filename, yes=yes)
+    else:
+        _delete_named(kind, names or [], yes=yes)
+
+
+def _delete_files(filename: list[Path], *, yes: bool) -> None:
+    """Workloads first: a tenant stays while something is its own. What is not there is no failure."""
+    from controlplane.cli.files import address, read_manifests
+    from controlplane.cli.output import console
+    from controlplane.cli.reporting import report
+    from controlplane.client import Refused
+
+    manifests = sorted(read_manifests(filename), key=lambda each: each.kind != "Workload")
+    where = [address(each) for each in manifests]
+    workloads = [each.metadata.name for each in manifests if each.kind == "Workload"]
+    if workloads and not yes:
+        typer.confirm(f"Withdraw {', '.join(workloads)} from every cluster?", abort=True)
+    failed = 0
+    with connect() as client:
+        for manifest, at in zip(manifests, where, strict=True):
+            name = f"{manifest.kind.lower()}/{manifest.metadata.name}"
+            try:
+                if client.find(at) is None:
+                    console().print(f"{name} is not there", style="dim")
+                    continue
+                client.delete(at)
+            except Refused as error:
+                report(error, name)
+                failed += 1
+            else:
+                done = "is being withdrawn" if manifest.kind == "Workload" else "deleted"
+                console().print(f"{name} {done}", style="green")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _delete_named(kind: str, names: list[str], *, yes: bool) -> None:
     from controlplane.cli.output import console
     from controlplane.cli.reporting import report
     from controlplane.client import Refused

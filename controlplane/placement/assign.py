@@ -136,7 +136,9 @@ def _added(
     fits = sum(map(share.most, room)) if caps else sum(room.values())
     if fits < more:
         wanted = f"{more:,} more" if kept else f"{more:,}"
-        text = f"{wanted} replicas are wanted, {fits:,} fit the {len(chosen.views):,} clusters that pass"
+        count = len(chosen.views)
+        passing = "cluster that passes" if count == 1 else f"{count:,} clusters that pass"
+        text = f"{wanted} replicas are wanted, {fits:,} fit the {passing}"
         return Refused(Reason.INSUFFICIENT_CAPACITY, text)
     return _shared(request, chosen, share)
 
