@@ -2,32 +2,105 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from controlplane.client import ClientError
-from schemas.manifests import Fleet, Interpreter, Manifest, ManifestError, Tenant, load_manifests
+from controlplane.migration import Given, GivenPolicy, converted, given_objects
+from schemas.manifests import API_VERSION, Fleet, Interpreter, Manifest, ManifestError, Tenant
+from schemas.manifests.karmada import Propagation, is_karmadas, parse_policy
+from schemas.manifests.load import KINDS, Problem, load_documents, parse_manifest
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_FILES = 10_000
 
 
 def read_manifests(paths: Sequence[Path]) -> list[Manifest]:
-    """Tenants and Interpreters first. ClientError with everything that is wrong in any of them."""
-    found: list[Manifest] = []
-    problems: list[str] = []
+    """Tenants and Interpreters first. ClientError with everything that is wrong in any of them.
+
+    Karmada's policies become Workloads, with the plain objects of all files that they select; what people
+    should know of that is written to stderr.
+    """
+    read = _Read()
     for path in _files(paths):
         source = "stdin" if str(path) == "-" else str(path)
         try:
             text = sys.stdin.buffer.read() if source == "stdin" else path.read_bytes()
-            found += load_manifests(text, source)
+            read.take(text, source)
         except ManifestError as error:
-            problems += [str(problem) for problem in error.problems]
+            read.problems += [str(problem) for problem in error.problems]
         except OSError as error:
-            problems.append(f"{source}: {error.strerror}")
-    if problems:
-        raise ClientError("\n".join(problems), "nothing was sent")
-    return sorted(found, key=lambda manifest: not isinstance(manifest, Tenant | Interpreter))
+            read.problems.append(f"{source}: {error.strerror}")
+    if not read.problems:
+        try:
+            read.migrate()
+        except ManifestError as error:
+            read.problems += [str(problem) for problem in error.problems]
+    if read.problems:
+        raise ClientError("\n".join(read.problems), "nothing was sent")
+    _say(read.notes)
+    return sorted(read.manifests, key=lambda manifest: not isinstance(manifest, Tenant | Interpreter))
+
+
+@dataclass
+class _Read:
+    """What was found in all files. notes: what people should know."""
+
+    manifests: list[Manifest] = field(default_factory=list[Manifest])
+    policies: list[GivenPolicy] = field(default_factory=list[GivenPolicy])
+    objects: list[Given] = field(default_factory=list[Given])
+    problems: list[str] = field(default_factory=list[str])
+    notes: list[str] = field(default_factory=list[str])
+
+    def take(self, text: bytes, source: str) -> None:
+        """ManifestError where it is no YAML or holds nothing; what is wrong in a document is kept."""
+        empty = True
+        for index, document in enumerate(load_documents(text, source)):
+            if document is None:
+                continue
+            empty = False
+            try:
+                self._take_one(document, source, index)
+            except ManifestError as error:
+                self.problems += [str(problem) for problem in error.problems]
+        if empty:
+            needed = f"no manifest in it: one of {', '.join(KINDS)} is needed"
+            raise ManifestError([Problem(source, 0, "", needed)])
+
+    def _take_one(self, document: Any, source: str, index: int) -> None:
+        fields = cast(dict[str, Any], document) if isinstance(document, dict) else {}
+        version = fields.get("apiVersion")
+        if is_karmadas(fields):
+            self.policies.append(GivenPolicy(parse_policy(fields, source, index), source, index))
+        elif isinstance(version, str) and not version.startswith(API_VERSION.partition("/")[0]):
+            self.objects += given_objects(fields, source, index)
+        else:
+            self.manifests.append(parse_manifest(document, source, index))
+
+    def migrate(self) -> None:
+        """What is there for Karmada becomes Workloads. ManifestError."""
+        if any(isinstance(each.policy, Propagation) for each in self.policies):
+            result = converted(self.policies, self.objects)
+            self.manifests += result.workloads
+            self.notes += result.notes
+            return
+        right = f"{API_VERSION} is needed, or a PropagationPolicy of Karmada's beside it that selects it"
+        problems = [
+            each.problem(f"{each.manifest['apiVersion']!r}: {right}", "apiVersion") for each in self.objects
+        ]
+        alone = "it overrides nothing without a PropagationPolicy beside it: apply them together"
+        problems = problems or [each.problem(alone) for each in self.policies]
+        if problems:
+            raise ManifestError(problems)
+
+
+def _say(notes: Sequence[str]) -> None:
+    if notes:
+        from controlplane.cli.output import console
+
+        for note in notes:
+            console(errors=True).print(f"note: {note}", style="yellow", markup=False)
 
 
 def read_one(path: Path, kind: type[Any]) -> Any:

@@ -25,6 +25,7 @@ for command, panel in (
     (writing.rollback, _WRITE),
     (writing.reschedule, _WRITE),
     (writing.delete, _WRITE),
+    (writing.diff, _READ),
     (clusters.recover, _WRITE),
     (reading.get, _READ),
     (reading.describe, _READ),
