@@ -11,6 +11,8 @@ from controlplane.intent import WorkloadDraft
 from controlplane.interpreters import Interpretation, Kinds, NotUnderstood, interpret, render
 from controlplane.known.records import WorkloadRecord
 from controlplane.loops.orders import MAX_ORDER_BYTES
+from controlplane.placement import placement_request
+from controlplane.placement.hardware import needs_of
 from controlplane.queries.sealed import BadSecret, seal
 from controlplane.queries.tenancy import Trespass, tenant_clashes, trespass, workloads_of
 from schemas.manifests import Tenant, Workload
@@ -91,9 +93,11 @@ def check_unused(deps: ApiDeps, tenant: str) -> None:
 
 
 def _understood(workload: Workload, kinds: Kinds) -> Interpretation:
-    """422 where the objects cannot be understood, or make an order that does not go through the stream."""
+    """422 where it cannot be understood, contradicts itself, or makes an order too large for the stream."""
     try:
         interpretation = interpret(workload.spec.manifests, kinds)
+        needs_of(workload.spec, interpretation.components)
+        placement_request(_NO_UID, workload.spec, interpretation)
         _check_size(workload, kinds)
     except NotUnderstood as error:
         field, _, message = str(error).partition(": ")

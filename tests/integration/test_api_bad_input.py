@@ -335,7 +335,78 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def asking(name: str, field: str, says: str, **spec: Any) -> Case:
+    """A workload whose `spec` says this as well."""
+    return put(name, 422, "Invalid", field, says, changed(lambda m: m["spec"].update(spec)))
+
+
+def features(**expressions: Any) -> list[dict[str, Any]]:
+    return [{"feature": "cpu.cpuid", "matchExpressions": expressions}]
+
+
+BELOW = [
+    asking(
+        "features: an operator that is none",
+        "spec.features[0].matchExpressions.A.op",
+        "'In'",
+        features=features(A={"op": "Has"}),
+    ),
+    asking("features: no expressions", "spec.features[0].matchExpressions", "1", features=features()),
+    asking(
+        "features: a number that is none",
+        "spec.features[0].matchExpressions.A",
+        "whole numbers",
+        features=features(A={"op": "Gt", "value": ["x"]}),
+    ),
+    asking(
+        "features: bounds the wrong way round",
+        "spec.features[0].matchExpressions.A",
+        "lower number first",
+        features=features(A={"op": "GtLt", "value": ["9", "1"]}),
+    ),
+    asking(
+        "features: no feature of NFD",
+        "spec.features[0].feature",
+        "cpu.cpuid",
+        features=[{"feature": "amx", "matchExpressions": {"A": {"op": "Exists"}}}],
+    ),
+    asking("topology: asks for nothing", "spec.topology", "singleNUMA", topology={}),
+    asking(
+        "networks: attachment and pool",
+        "spec.networks[0]",
+        "not both",
+        networks=[{"attachment": "a", "pool": "b"}],
+    ),
+    asking("gpus: how many", "spec.gpus", "count", gpus={}),
+    asking("gpus: none", "spec.gpus.count", "1", gpus={"count": 0}),
+    asking(
+        "gpus: a class and a product",
+        "spec.gpus",
+        "leave one out",
+        gpus={"deviceClass": "a", "product": "T4"},
+    ),
+    asking("gpus: product of none", "spec.gpus.count", "how many", gpus={"product": "T4"}),
+    asking("isolation: no name", "spec.isolation", "name", isolation="Kata Containers"),
+    asking(
+        "placement: minimum above maximum",
+        "spec.placement.replicaScheduling.replicaBounds[0]",
+        "above maxReplicas",
+        placement={"replicaScheduling": {"replicaBounds": [{"minReplicas": 3, "maxReplicas": 2}]}},
+    ),
+    asking(
+        "placement: an operator that is none",
+        "spec.placement.clusterAffinity.labelSelector.matchExpressions[0].operator",
+        "'In'",
+        placement={
+            "clusterAffinity": {
+                "labelSelector": {"matchExpressions": [{"key": "a", "operator": "Like", "values": ["b"]}]}
+            }
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize("case", [*CASES, *BELOW], ids=lambda case: case.name)
 async def test_is_answered_with_a_problem_that_names_the_field(world: World, case: Case) -> None:
     answer = await world.client.request(case.method, case.path, content=case.body, headers=dict(case.headers))
     assert answer.status_code == case.status, answer.text
