@@ -78,14 +78,17 @@ class Circle:
 
     # Programs: started, killed, found dead.
 
-    async def start_centre(self, failpoints: str = "") -> ServerProcess:
+    async def start_centre(
+        self, failpoints: str = "", settings: Mapping[str, str] | None = None
+    ) -> ServerProcess:
         """Returns once the API answers; the fleet is read a little later."""
-        self.programs["centre"] = await self.installation.start_centre({"MUSTER_FAILPOINTS": failpoints})
+        environment = {"MUSTER_FAILPOINTS": failpoints, **(settings or {})}
+        self.programs["centre"] = await self.installation.start_centre(environment)
         return self.programs["centre"]
 
-    async def restart_centre(self, failpoints: str = "") -> None:
+    async def restart_centre(self, failpoints: str = "", settings: Mapping[str, str] | None = None) -> None:
         await self.programs["centre"].stop()
-        await self.start_centre(failpoints)
+        await self.start_centre(failpoints, settings)
 
     async def join(
         self,
@@ -305,11 +308,13 @@ def open_folder() -> Path:
 
 
 @asynccontextmanager
-async def running_circle(*, durable: bool = False) -> AsyncGenerator[Circle]:
-    """A centre without clusters. durable: where Postgres is killed, too."""
+async def running_circle(
+    *, durable: bool = False, settings: Mapping[str, str] | None = None
+) -> AsyncGenerator[Circle]:
+    """A centre without clusters. durable: where Postgres is killed, too. settings: MUSTER_* of the centre."""
     folder = open_folder()
     # A centre that was killed leaves its lease behind, and the next one waits for its end.
-    environment = {"MUSTER_LEASE_SECONDS": "1.5"}
+    environment = {"MUSTER_LEASE_SECONDS": "1.5", **(settings or {})}
     installation = Installation(folder, durable=durable, port=free_port(), centre_environment=environment)
     try:
         with installation.client() as client:
