@@ -230,7 +230,7 @@ def test_no_group_has_room() -> None:
     assert decision.error is not None
     assert decision.affinity_name == ""
     assert decision.error.message == (
-        "first: 6 replicas are wanted, 1 fit the 1 clusters that pass; "
+        "first: 6 replicas are wanted, 1 fit the cluster that passes; "
         "second: 6 replicas are wanted, 2 fit the 2 clusters that pass"
     )
 
