@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+from controlplane.fleet.numa import pinning_warning
 from controlplane.interpreters import Interpretation, NotUnderstood, Use, interpret, unmet, uses
+from controlplane.interpreters.pods import mapping, pod_shape
 from controlplane.known.known import Known
 from controlplane.known.records import WorkloadRecord
 from schemas.manifests import WorkloadSpec
@@ -14,9 +16,22 @@ def warnings(known: Known, record: WorkloadRecord) -> tuple[str, ...]:
     """Of a workload as it is stored, or would be; each a sentence that names the field."""
     spec = WorkloadSpec.model_validate(record.spec)
     try:
-        return tuple(_unmet(interpret(spec.manifests, known.kinds), spec))
+        interpretation = interpret(spec.manifests, known.kinds)
+        return (*_unpinned(interpretation, spec), *_unmet(interpretation, spec))
     except NotUnderstood:
         return ()
+
+
+def _unpinned(interpretation: Interpretation, spec: WorkloadSpec) -> list[str]:
+    """A wish for CPUs of its own, or for one zone, that no kubelet grants to such a pod."""
+    if spec.topology is None:
+        return []
+    field = "exclusiveCPUs" if spec.topology.exclusive_cpus else "singleNUMA"
+    whys = [
+        pinning_warning(pod_shape(mapping(each.pod.get("spec"), each.path), each.path))
+        for each in interpretation.components
+    ]
+    return [f"spec.topology.{field}: {why}" for why in whys if why is not None]
 
 
 def _unmet(interpretation: Interpretation, spec: WorkloadSpec) -> list[str]:
