@@ -23,16 +23,14 @@ class Inventory(StrEnum):
 
 
 def inventory(
-    what: Annotated[Inventory, typer.Argument(help="What to list, over the whole fleet.", metavar="WHAT")],
+    what: Annotated[Inventory, typer.Argument(help="Over the whole fleet.", show_default=False)],
     cluster: Annotated[str, typer.Option("--cluster", help="Only what this one has and lacks.")] = "",
     output: OutputOption = Output.TABLE,
     filter: FilterOption = "",
     sort: SortOption = "",
     limit: LimitOption = 500,
 ) -> None:
-    """Runtime classes, networks, GPUs and features of all clusters: WHAT is one of
-    runtimes, networks, gpus, features.
-    """
+    """What all clusters have below their sums: runtime classes, networks, GPUs, features."""
     from controlplane.cli.inventory_columns import COLUMNS
     from controlplane.cli.output import console, print_data, print_table
 

@@ -85,6 +85,10 @@ class Installation:
         await self._agents[name].start(lambda: True, time.monotonic() + START_SECONDS)
         return self._agents[name]
 
+    async def stop_agent(self, name: str) -> None:
+        """`start_agent` with the arguments of its cluster brings it back."""
+        await self._agents.pop(name).stop()
+
     def invite(self, client: Client, name: str, labels: Mapping[str, str]) -> list[str]:
         """The arguments by which the agent of a new cluster joins; `start_agent` hands over its token."""
         invited = client.post("/cluster-invitations", {"name": name, "labels": dict(labels)}).body

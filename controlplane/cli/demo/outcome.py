@@ -7,21 +7,24 @@ from typing import Any
 from controlplane.client import Client
 
 EXPECTED = "muster.dev/expect-clusters"
+EXPECTED_AFTER_LOSS = "muster.dev/expect-clusters-after-loss"
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Rows of the API at one moment."""
+    """Rows of the API at one moment. after_loss: a cluster was lost before, and what moved stays moved."""
 
     clusters: Sequence[Row]
     workloads: Sequence[Row]
+    placements: Sequence[Row]
     streams: Sequence[Row]
+    after_loss: bool = False
 
     @property
     def misplaced(self) -> list[str]:
         """What of the samples is not as it says it should be."""
-        return [text for row in self.workloads if (text := _misplaced(row))]
+        return [text for row in self.workloads if (text := _misplaced(row, self.after_loss))]
 
     @property
     def quiet(self) -> bool:
@@ -45,25 +48,40 @@ class Outcome:
     reports_lost: int
     orders_duplicated: int
     seconds_to_first_placement: float | None
+    scenes_played: tuple[str, ...]
+    scenes_not_played: tuple[str, ...]
     problems: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def look(client: Client) -> Seen:
+def look(client: Client, after_loss: bool) -> Seen:
     return Seen(
-        list(client.pages("/clusters")), list(client.pages("/workloads")), list(client.pages("/streams"))
+        clusters=list(client.pages("/clusters")),
+        workloads=list(client.pages("/workloads")),
+        placements=list(client.pages("/placements")),
+        streams=list(client.pages("/streams")),
+        after_loss=after_loss,
     )
 
 
-def outcome(seen: Seen, samples: int, seconds_to_first_placement: float | None, ended: str) -> Outcome:
-    """samples: how many workloads were applied; one that is not there at all is a problem, too."""
-    problems = list(seen.misplaced)
-    if len(seen.workloads) < samples:
-        problems.append(f"{samples - len(seen.workloads)} samples are not there")
-    if ended:
-        problems.append(ended)
+@dataclass(frozen=True)
+class Course:
+    """How the demo went. samples: how many workloads were applied. trouble: what went wrong with it."""
+
+    samples: int
+    seconds_to_first_placement: float | None
+    scenes_played: Sequence[str] = ()
+    scenes_not_played: Sequence[str] = ()
+    trouble: Sequence[str] = ()
+
+
+def outcome(seen: Seen, course: Course) -> Outcome:
+    """A sample that is not there at all is a problem, too."""
+    problems = [*seen.misplaced, *course.trouble]
+    if len(seen.workloads) < course.samples:
+        problems.append(f"{course.samples - len(seen.workloads)} samples are not there")
 
     def total(field: str) -> int:
         return sum(row[field] for row in seen.streams)
@@ -81,13 +99,17 @@ def outcome(seen: Seen, samples: int, seconds_to_first_placement: float | None, 
         reports_received=total("reports_received"),
         reports_lost=lost,
         orders_duplicated=total("orders_repeated"),
-        seconds_to_first_placement=seconds_to_first_placement,
+        seconds_to_first_placement=course.seconds_to_first_placement,
+        scenes_played=tuple(course.scenes_played),
+        scenes_not_played=tuple(course.scenes_not_played),
         problems=tuple(problems),
     )
 
 
-def _misplaced(row: Row) -> str:
+def _misplaced(row: Row, after_loss: bool) -> str:
     annotation: str = row["annotations"].get(EXPECTED, "")
+    if after_loss:
+        annotation = row["annotations"].get(EXPECTED_AFTER_LOSS, annotation)
     expected = {name for name in annotation.split(",") if name}
     found: set[str] = set(row["clusters"])
     if expected and found != expected:

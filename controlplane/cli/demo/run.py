@@ -15,8 +15,15 @@ from rich.live import Live
 
 from controlplane.cli.demo.installation import Installation
 from controlplane.cli.demo.members import MEMBERS, simulated_arguments, start_api_server
-from controlplane.cli.demo.outcome import Outcome, Seen, look, outcome
+from controlplane.cli.demo.outcome import Course, Outcome, Seen, look, outcome
 from controlplane.cli.demo.screen import Screen
+from controlplane.cli.demo.story import (
+    LOST,
+    LOST_AFTER_SECONDS,
+    PLACED_AGAIN_AFTER_SECONDS,
+    Line,
+    Story,
+)
 from controlplane.cli.files import address, document, read_manifests
 from controlplane.cli.output import console
 from controlplane.client import Client, ClientError, context_path, write_context
@@ -26,6 +33,11 @@ from schemas.manifests import Manifest, Workload
 SAMPLES = Path(__file__).parents[3] / "deploy" / "samples"
 LOOK_SECONDS = 0.5
 JOIN_SECONDS = 60.0
+_QUICK_TO_MISS = {
+    "MUSTER_BEAT_LOST_SECONDS": str(LOST_AFTER_SECONDS),
+    "MUSTER_UNREACHABLE_TOLERATION_SECONDS": str(PLACED_AGAIN_AFTER_SECONDS),
+}
+"""A usual installation waits for minutes, and a reader does not."""
 
 
 def run_demo(*, for_seconds: float | None, as_json: bool, kube: bool) -> int:
@@ -55,6 +67,7 @@ class _Demo:
         self._first_placement: float | None = None
         self._stopping = asyncio.Event()
         self._samples: Sequence[Manifest] = ()
+        self._arguments: dict[str, list[str]] = {}
         self.left = False
 
     async def run(self) -> Outcome:
@@ -62,7 +75,7 @@ class _Demo:
             asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
         self._samples = read_manifests([SAMPLES])
         async with AsyncExitStack() as stack:
-            installation = Installation(_make_folder(stack))
+            installation = Installation(_make_folder(stack), centre_environment=_QUICK_TO_MISS)
             stack.push_async_callback(installation.stop)
             self._say("starting NATS, Postgres and the centre")
             await installation.start_centre()
@@ -83,6 +96,7 @@ class _Demo:
                 if self._kube
                 else simulated_arguments(member, seed)
             )
+            self._arguments[member.name] = cluster
             joining = installation.invite(client, member.name, member.labels)
             await installation.start_agent(member.name, [*cluster, *joining])
 
@@ -94,17 +108,31 @@ class _Demo:
     async def _watch(self, installation: Installation, client: Client) -> Outcome:
         screen = Screen(installation.url, self._began, _command())
         live = None if self._as_json else Live(console=console(), refresh_per_second=4, transient=False)
+        shown = live is not None and live.console.is_terminal
+        story = Story(
+            installation=installation,
+            client=client,
+            cluster_arguments=self._arguments[LOST],
+            began=self._began,
+            for_seconds=self._for_seconds,
+            hurried=self._for_seconds is not None,
+            told=_unsaid if shown else self._say_line,
+        )
+        playing = asyncio.create_task(story.play())
         with live or nullcontext():
             while True:
-                seen = await asyncio.to_thread(look, client)
+                seen = await asyncio.to_thread(look, client, story.lost)
+                story.look(seen)
                 self._note_first_placement(seen)
                 if live is not None:
-                    live.update(screen.draw(seen, self._first_placement))
+                    live.update(screen.draw(seen, self._first_placement, story.recent))
                 ended = installation.ended()
-                if ended or self._over() or await self._stopped_within(LOOK_SECONDS):
-                    return await self._end(client, seen, ended)
+                over = self._over() and not story.losing
+                if ended or over or await self._stopped_within(LOOK_SECONDS):
+                    playing.cancel()
+                    return await self._end(client, seen, story, ended)
 
-    async def _end(self, client: Client, seen: Seen, ended: str) -> Outcome:
+    async def _end(self, client: Client, seen: Seen, story: Story, ended: str) -> Outcome:
         """Lost is only what is still missing once all is quiet."""
         self.left = self._stopping.is_set() and not ended
         deadline = time.monotonic() + JOIN_SECONDS / 2
@@ -112,10 +140,16 @@ class _Demo:
             if seen.quiet and not seen.misplaced:
                 break
             await self._stopped_within(LOOK_SECONDS)
-            seen = await asyncio.to_thread(look, client)
+            seen = await asyncio.to_thread(look, client, story.lost)
             self._note_first_placement(seen)
-        samples = sum(isinstance(manifest, Workload) for manifest in self._samples)
-        return outcome(seen, samples, self._first_placement, ended)
+        course = Course(
+            samples=sum(isinstance(manifest, Workload) for manifest in self._samples),
+            seconds_to_first_placement=self._first_placement,
+            scenes_played=story.played,
+            scenes_not_played=story.not_played,
+            trouble=[text for text in (ended, story.problem) if text],
+        )
+        return outcome(seen, course)
 
     def _note_first_placement(self, seen: Seen) -> None:
         if self._first_placement is None and any(row["ready"] for row in seen.workloads):
@@ -146,8 +180,15 @@ class _Demo:
 
         stack.callback(put_back)
 
+    def _say_line(self, line: Line) -> None:
+        self._say(line.text if line.lead else f"  {line.text}")
+
     def _say(self, text: str) -> None:
         print(f"{time.monotonic() - self._began:5.1f} s  {text}", file=sys.stderr, flush=True)
+
+
+def _unsaid(_: Line) -> None:
+    """The screen shows it."""
 
 
 def _command() -> str:

@@ -1,16 +1,19 @@
 """The live table of the demo."""
 
 import time
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from controlplane.cli.demo.outcome import Seen
+from controlplane.cli.demo.story import Line
 from controlplane.cli.options import Kind
-from controlplane.cli.output import make_table
+from controlplane.cli.output import console, make_table
 from controlplane.cli.tables import COLUMNS, TOP_CLUSTERS
 
-_TRY = ("explain inference", "get nodes --filter 'gpu>0'", "events --follow")
+_TRY = ("explain inference", "inventory gpus", "get nodes --filter 'gpu>0'", "events --follow")
+_TOP_FROM_LINES = 44
 
 
 class Screen:
@@ -19,26 +22,41 @@ class Screen:
     def __init__(self, url: str, began: float, command: str) -> None:
         self._url = url
         self._began = began
-        self._hints = [f"  {command} {each}" for each in _TRY]
+        self._hint = "In another terminal, in this folder: " + "  ·  ".join(
+            f"{command} {each}" for each in _TRY
+        )
 
-    def draw(self, seen: Seen, first_placement: float | None) -> RenderableType:
+    def draw(self, seen: Seen, first_placement: float | None, lines: Sequence[Line]) -> RenderableType:
         elapsed = time.monotonic() - self._began
         orders = sum(row["orders_carried_out"] for row in seen.streams)
         reports = sum(row["reports_received"] for row in seen.streams)
         numbers = f"{elapsed:.0f} s   {reports:,} reports in   {orders:,} orders carried out"
         if first_placement is not None:
             numbers += f"   first placement after {first_placement:.1f} s"
+        top = [Text(), make_table(TOP_CLUSTERS, seen.clusters)] if self._is_tall() else []
+        story = [Text(), *(_told(line) for line in lines)] if lines else []
         return Group(
             Text.assemble(("Muster", "bold"), "  every cluster streams in; one place decides"),
             Text.assemble(("API ", "dim"), (self._url, "bold cyan"), ("   " + numbers, "dim")),
             Text(),
             make_table(COLUMNS[Kind.CLUSTERS], seen.clusters),
-            Text(),
-            make_table(TOP_CLUSTERS, seen.clusters),
+            *top,
             Text(),
             make_table(COLUMNS[Kind.WORKLOADS], seen.workloads),
+            *story,
             Text(),
-            Text("In another terminal, in this folder:", style="dim"),
-            *(Text(hint) for hint in self._hints),
+            Text(self._hint, style="dim"),
             Text("Ctrl-C ends everything.", style="dim"),
         )
+
+    @staticmethod
+    def _is_tall() -> bool:
+        """What is below the end of a terminal is not seen at all: on a low one the story goes first."""
+        return console().height >= _TOP_FROM_LINES
+
+
+def _told(line: Line) -> Text:
+    at = (f"{line.at:5.1f} s  ", "dim")
+    if line.lead:
+        return Text.assemble(at, (line.text, "bold"), no_wrap=True, overflow="ellipsis")
+    return Text.assemble(at, "  ", line.text, no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,192 @@
+"""The scenes of the demo: a sandbox that one cluster has, a feature explained, a cluster lost and found.
+
+A scene begins once every sample runs. What it shows is asked of the API, as anybody may ask.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from controlplane.cli.demo.installation import Installation
+from controlplane.cli.demo.outcome import Row, Seen
+from controlplane.client import Client, ClientError
+from schemas.wire.orders import Verb
+
+LOST_AFTER_SECONDS = 6.0
+PLACED_AGAIN_AFTER_SECONDS = 4.0
+LOSS_SECONDS = 22.0
+"""What the last scene takes, with some to spare."""
+STEP_SECONDS = 30.0
+READ_SECONDS = 4.0
+"""Between two scenes, for people."""
+SANDBOXED, ACCELERATED = "payments", "inference"
+MOVES, STAYS = "dashboard", "historian"
+LOST = "edge-07"
+_SHOWN_LINES = 12
+
+
+@dataclass(frozen=True)
+class Line:
+    """at: seconds since the demo began. lead: begins a scene."""
+
+    at: float
+    text: str
+    lead: bool = False
+
+
+class NotSeen(Exception):
+    """What a scene waits for did not come within its bound."""
+
+
+@dataclass
+class Story:
+    """Plays beside the watch, which tells it what is seen by `look`.
+
+    for_seconds: of the whole demo, None for no end. hurried: nobody reads, so nothing waits for readers.
+    """
+
+    installation: Installation
+    client: Client
+    cluster_arguments: list[str]
+    began: float
+    for_seconds: float | None
+    hurried: bool
+    told: Callable[[Line], None]
+    lines: list[Line] = field(default_factory=list[Line])
+    played: list[str] = field(default_factory=list[str])
+    not_played: list[str] = field(default_factory=list[str])
+    problem: str = ""
+    losing: bool = False
+    lost: bool = False
+    _seen: Seen = field(default_factory=lambda: Seen((), (), (), ()))
+    _looked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def recent(self) -> list[Line]:
+        return self.lines[-_SHOWN_LINES:]
+
+    def look(self, seen: Seen) -> None:
+        self._seen = seen
+        self._looked.set()
+
+    async def play(self) -> None:
+        """Every scene that there is time for; a failure is in `problem`."""
+        scenes = (
+            ("kata", self._sandbox, 0.0),
+            ("amx", self._feature, 0.0),
+            ("edge", self._loss, LOSS_SECONDS),
+        )
+        self.not_played = [name for name, _, _ in scenes]
+        try:
+            await self._until("every sample runs", _all_run, bound_seconds=None)
+            for name, scene, seconds in scenes:
+                if not self._has_room(seconds):
+                    text = (
+                        f"the scene {name} takes {seconds:.0f} s, and --for {self.for_seconds:g} has no room"
+                    )
+                    self._tell(f"{text} for it: it is not played", lead=True)
+                    continue
+                await scene()
+                self.not_played.remove(name)
+                self.played.append(name)
+                await asyncio.sleep(0 if self.hurried else READ_SECONDS)
+        except (NotSeen, ClientError) as error:
+            self.problem = str(error)
+            self._tell(self.problem)
+        finally:
+            self.losing = False
+
+    def _has_room(self, seconds: float) -> bool:
+        return self.for_seconds is None or time.monotonic() - self.began + seconds <= self.for_seconds
+
+    async def _sandbox(self) -> None:
+        self._tell(f"{SANDBOXED} wants the sandbox kata (spec.isolation)", lead=True)
+        await self._tell_why(SANDBOXED)
+
+    async def _feature(self) -> None:
+        self._tell(
+            f"{ACCELERATED} wants nodes with AMX (spec.features): muster explain {ACCELERATED}", lead=True
+        )
+        await self._tell_why(ACCELERATED)
+
+    async def _tell_why(self, workload: str) -> None:
+        body = await asyncio.to_thread(lambda: self.client.get(f"/workloads/{workload}/explain").body)
+        for each in sorted(body["clusters"], key=lambda row: -row["replicas"]):
+            if each["verdict"] == "Chosen":
+                self._tell(f"{each['cluster']}: {each['replicas']} replicas")
+            elif each["reasons"]:
+                reason = each["reasons"][0]
+                self._tell(f"{each['cluster']}: {reason['reason']}: {reason['message']}")
+
+    async def _loss(self) -> None:
+        self.losing = True
+        await self.installation.stop_agent(LOST)
+        self._tell(f"{LOST} goes dark: its agent is stopped", lead=True)
+        self._tell(
+            f"after {LOST_AFTER_SECONDS:g} s of silence it is lost, {PLACED_AGAIN_AFTER_SECONDS:g} s later"
+            " what may leave it is placed again"
+        )
+        await self._until(f"{LOST} is tainted", lambda seen: bool(_unreachable(_cluster(seen))))
+        self.lost = True
+        self._tell(f"{LOST} is Unknown, and tainted {_unreachable(_cluster(self._seen))}")
+        await self._until(f"{MOVES} runs elsewhere", _moved)
+        self._tell(f"{MOVES} runs again in {', '.join(_workload(self._seen, MOVES)['clusters'])}")
+        await self._tell_what_stays()
+        await asyncio.sleep(0 if self.hurried else READ_SECONDS)
+        await self.installation.start_agent(LOST, self.cluster_arguments)
+        self._tell(f"the agent of {LOST} is started again")
+        await self._until(f"{LOST} is Ready", lambda seen: _cluster(seen)["status"] == "Ready")
+        await self._until(f"{MOVES} is withdrawn from {LOST}", lambda seen: not _left_over(seen))
+        self._tell(f"{LOST} is Ready, and the old copy of {MOVES} is withdrawn from it")
+
+    async def _tell_what_stays(self) -> None:
+        for row in self._seen.placements:
+            if row["cluster"] == LOST and row["verb"] == Verb.APPLY:
+                self._tell(f"{row['workload']} stays: {row['message']}")
+        if STAYS not in {row["workload"] for row in self._seen.placements if row["cluster"] == LOST}:
+            raise NotSeen(f"{STAYS} should have stayed in {LOST}, where its data is")
+
+    async def _until(
+        self, what: str, holds: Callable[[Seen], bool], bound_seconds: float | None = STEP_SECONDS
+    ) -> None:
+        try:
+            async with asyncio.timeout(bound_seconds):
+                while not holds(self._seen):
+                    self._looked.clear()
+                    await self._looked.wait()
+        except TimeoutError:
+            raise NotSeen(f"not within {bound_seconds:g} s: {what}") from None
+
+    def _tell(self, text: str, *, lead: bool = False) -> None:
+        line = Line(time.monotonic() - self.began, text, lead)
+        self.lines.append(line)
+        self.told(line)
+
+
+def _all_run(seen: Seen) -> bool:
+    return bool(seen.workloads) and not seen.misplaced
+
+
+def _cluster(seen: Seen) -> Row:
+    return next(row for row in seen.clusters if row["name"] == LOST)
+
+
+def _workload(seen: Seen, name: str) -> Row:
+    return next(row for row in seen.workloads if row["name"] == name)
+
+
+def _unreachable(cluster: Row) -> str:
+    """The taint that Muster sets by itself, as people write it; "" without one."""
+    ours: list[dict[str, Any]] = [each for each in cluster["effective_taints"] if each["since"]]
+    return f"{ours[0]['key']}:{ours[0]['effect']}" if ours else ""
+
+
+def _moved(seen: Seen) -> bool:
+    row = _workload(seen, MOVES)
+    return row["state"] == "Running" and LOST not in row["clusters"]
+
+
+def _left_over(seen: Seen) -> bool:
+    return any(row["workload"] == MOVES and row["cluster"] == LOST for row in seen.placements)
