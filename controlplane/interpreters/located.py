@@ -95,7 +95,7 @@ class Located:
         template = copy_of(self._stated) if inside else self._stated
         for path in inside:
             drop(template, path)
-        return template_hash(template, self.name)
+        return template_hash(template, self.name, self.at(part.template))
 
     def label(self, labels: Mapping[str, str]) -> None:
         """Where the kind passes them on to its pods."""
@@ -183,13 +183,14 @@ def whole(given: Any, path: str, *, as_text: bool = False) -> int:
     return number
 
 
-def template_hash(template: Mapping[str, Any], name: str = "") -> str:
+def template_hash(template: Mapping[str, Any], name: str = "", path: str = "") -> str:
     """16 hex digits over a pod template and its component's name, Muster's own labels left out."""
-    metadata = mapping(template.get("metadata"), "metadata")
-    labels = mapping(metadata.get("labels"), "metadata.labels")
+    at = _joined(path, ("metadata",)).removeprefix(".")
+    metadata = mapping(template.get("metadata"), at)
+    labels = mapping(metadata.get("labels"), f"{at}.labels")
     counted: dict[str, Any] = {
         "labels": {key: value for key, value in labels.items() if key not in _OURS},
-        "annotations": mapping(metadata.get("annotations"), "metadata.annotations"),
+        "annotations": mapping(metadata.get("annotations"), f"{at}.annotations"),
         "spec": template.get("spec"),
     }
     text = msgspec.json.encode(counted | ({"name": name} if name else {}), order="deterministic")
