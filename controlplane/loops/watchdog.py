@@ -107,11 +107,15 @@ class Watchdog:
     async def _purge(self, cluster: str) -> None:
         now = self._clock.now()
         for shard in self._known.fleet.stale_shards(cluster):
-            for subject in (self._subjects.inventory(cluster, shard), self._subjects.usage(cluster, shard)):
+            subjects = [self._subjects.inventory(cluster, shard), self._subjects.usage(cluster, shard)]
+            # Few clusters have zones, and each purge is a request.
+            if f"topology.{shard}" in self._known.stamps.get(cluster, {}):
+                subjects.append(self._subjects.topology(cluster, shard))
+            for subject in subjects:
                 await self._bus.purge_report(subject)
                 self._footprint.gone(cluster, subject)
             self._known.fleet.purged(cluster, f"inventory.{shard}")
-            self._forget(cluster, f"inventory.{shard}", f"usage.{shard}")
+            self._forget(cluster, f"inventory.{shard}", f"usage.{shard}", f"topology.{shard}")
         unreferenced = set(self._known.fleet.unreferenced_profiles(cluster))
         for key in [key for key in self._unreferenced_since if key[0] == cluster]:
             if key[1] not in unreferenced:

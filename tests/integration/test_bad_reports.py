@@ -16,6 +16,7 @@ import zstandard
 
 from agents.ports import BusUnavailable
 from schemas.wire.codec import encode, pack_column
+from schemas.wire.hardware import Hardware, Topology
 from schemas.wire.orders import Order
 from schemas.wire.reports import Inventory, Stamp, Usage
 from tests.circle import Circle, Object, deployment, eventually, only, workload
@@ -54,6 +55,26 @@ def usage(**changes: Any) -> bytes:
         "bound": [["uid", "template", 0, 1, 0]],
     }
     return _report(Usage, {**fields, **changes})
+
+
+def topology(**changes: Any) -> bytes:
+    """Of one node with two zones, as it should be but for `changes`."""
+    fields: Object = {
+        "epoch": 1,
+        "nodes": 1,
+        "policies": [{"policy": "single-numa-node"}],
+        "policy_of": pack_column([0]),
+        "zone_node": pack_column([0, 0]),
+        "zone_number": pack_column([0, 1]),
+        "resources": ["cpu"],
+        "available": [pack_column([1000, -1])],
+        "zones": 2,
+    }
+    return _report(Topology, {**fields, **changes})
+
+
+def hardware(**changes: Any) -> bytes:
+    return _report(Hardware, changes)
 
 
 def work(state: str = "Withdrawn") -> bytes:
@@ -119,6 +140,24 @@ BAD_REPORTS: dict[str, tuple[str, bytes, str]] = {
     "requests that are not there": ("usage", usage(bound=[["uid", "t", 0, 1, 9]]), "or requests"),
     "more replicas than a number holds": ("usage", usage(bound=[["uid", "t", 0, 2**63, 0]]), "bound"),
     "negative replicas": ("usage", usage(bound=[["uid", "t", 0, -1, 0]]), "bound"),
+    "a zone of a node that is not there": ("topology", topology(zone_node=pack_column([0, 1])), "zone_node"),
+    "a zone twice": ("topology", topology(zone_number=pack_column([1, 1])), "zone_number"),
+    "a zone beyond all": ("topology", topology(zone_number=pack_column([0, 65])), "zone_number: 65"),
+    "a policy that is not there": ("topology", topology(policy_of=pack_column([3])), "policy_of: index 3"),
+    "a zone that owes": ("topology", topology(available=[pack_column([-2, 0])]), "available cpu: -2"),
+    "zones of which a column is cut": ("topology", topology(zones=3), "2 rows for 3 nodes"),
+    "topology of a shard that is none": ("topology.x", topology(), "'x' is no shard"),
+    "more runtime classes than a cluster has": (
+        "hardware.many",
+        hardware(runtime_classes=[{"name": "kata", "handler": "kata"}] * 5001),
+        "runtime_classes: 5001 entries",
+    ),
+    "less than no address": (
+        "hardware.pools",
+        hardware(pools=[{"name": "p", "total": 9, "free": -1}]),
+        "free",
+    ),
+    "hardware of another shape": ("hardware.networks", hardware(attachments=["macvlan"]), "attachments"),
     "memory for a million million nodes": (
         "usage",
         usage(nodes=10**12, resources=[], foreign=[]),
@@ -156,7 +195,7 @@ def _tails() -> list[tuple[str, str]]:
 
 def _subject(circle: Circle, number: int, tail: str) -> str:
     kind, _, name = tail.partition(".")
-    if kind in ("inventory", "usage") and not name:
+    if kind in ("inventory", "usage", "topology") and not name:
         name = f"4096-{number}"
     if kind == "usage":
         return circle.subjects.usage(circle.cluster_id(CLUSTER), name)
