@@ -33,11 +33,11 @@ from agents.spool import Spool
 from agents.standing import Standings, kinds_of
 from agents.timing import Backoff, signalled
 from schemas.wire.beats import BeatReply
-from schemas.wire.orders import Version
+from schemas.wire.orders import OVERWRITE, PRESERVE, Version
 from schemas.wire.reports import Stamp
 from schemas.wire.subjects import Subjects
 
-CAPABILITIES = ("apply", "withdraw", "release", "sealed", "overwrite", "preserve")
+CAPABILITIES = ("apply", "withdraw", "release", "sealed", OVERWRITE, PRESERVE)
 REPORT_ANYWAY_SECONDS = 60.0
 _log = structlog.get_logger()
 

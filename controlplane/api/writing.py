@@ -10,9 +10,11 @@ from controlplane.api.problems import FieldError, Problem, invalid
 from controlplane.intent import WorkloadDraft
 from controlplane.interpreters import Interpretation, Kinds, NotUnderstood, interpret, render
 from controlplane.known.records import WorkloadRecord
+from controlplane.known.views import Views
 from controlplane.loops.orders import MAX_ORDER_BYTES
 from controlplane.placement import placement_request
 from controlplane.placement.hardware import needs_of
+from controlplane.placement.overriding import Variant, Variants, check_overrides
 from controlplane.queries.sealed import BadSecret, seal
 from controlplane.queries.tenancy import Trespass, tenant_clashes, trespass, workloads_of
 from schemas.manifests import Tenant, Workload
@@ -26,7 +28,7 @@ _SEALING_OVERHEAD_BYTES = 4096
 def draft_of(deps: ApiDeps, workload: Workload) -> WorkloadDraft:
     """What is stored of a Workload. Raises Problem naming the field that cannot be taken."""
     spec: dict[str, Any] = workload.spec.model_dump(by_alias=True, exclude_unset=True)
-    interpretation = _understood(workload, deps.known.kinds)
+    interpretation = _understood(deps, workload)
     tenant = workload.spec.tenant or ""
     found = trespass(deps.known, tenant, interpretation)
     if found is not None:
@@ -92,13 +94,18 @@ def check_unused(deps: ApiDeps, tenant: str) -> None:
         raise Problem(409, Reason.CONFLICT, f"tenant {tenant!r} still has workloads: {shown}")
 
 
-def _understood(workload: Workload, kinds: Kinds) -> Interpretation:
+def _understood(deps: ApiDeps, workload: Workload) -> Interpretation:
     """422 where it cannot be understood, contradicts itself, or makes an order too large for the stream."""
+    kinds = deps.known.kinds
     try:
         interpretation = interpret(workload.spec.manifests, kinds)
-        needs_of(workload.spec, interpretation.components)
+        needs = needs_of(workload.spec, interpretation.components)
         placement_request(_NO_UID, workload.spec, interpretation)
-        _check_size(workload, kinds)
+        variants = Variants.of(workload.spec, interpretation, needs, kinds)
+        if not variants.everywhere_alike:
+            check_overrides(variants, Views(deps.known).all(deps.clock.now()))
+        for variant in variants.made:
+            _check_size(workload, variant, kinds)
     except NotUnderstood as error:
         field, _, message = str(error).partition(": ")
         if field.startswith("spec."):
@@ -127,9 +134,9 @@ def _trespassing(found: Trespass) -> Problem:
     return Problem(422, Reason.TENANT_MAY_NOT, errors[0].message, errors)
 
 
-def _check_size(workload: Workload, kinds: Kinds) -> None:
+def _check_size(workload: Workload, variant: Variant, kinds: Kinds) -> None:
     name = workload.metadata.name
-    rendered = render(workload.spec.manifests, _NO_UID, 2**31 - 1, kinds)
+    rendered = render(variant.objects, _NO_UID, 2**31 - 1, kinds)
     body = OrderBody(
         name=name,
         revision=2**31 - 1,

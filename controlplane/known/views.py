@@ -12,6 +12,7 @@ from controlplane.placement.claims import matches
 from controlplane.placement.compiled import placement_request, tenant_rule
 from controlplane.placement.hardware import Needs, needs_of
 from controlplane.placement.measures import Sources
+from controlplane.placement.overriding import Variants
 from controlplane.placement.rooms import selection
 from controlplane.placement.rules import ClusterHardware
 from controlplane.placement.score import price_of
@@ -31,6 +32,7 @@ class Compiled:
     request: PlacementRequest
     needs: tuple[Needs, ...]
     kinds: Kinds
+    variants: Variants
 
 
 class Compiler:
@@ -55,7 +57,8 @@ class Compiler:
                 placement_request(record.uid, spec, interpretation),
                 selection=selection(needs, interpretation),
             )
-            held = Compiled(record, spec, interpretation, request, needs, kinds)
+            variants = Variants.of(spec, interpretation, needs, kinds)
+            held = Compiled(record, spec, interpretation, request, needs, kinds, variants)
             self._compiled[record.uid] = held
         current = {
             cluster: placement.replicas
@@ -166,6 +169,7 @@ def asked(
     """What is decided on, and what by. As `decide`.
 
     A cluster that cannot be reached keeps what it runs: its own standing bars only what would be new there.
+    CannotOverride where it runs and an override fails.
     """
     if leaving:
         compiled, views = _without(compiled, views, leaving)
@@ -176,7 +180,13 @@ def asked(
     ]
     silent = frozenset(view.id for view in views if view.standing is not None)
     sources = Sources(known.fleet, known.slacks)
-    trials = Trials(sources, compiled.interpretation, compiled.needs, silent=silent)
+    variants = compiled.variants
+    if not variants.everywhere_alike:
+        for view in candidates:
+            if view.id in current:
+                # Raises: what runs there stays, and nothing moves, until the overrides are right.
+                variants.in_cluster(view)
+    trials = Trials(sources, compiled.interpretation, compiled.needs, variants, silent=silent)
     return trials, Ask(compiled.request, tuple(candidates))
 
 

@@ -11,6 +11,7 @@ from controlplane.interpreters.adaption import Adaption
 from controlplane.known.records import ClusterRecord, OutboxRecord
 from controlplane.known.views import Compiled
 from controlplane.loops.ports import NewOrder
+from controlplane.placement.overriding import Variant
 from schemas.reasons import Reason
 from schemas.wire.orders import HealthRule, ObjectRef, OrderBody, SealedValues, Verb, Version
 
@@ -55,18 +56,24 @@ class OrderWriter:
     def __init__(self, signer: Signer, compiled: Compiled) -> None:
         self._signer = signer
         self._compiled = compiled
-        self._rendered: dict[tuple[int, tuple[Adaption, ...]], Rendered] = {}
+        self._rendered: dict[tuple[int, tuple[Adaption, ...], tuple[int, ...]], Rendered] = {}
 
-    def rendered(self, replicas: int, adaptions: tuple[Adaption, ...] = ()) -> Rendered:
-        """Objects in the order of application. adaptions: of each component, to one cluster."""
-        key = replicas, adaptions
+    def rendered(
+        self, replicas: int, adaptions: tuple[Adaption, ...] = (), variant: Variant | None = None
+    ) -> Rendered:
+        """Objects in the order of application. adaptions: of each component, to one cluster.
+
+        variant: what the workload is there; left out: what it is without any override.
+        """
+        variant = variant or self._compiled.variants.plain
+        key = replicas, adaptions, variant.rules
         if key not in self._rendered:
-            self._rendered[key] = self._render(replicas, adaptions)
+            self._rendered[key] = self._render(replicas, adaptions, variant)
         return self._rendered[key]
 
-    def _render(self, replicas: int, adaptions: tuple[Adaption, ...]) -> Rendered:
+    def _render(self, replicas: int, adaptions: tuple[Adaption, ...], variant: Variant) -> Rendered:
         compiled = self._compiled
-        rendered = render(compiled.spec.manifests, compiled.record.uid, replicas, compiled.kinds, adaptions)
+        rendered = render(variant.objects, compiled.record.uid, replicas, compiled.kinds, adaptions)
         secrets: list[tuple[int, Mapping[str, str]]] = []
         for index, each in enumerate(rendered.objects):
             if each.get("kind") == "Secret" and each.get("apiVersion") == "v1":
@@ -97,6 +104,7 @@ class OrderWriter:
                     for index, values in rendered.secrets
                 ],
                 health=rendered.health,
+                overwrite=self._compiled.spec.conflict_resolution == "Overwrite",
             )
         )
         if len(body) > MAX_ORDER_BYTES:
@@ -106,10 +114,18 @@ class OrderWriter:
         return self._signed(cluster.id, Verb.APPLY, version, body, replicas, rendered.template)
 
     def withdraw(self, cluster: str, version: Version, before: OutboxRecord | None) -> NewOrder:
-        """It lists what it removes: an apply that replaces it unread has to know what it leaves behind."""
+        """It lists what it removes: an apply that replaces it unread has to know what it leaves behind.
+
+        Only what is deleted is preserved: what moves would else run in both places.
+        """
         record = self._compiled.record
         body = msgspec.json.encode(
-            OrderBody(name=record.name, revision=record.revision, dropped=dropped(before, []))
+            OrderBody(
+                name=record.name,
+                revision=record.revision,
+                dropped=dropped(before, []),
+                preserve=record.deleted and self._compiled.spec.preserve_resources_on_deletion,
+            )
         )
         return self._signed(cluster, Verb.WITHDRAW, version, body, 0, "")
 

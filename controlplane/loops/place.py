@@ -38,10 +38,11 @@ from controlplane.loops.ports import Clock, LeaseLost, NewDecision, NewOrder, St
 from controlplane.loops.promises import promise_of, restored_promise
 from controlplane.loops.running import LoopMetrics
 from controlplane.placement import ClusterView, Decision, Refused
+from controlplane.placement.overriding import Variant
 from controlplane.placement.rooms import Asked, asked_in
 from controlplane.placement.spelling import adaptions
 from schemas.reasons import Reason
-from schemas.wire.orders import OrderBody, Verb, Version
+from schemas.wire.orders import PRESERVE, OrderBody, Verb, Version
 
 log = structlog.get_logger()
 
@@ -230,14 +231,14 @@ class Place:
             stands = unchanged and before is not None and not self._known.below_floor(before)
             if stands and not is_declared:
                 continue
-            asked = self._asked(compiled, cluster)
-            adapted = adaptions(self._known.fleet, cluster, compiled.needs, asked)
-            rendered = writer.rendered(replicas, adapted)
+            variant, asked = self._asked(compiled, cluster)
+            adapted = adaptions(self._known.fleet, cluster, variant.needs, asked)
+            rendered = writer.rendered(replicas, adapted, variant)
             if stands and before is not None and not understood_anew(before, rendered):
                 continue
             order = writer.apply(self._known.clusters[cluster], rendered, replicas, self._version(), before)
             orders.append(order)
-            promise = promise_of(compiled.interpretation, asked, replicas, rendered.templates)
+            promise = promise_of(variant.interpretation, asked, replicas, rendered.templates)
             if promise is not None:
                 promises[cluster] = promise
         orders += [
@@ -260,17 +261,22 @@ class Place:
             self._known.fleet.promise(cluster, record.uid, promise)
         return _Made(record, new, promises)
 
-    def _asked(self, compiled: Compiled, cluster: str) -> Asked:
+    def _asked(self, compiled: Compiled, cluster: str) -> tuple[Variant, Asked]:
         """What it comes to in a cluster that was found to have all that it needs."""
         view = self._views.one(self._known.clusters[cluster], self._clock.now())
-        asked = asked_in(compiled.needs, compiled.interpretation, view)
+        variant = compiled.variants.in_cluster(view)
+        asked = asked_in(variant.needs, variant.interpretation, view)
         if isinstance(asked, Refused):
             raise NotUnderstood(f"{view.name}: {asked.message}")
-        return asked
+        return variant, asked
 
-    def _withdrawn(self, compiled: Compiled) -> _Made:
+    def _withdrawn(self, compiled: Compiled) -> _Made | None:
         record = compiled.record
         writer = OrderWriter(self._signer, compiled)
+        unable = self._unable_to_preserve(compiled) if compiled.spec.preserve_resources_on_deletion else []
+        if unable:
+            text = f"the agent of {', '.join(unable)} would remove what is to be preserved: update it first"
+            return self._refused(record, Reason.CAPABILITY_MISSING, text, {})
         orders = [
             writer.withdraw(cluster, self._version(), order)
             for cluster, order in self._known.orders.get(record.uid, {}).items()
@@ -287,6 +293,17 @@ class Place:
             tuple(orders),
         )
         return _Made(record, new, {})
+
+    def _unable_to_preserve(self, compiled: Compiled) -> list[str]:
+        """Clusters that run it, and whose agent does not say that it can leave it there."""
+        now = self._clock.now()
+        running = self._known.orders.get(compiled.record.uid, {})
+        views = [
+            self._views.one(self._known.clusters[cluster], now)
+            for cluster, order in running.items()
+            if order.verb is Verb.APPLY and cluster in self._known.clusters
+        ]
+        return sorted(view.name for view in views if PRESERVE not in (view.capabilities or ()))
 
     def _withdrawn_below_floor(self, uid: str) -> list[str]:
         return [

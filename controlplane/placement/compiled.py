@@ -16,6 +16,7 @@ from controlplane.placement.rules import (
     TenantRule,
 )
 from schemas.manifests import ClusterAffinity, Placement, TenantSpec, WorkloadSpec
+from schemas.wire.orders import OVERWRITE, PRESERVE
 
 
 def tenant_rule(name: str, spec: TenantSpec) -> TenantRule:
@@ -66,12 +67,22 @@ def placement_request(
         weights=weights,
         bounds=_bounds(spec.placement),
         kinds=interpretation.kinds,
-        capabilities=("sealed",) if "v1/Secret" in interpretation.kinds else (),
+        capabilities=_capabilities(spec, interpretation),
         tenant=tenant,
         current=current or {},
         score=ScoreWeights(**spec.placement.score_weights.model_dump(by_alias=False)),
         preferences=interpretation.preferences,
     )
+
+
+def _capabilities(spec: WorkloadSpec, interpretation: Interpretation) -> tuple[str, ...]:
+    """What an agent has to know of its orders."""
+    needed = {
+        "sealed": "v1/Secret" in interpretation.kinds,
+        OVERWRITE: spec.conflict_resolution == "Overwrite",
+        PRESERVE: spec.preserve_resources_on_deletion,
+    }
+    return tuple(each for each, is_needed in needed.items() if is_needed)
 
 
 def compiled_affinity(given: ClusterAffinity | None) -> Affinity:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from controlplane.fleet.demand import Operator, Requirement, untolerated
 from controlplane.placement.rules import Affinity, ClusterView, PlacementRequest, Refused, TenantRule
 from schemas.reasons import Reason
+from schemas.wire.orders import OVERWRITE, PRESERVE
 
 
 def refusals(request: PlacementRequest, cluster: ClusterView) -> tuple[Refused, ...]:
@@ -28,10 +29,18 @@ def refusals(request: PlacementRequest, cluster: ClusterView) -> tuple[Refused, 
     if cluster.served is not None and not cluster.served.issuperset(request.kinds):
         lacking = [kind for kind in request.kinds if kind not in cluster.served]
         found.append(Refused(Reason.API_NOT_SERVED, f"does not serve {', '.join(lacking)}"))
-    if cluster.capabilities is not None and not cluster.capabilities.issuperset(request.capabilities):
-        lacking = [each for each in request.capabilities if each not in cluster.capabilities]
-        found.append(Refused(Reason.CAPABILITY_MISSING, f"its agent cannot do: {', '.join(lacking)}"))
+    incapable = _incapable(request, cluster, running=running)
+    if incapable:
+        found.append(Refused(Reason.CAPABILITY_MISSING, f"its agent cannot do: {', '.join(incapable)}"))
     return (*found, *cluster.lacks)
+
+
+def _incapable(request: PlacementRequest, cluster: ClusterView, *, running: bool) -> list[str]:
+    """What runs there was begun without these two, and shall not be removed for want of them."""
+    if cluster.capabilities is None:
+        return []
+    spared = (OVERWRITE, PRESERVE) if running else ()
+    return [each for each in request.capabilities if each not in cluster.capabilities and each not in spared]
 
 
 def surely_passes(request: PlacementRequest) -> Callable[[ClusterView], bool]:

@@ -12,6 +12,7 @@ from controlplane.interpreters import KINDS, Interpretation, Kinds, NotUnderstoo
 from controlplane.interpreters.overrides import CannotOverride, override
 from controlplane.placement.compiled import compiled_affinity
 from controlplane.placement.filters import selected
+from controlplane.placement.hardware import Needs, needs_of
 from controlplane.placement.rules import Affinity, ClusterView, Refused
 from schemas.manifests import WorkloadSpec
 from schemas.manifests.objects import ObjectError, checked_objects
@@ -23,11 +24,15 @@ MOST_VARIANTS = 1_000
 
 @dataclass(frozen=True)
 class Variant:
-    """rules: indexes in `spec.overrides`, in order; () for what is the same everywhere."""
+    """rules: indexes in `spec.overrides`, in order; () for what is the same everywhere.
+
+    needs: of each component, below the cluster's sum.
+    """
 
     rules: tuple[int, ...]
     objects: Sequence[Mapping[str, Any]]
     interpretation: Interpretation
+    needs: tuple[Needs, ...]
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,17 @@ class Variants:
     _made: dict[tuple[int, ...], Variant] = field(default_factory=dict[tuple[int, ...], Variant], repr=False)
 
     @classmethod
-    def of(cls, spec: WorkloadSpec, interpretation: Interpretation, kinds: Kinds = KINDS) -> "Variants":
-        """`interpretation` is that of `spec.manifests`. Nothing is tried yet."""
+    def of(
+        cls,
+        spec: WorkloadSpec,
+        interpretation: Interpretation,
+        needs: tuple[Needs, ...],
+        kinds: Kinds = KINDS,
+    ) -> "Variants":
+        """`interpretation` and `needs` are those of `spec.manifests`. Nothing is tried yet."""
         return cls(
             spec,
-            Variant((), spec.manifests, interpretation),
+            Variant((), spec.manifests, interpretation, needs),
             tuple(each.target_cluster and compiled_affinity(each.target_cluster) for each in spec.overrides),
             kinds,
         )
@@ -53,6 +64,11 @@ class Variants:
     @property
     def everywhere_alike(self) -> bool:
         return not self.targets
+
+    @property
+    def made(self) -> tuple[Variant, ...]:
+        """The plain one, and all that were asked for so far."""
+        return (self.plain, *self._made.values())
 
     def applying(self, cluster: ClusterView) -> tuple[int, ...]:
         """Which rules apply there."""
@@ -84,11 +100,14 @@ class Variants:
         return self._made[rules]
 
     def _make(self, rules: tuple[int, ...]) -> Variant:
-        path = f"spec.overrides[{rules[-1]}]"
+        name = self.spec.overrides[rules[-1]].name
+        path = f"spec.overrides[{rules[-1]}]: {name}" if name else f"spec.overrides[{rules[-1]}]"
         changed = override(self.spec.manifests, [(index, self.spec.overrides[index]) for index in rules])
         try:
             objects = checked_objects(changed)
-            variant = Variant(rules, objects, interpret(objects, self.kinds))
+            interpretation = interpret(objects, self.kinds)
+            needs = needs_of(self.spec, interpretation.components)
+            variant = Variant(rules, objects, interpretation, needs)
         except ObjectError as error:
             raise CannotOverride(f"{path}: the objects are none any more: {error.message}") from error
         except NotUnderstood as error:

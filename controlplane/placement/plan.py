@@ -13,6 +13,7 @@ from controlplane.placement.changes import Change
 from controlplane.placement.compiled import placement_request, tenant_rule
 from controlplane.placement.hardware import needs_of
 from controlplane.placement.measures import Sources
+from controlplane.placement.overriding import Variants, check_overrides
 from controlplane.placement.paper import hardware_of, paper_fleet, written_hardware
 from controlplane.placement.rooms import selection
 from controlplane.placement.rules import (
@@ -72,13 +73,16 @@ def plan(
         affinity_name=spec.affinity,
         selection=selection(needs, interpretation),
     )
+    variants = Variants.of(workload.spec, interpretation, needs)
     stated = {each.name: each.scores.stated for each in spec.clusters if each.scores is not None}
     trials = Trials(
         Sources(paper_fleet(spec), stated=stated),
         interpretation,
         needs,
+        variants,
         plain={each.name: each.available or 0 for each in spec.clusters if not each.nodes},
     )
+    check_overrides(variants, views)
     ask = Ask(request, views)
     decision = trials.decide(ask)
     telling = Telling(trials, ask, decision)

@@ -10,6 +10,9 @@ from controlplane.placement.rules import ClusterView, Refused
 
 Asked = tuple[Resolved, ...]
 """What each component asks for in one cluster."""
+ShapeIn = Callable[[ClusterView], tuple[Sequence[Needs], Interpretation] | Refused]
+"""What a workload is in one cluster, or why it cannot be anything there."""
+_Alike = tuple[tuple[Demand, ...], Interpretation, Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,18 @@ def rooms(
     interpretation: Interpretation,
     views: Sequence[ClusterView],
     vary: Callable[[Demand], Demand] = lambda demand: demand,
+    shape_in: ShapeIn | None = None,
 ) -> Rooms:
-    """Of a workload whose components have these needs. vary: what is changed of each demand, to try it."""
+    """Of a workload whose components have these needs. vary: what is changed of each demand, to try it.
+
+    shape_in: what it is in one cluster, where it is not the same in all of them.
+    """
     found = Rooms(list(views), [0] * len(views), [0] * len(views))
-    for demands, indexes in _alike(needs, interpretation, views, found, vary):
+    if shape_in is None:
+        counted_alike = _alike(needs, interpretation, views, found, vary)
+    else:
+        counted_alike = _apart(shape_in, views, found, vary)
+    for demands, interpretation, indexes in counted_alike:
         ids = [views[index].id for index in indexes]
         if interpretation.is_set:
             counted = [
@@ -81,19 +92,27 @@ def _alike(
     views: Sequence[ClusterView],
     found: Rooms,
     vary: Callable[[Demand], Demand],
-) -> list[tuple[tuple[Demand, ...], Sequence[int]]]:
+) -> list[_Alike]:
     """Clusters that ask for the same, to be counted together; of the others it is noted what they lack."""
     if all(each.everywhere_alike for each in needs):
         demands = tuple(
             vary(alike(need, component.demand).demand)
             for need, component in zip(needs, interpretation.components, strict=True)
         )
-        return [(demands, range(len(views)))]
-    groups: dict[tuple[Demand, ...], list[int]] = {}
+        return [(demands, interpretation, range(len(views)))]
+    return _apart(lambda _: (needs, interpretation), views, found, vary)
+
+
+def _apart(
+    shape_in: ShapeIn, views: Sequence[ClusterView], found: Rooms, vary: Callable[[Demand], Demand]
+) -> list[_Alike]:
+    groups: dict[tuple[int, tuple[Demand, ...]], tuple[Interpretation, list[int]]] = {}
     for index, view in enumerate(views):
-        asked = asked_in(needs, interpretation, view)
-        if isinstance(asked, Refused):
-            found.views[index] = replace(view, lacks=(asked,))
-        else:
-            groups.setdefault(tuple(vary(each.demand) for each in asked), []).append(index)
-    return list(groups.items())
+        shape = shape_in(view)
+        asked = shape if isinstance(shape, Refused) else asked_in(*shape, view)
+        if isinstance(shape, Refused) or isinstance(asked, Refused):
+            found.views[index] = replace(view, lacks=(asked,) if isinstance(asked, Refused) else ())
+            continue
+        key = id(shape[1]), tuple(vary(each.demand) for each in asked)
+        groups.setdefault(key, (shape[1], []))[1].append(index)
+    return [(demands, shape, indexes) for (_, demands), (shape, indexes) in groups.items()]

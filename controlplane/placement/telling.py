@@ -7,7 +7,6 @@ from controlplane.fleet import NodeCounts
 from controlplane.placement.accounts import Account, account
 from controlplane.placement.asking import Ask
 from controlplane.placement.changes import Change, Search
-from controlplane.placement.rooms import asked_in
 from controlplane.placement.rules import Decision, Refused
 from controlplane.placement.score import MEASURED, ScorePart, score_table
 from controlplane.placement.trials import Trials
@@ -50,7 +49,7 @@ class Telling:
         trials, fleet = self.trials, self.trials.sources.fleet
         if cluster not in fleet.clusters or fleet.completeness(cluster) is not None:
             return {}
-        asked = asked_in(trials.needs, trials.interpretation, self.ask.view(cluster))
+        asked = trials.asked(self.ask, self.ask.view(cluster))
         if isinstance(asked, Refused):
             return {}
         components = trials.interpretation.components

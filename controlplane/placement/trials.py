@@ -9,9 +9,10 @@ from controlplane.interpreters import Interpretation
 from controlplane.placement.asking import Ask, Room
 from controlplane.placement.hardware import Needs
 from controlplane.placement.measures import Measured, Sources, measured
+from controlplane.placement.overriding import Variants
 from controlplane.placement.place import place
-from controlplane.placement.rooms import Rooms, asked_in, rooms
-from controlplane.placement.rules import ClusterView, Decision, Refused
+from controlplane.placement.rooms import Asked, Rooms, ShapeIn, asked_in, rooms
+from controlplane.placement.rules import ClusterView, Decision, Division, Refused
 from controlplane.placement.score import needed
 from schemas.wire.reports import Taint
 
@@ -23,25 +24,26 @@ class Trials:
     """Of one workload. It is what `asking.Asking` describes.
 
     plain: by cluster id, how many replicas fit, where no nodes are told of. silent: clusters that cannot be
-    reached, and are given nothing more.
+    reached, and are given nothing more. variants: what it is where overrides apply.
     """
 
     sources: Sources
     interpretation: Interpretation
     needs: tuple[Needs, ...]
+    variants: Variants | None = None
     plain: Mapping[str, int] = field(default_factory=dict[str, int])
     silent: Collection[str] = ()
 
     def decide(self, ask: Ask) -> Decision:
         """Parts of the score that have no weight cost nothing."""
         if not self.interpretation.components:
-            return place(ask.request, ask.views, [0] * len(ask.views))
+            return place(ask.request, self._views(ask), [0] * len(ask.views))
         found = self._rooms(ask, ask.views)
         parts = needed(ask.request)
         request = ask.request
         if parts:
             request = replace(request, measures=self._measured(ask, found, parts).values)
-        return place(request, found.views, found.available, found.matching)
+        return self._as_overridden(ask, place(request, found.views, found.available, found.matching))
 
     def measured(self, ask: Ask, parts: Sequence[str]) -> Measured:
         if not self.interpretation.components:
@@ -56,8 +58,14 @@ class Trials:
         found = self._rooms(ask, [view])
         return Room(found.views[0], found.available[0], found.matching[0])
 
+    def asked(self, ask: Ask, view: ClusterView) -> Asked | Refused:
+        """What it comes to in one cluster, before anything is varied."""
+        shape_in = self._shape_in(ask)
+        shape = (self._needs(ask), self.interpretation) if shape_in is None else shape_in(view)
+        return shape if isinstance(shape, Refused) else asked_in(*shape, view)
+
     def demands(self, ask: Ask, view: ClusterView) -> Sequence[Demand]:
-        asked = asked_in(self._needs(ask), self.interpretation, view)
+        asked = self.asked(ask, view)
         return () if isinstance(asked, Refused) else [ask.varied(each.demand) for each in asked]
 
     def node_taints(self, view: ClusterView) -> Sequence[Taint]:
@@ -68,7 +76,8 @@ class Trials:
 
     def _rooms(self, ask: Ask, views: Sequence[ClusterView]) -> Rooms:
         needs = self._needs(ask)
-        found = rooms(self.sources.fleet, needs, self.interpretation, views, ask.varied)
+        shape_in = self._shape_in(ask)
+        found = rooms(self.sources.fleet, needs, self.interpretation, views, ask.varied, shape_in)
         if self.plain or self.silent:
             for index, view in enumerate(found.views):
                 if view.id in self.silent:
@@ -87,9 +96,51 @@ class Trials:
         demand = None if first is None or of_a_set else first.demand
         return measured(self.sources, ask.request, demand, asked, found.views, found.available, parts)
 
+    def _shape_in(self, ask: Ask) -> ShapeIn | None:
+        """None where it is the same in every cluster."""
+        variants = self.variants
+        if variants is None or variants.everywhere_alike:
+            return None
+
+        def shape_in(view: ClusterView) -> tuple[Sequence[Needs], Interpretation] | Refused:
+            variant = variants.or_refused(view)
+            if isinstance(variant, Refused):
+                return variant
+            return self._dropped(ask, variant.needs), variant.interpretation
+
+        return shape_in
+
+    def _views(self, ask: Ask) -> Sequence[ClusterView]:
+        """With what they lack, for objects without pods."""
+        shape_in = self._shape_in(ask)
+        if shape_in is None:
+            return ask.views
+        shapes = [shape_in(view) for view in ask.views]
+        return [
+            replace(view, lacks=(shape,)) if isinstance(shape, Refused) else view
+            for view, shape in zip(ask.views, shapes, strict=True)
+        ]
+
+    def _as_overridden(self, ask: Ask, decision: Decision) -> Decision:
+        """How many replicas a duplicated workload has may be overridden by cluster."""
+        shape_in = self._shape_in(ask)
+        divided = ask.request.division is not Division.DUPLICATED
+        if shape_in is None or divided or self.interpretation.is_set or ask.request.bounds:
+            return decision
+        assigned = dict(decision.assignments)
+        for view in ask.views:
+            shape = shape_in(view) if view.id in assigned else None
+            if shape is not None and not isinstance(shape, Refused):
+                assigned[view.id] = shape[1].replicas
+        return replace(decision, assignments=assigned)
+
     def _needs(self, ask: Ask) -> tuple[Needs, ...]:
+        return self._dropped(ask, self.needs)
+
+    @staticmethod
+    def _dropped(ask: Ask, needs: tuple[Needs, ...]) -> tuple[Needs, ...]:
         if not ask.without:
-            return self.needs
+            return needs
         dropped: dict[str, object] = {}
         if "isolation" in ask.without:
             dropped |= {"isolation": ""}
@@ -97,4 +148,4 @@ class Trials:
             dropped |= {"networks": ()}
         if "device_class" in ask.without:
             dropped |= {"device_class": "", "devices": 0}
-        return tuple(replace(each, **dropped) for each in self.needs)  # pyright: ignore[reportArgumentType]
+        return tuple(replace(each, **dropped) for each in needs)  # pyright: ignore[reportArgumentType]

@@ -122,5 +122,7 @@ TEMPLATE_LABEL = "muster.dev/template"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 """On every object of Muster's: `muster`."""
 FIELD_MANAGER = "muster"
+OVERWRITE, PRESERVE = "overwrite", "preserve"
+"""Capabilities of agents that know the fields of these names in an `OrderBody`."""
 OUR_LABELS = {WORKLOAD_LABEL: "", MANAGED_BY_LABEL: FIELD_MANAGER}
 """Labels on an object itself, with the value that makes them ours; "" for any."""

@@ -7,6 +7,7 @@ import pytest
 
 from controlplane.interpreters import interpret, render
 from controlplane.interpreters.overrides import CannotOverride, override
+from controlplane.placement.hardware import needs_of
 from controlplane.placement.overriding import Variants, check_overrides
 from controlplane.placement.rules import ClusterView
 from schemas.manifests import WorkloadSpec
@@ -352,7 +353,8 @@ def variants(*overrides: Object, **placement: Any) -> Variants:
             "placement": placement,
         }
     )
-    return Variants.of(spec, interpret(spec.manifests))
+    interpretation = interpret(spec.manifests)
+    return Variants.of(spec, interpretation, needs_of(spec, interpretation.components))
 
 
 def patch(path: str, value: Any, **target: Any) -> Object:
