@@ -12,6 +12,7 @@ MOST_STEPS = 16
 LONGEST = 300
 MOST_FOUND = 1000
 
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 _STEP = re.compile(r'(?:(?:^|\.)([A-Za-z0-9_][A-Za-z0-9_-]*)|\[(\*)\]|\["([^"\[\]]{1,253})"\])')
 
 Path = tuple[str | None, ...]
@@ -62,7 +63,15 @@ def find(root: Any, path: Path) -> list[tuple[tuple[str | int, ...], Any]]:
 
 def first(root: Any, path: Path) -> Any:
     """What stands there first, None for nothing."""
-    return next((value for _, value in _walk(root, path, ())), None)
+    value = root
+    for step in path:
+        if step is None:
+            return next((value for _, value in _walk(root, path, ())), None)
+        # A dict is told at once; Mapping is asked of a class that knows many.
+        if not isinstance(value, dict) and not isinstance(value, Mapping):
+            return None
+        value = cast(Mapping[str, Any], value).get(step)
+    return value
 
 
 def _walk(
@@ -122,7 +131,7 @@ def path_text(path: Sequence[str | int | None]) -> str:
             text += "[*]"
         elif isinstance(step, int):
             text += f"[{step}]"
-        elif re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", step):
+        elif _PLAIN_KEY.fullmatch(step):
             text += f".{step}" if text else step
         else:
             text += f'["{step}"]'

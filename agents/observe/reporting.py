@@ -36,6 +36,8 @@ class Reporting:
         self._layout = 0
         self._shards: list[list[NodeRow]] = []
         self._hardware_told = False
+        self._said: dict[str, tuple[object, ...]] = {}
+        self._later: set[str] = set()
         self.discovered = Discovered()
 
     def report(self) -> None:
@@ -57,18 +59,25 @@ class Reporting:
             names = [node.name for node in self._shards[index]]
             report = usage(names, self._cache.pods_on, self._cache.used)
             self._outlet.offer(f"usage.{self._name(index)}", report)
-        self._report_work(changes.workloads)
+        later, self._later = self._later, set()
+        self._report_work(changes.workloads | later, with_counts=True)
 
     def report_workloads(self) -> None:
-        """Offer only how workloads stand that changed since the last call."""
-        self._report_work(self._cache.take_workload_changes())
+        """Offer only how workloads stand that changed since the last call; counts alone wait for `report`."""
+        self._report_work(self._cache.take_workload_changes(), with_counts=False)
 
-    def _report_work(self, workloads: set[str]) -> None:
+    def _report_work(self, workloads: set[str], *, with_counts: bool) -> None:
         """Nothing of those of which nothing can be said yet."""
         for workload in sorted(workloads):
             work = self._work_of(workload)
-            if work is not None:
+            if work is None:
+                continue
+            says = _standing(work)
+            if with_counts or self._said.get(workload) != says:
+                self._said[workload] = says
                 self._outlet.offer(f"work.{workload}", work)
+            else:
+                self._later.add(workload)
 
     def _report_topology(self, stale: set[int]) -> None:
         """An empty one only where there was another before."""
@@ -118,3 +127,9 @@ class Reporting:
         for tail in self._outlet.tails("profile"):
             if tail not in present:
                 self._outlet.forget(tail)
+
+
+def _standing(work: Work) -> tuple[object, ...]:
+    """What people and the centre wait for, without how many pods there are on the way to it."""
+    healthy = tuple(status.healthy for status in work.objects)
+    return work.version, work.carried_out, work.state, tuple(work.refusals), healthy

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import msgspec
@@ -223,6 +223,8 @@ def _check_selector(
                 raise NotUnderstood(f"{at}: {key}: {value} is needed, as the selector has it")
 
 
-def _joined(path: str, rest: Sequence[str | int | None]) -> str:
+@lru_cache(maxsize=4096)
+def _joined(path: str, rest: tuple[str | int | None, ...]) -> str:
+    """Worked out for every object, and read only where something is wrong: nearly always the same few."""
     text = path_text(rest)
     return f"{path}.{text}" if text and not text.startswith("[") else f"{path}{text}"
