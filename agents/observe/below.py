@@ -1,10 +1,11 @@
 """What lies below the cluster's sum: what others than kubelets say of nodes, and what stands beside them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from agents.observe import networks
+from agents.observe.devices import Devices
 from agents.observe.features import FeatureKey, FeatureRow, merged
 from agents.observe.keyed import Rows
 from agents.observe.networks import AttachmentRow, NamedKey, PoolRow
@@ -14,7 +15,7 @@ from agents.observe.shapes import Metadata
 from agents.observe.topology import TopologyRow
 from schemas.wire.hardware import MOST_ENTRIES, Hardware, PodToleration, RuntimeClass
 
-_NOTHING: dict[str, int] = {}
+_NOTHING: Mapping[str, int] = {}
 _SILENT: Features = {}
 
 
@@ -70,6 +71,7 @@ class Below:
         self.runtime_classes = Rows[str, RuntimeClass](self._cluster_row_changed)
         self.attachments = Rows[NamedKey, AttachmentRow](self._cluster_row_changed)
         self.pools = Rows[NamedKey, PoolRow](self._pool_changed)
+        self.devices = Devices(lambda: nodes_changed((), ()), cluster_changed)
         self._features_of: dict[str, dict[FeatureKey, FeatureRow]] = {}
         self._shared: dict[tuple[tuple[str, str], ...], Features] = {}
         self._holding: dict[PodKey, int] = {}
@@ -78,7 +80,13 @@ class Below:
         """With all that is said of it here."""
         said = self._features_of.get(node.name)
         features = self._share(merged(said)) if said else _SILENT
-        return node.joined(features, _NOTHING)
+        return node.joined(features, self.devices.on_node.get(node.name, _NOTHING))
+
+    def catch_up(self) -> None:
+        """With devices, which are counted when they are asked for, and not at each change."""
+        inventory, usage = self.devices.catch_up()
+        if inventory or usage:
+            self._nodes_changed(inventory, usage)
 
     def holds_address(self, pod: PodKey) -> bool:
         """Whether a pool has given it one."""
@@ -93,6 +101,7 @@ class Below:
             runtime_classes=[row for _, row in sorted(self.runtime_classes.rows.items())][:MOST_ENTRIES],
             attachments=attachments[:MOST_ENTRIES],
             pools=pools[:MOST_ENTRIES],
+            device_classes=self.devices.names[:MOST_ENTRIES],
         )
 
     def _feature_changed(self, key: FeatureKey, before: FeatureRow | None, after: FeatureRow | None) -> None:

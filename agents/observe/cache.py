@@ -42,6 +42,7 @@ class Cache:
 
     def take_changes(self) -> Changes:
         """What changed since this was last asked."""
+        self.below.catch_up()
         changes, self._changes = self._changes, Changes()
         return changes
 

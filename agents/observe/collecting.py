@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import structlog
 
 from agents.observe.below import Below, runtime_class_row
+from agents.observe.device_shapes import SliceRows, claim_row, class_row
 from agents.observe.features import FeatureRows
 from agents.observe.keyed import Rows
 from agents.observe.networks import attachment_row, pool_row
@@ -85,8 +86,15 @@ def kinds_below(below: Below) -> tuple[Kind, ...]:
             below.attachments,
             lambda _: Plain(attachment_row),
         ),
+        Kind(_dra("DeviceClass"), below.devices.classes, lambda _: Plain(class_row)),
+        Kind(_dra("ResourceSlice"), below.devices.slices, lambda _: SliceRows()),
+        Kind(_dra("ResourceClaim"), below.devices.claims, lambda _: Plain(claim_row)),
         Kind((("whereabouts.cni.cncf.io/v1alpha1", "IPPool"),), below.pools, lambda _: Plain(pool_row)),
     )
+
+
+def _dra(kind: str) -> tuple[tuple[str, str], ...]:
+    return tuple((f"resource.k8s.io/{version}", kind) for version in ("v1", "v1beta2", "v1beta1"))
 
 
 class Collecting:

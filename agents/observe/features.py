@@ -125,7 +125,7 @@ class FeatureRows:
 
     def _is_shared(self, name: str, value: str, node: str) -> bool:
         """Whether this may be what nodes have in common."""
-        if _OWN_NAME.search(name.lower()) or _OWN_VALUE.search(value) or (value and value == node):
+        if is_own(name, value) or (value and value == node):
             return False
         if len(self._values) > MOST_NAMES:
             return name in self._values and name not in self._own
@@ -133,6 +133,11 @@ class FeatureRows:
         if len(values) <= MOST_VALUES:
             values.add(value)
         return len(values) <= MOST_VALUES and name not in self._own
+
+
+def is_own(name: str, value: str) -> bool:
+    """Whether a part of the machine is named by it, that no other has."""
+    return _OWN_NAME.search(name.lower()) is not None or _OWN_VALUE.search(value) is not None
 
 
 def _share(known: dict[tuple[tuple[str, V], ...], dict[str, V]], values: dict[str, V]) -> dict[str, V]:

@@ -57,7 +57,8 @@ class Reporting:
         self._report_facts()
         for index in sorted(stale | {shard_of(name, self._layout) for name in changes.usage}):
             names = [node.name for node in self._shards[index]]
-            report = usage(names, self._cache.pods_on, self._cache.used)
+            devices = self._cache.below.devices
+            report = usage(names, self._cache.pods_on, self._cache.used, devices.held, devices.unowned)
             self._outlet.offer(f"usage.{self._name(index)}", report)
         later, self._later = self._later, set()
         self._report_work(changes.workloads | later, with_counts=True)

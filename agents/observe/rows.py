@@ -1,5 +1,6 @@
 """What the cache keeps of nodes, pods and ordered objects: the few fields that end up in reports."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -40,14 +41,14 @@ class NodeRow:
     handlers: tuple[str, ...] = ()
     features: Features = field(default_factory=lambda: _NO_FEATURES)
 
-    def joined(self, features: Features, devices: dict[str, int]) -> "NodeRow":
+    def joined(self, features: Features, devices: Mapping[str, int]) -> "NodeRow":
         """With what others than the kubelet say of it."""
         if features == self.features and not devices:
             return self
         return replace(
             self,
             features=features,
-            allocatable=self.allocatable | devices,
+            allocatable={**self.allocatable, **devices},
             profile=_hash_of(self.labels, features, self.handlers),
         )
 

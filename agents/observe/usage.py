@@ -2,39 +2,55 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 from agents.observe.nodes import epoch_of
-from agents.observe.rows import PodKey, PodRow
+from agents.observe.rows import Asks, PodKey, PodRow
 from schemas.wire.codec import pack_column
 from schemas.wire.reports import Bound, Usage
 
 USED_RESOURCES = ("cpu", "memory")
 NOT_KNOWN = -1
 """In a `used` column: metrics are served, but not of this node."""
+_NONE: Mapping[Any, Any] = {}
 PodsOn = Mapping[str, Mapping[PodKey, PodRow]]
 _BoundKey = tuple[str, str, int, int]
 
 
-def usage(names: list[str], pods_on: PodsOn, used: Mapping[str, Mapping[str, int]] | None) -> Usage:
+def usage(
+    names: list[str],
+    pods_on: PodsOn,
+    used: Mapping[str, Mapping[str, int]] | None,
+    held: Mapping[PodKey, Mapping[str, int]] = _NONE,
+    unowned: Mapping[str, Mapping[str, int]] = _NONE,
+) -> Usage:
     """One shard, unstamped. `names`: its nodes, sorted. `used` None: no metrics are served.
+
+    held: devices that pods have by claim, beside what they ask for; unowned: those of claims without a pod.
 
     A pod that is being deleted still takes its room, but no longer stands for a promised replica: it is bound
     without a template, so that its successor is counted as outstanding until it stands somewhere itself.
     """
     foreign: list[dict[str, int]] = []
+    joined: dict[tuple[int, tuple[tuple[str, int], ...]], Asks] = {}
     bound: Counter[_BoundKey] = Counter()
     requests: dict[int, tuple[int, dict[str, int]]] = {}
     for index, name in enumerate(names):
-        taken: dict[str, int] = {}
-        for pod in pods_on.get(name, {}).values():
+        taken: dict[str, int] = dict(unowned.get(name, _NONE))
+        for key, pod in pods_on.get(name, {}).items():
             if pod.finished:
                 continue
+            asks = pod.asks
+            if more := held.get(key):
+                # What it asks for by resource is met by claims as well, and counts once.
+                whole = {**more, **asks}
+                asks = joined.setdefault((id(asks), tuple(sorted(whole.items()))), whole)
             if not pod.workload:
-                for resource, amount in pod.asks.items():
+                for resource, amount in asks.items():
                     taken[resource] = taken.get(resource, 0) + amount
                 continue
             # Equal asks are one and the same dict, so identity is enough to tell them apart.
-            number, _ = requests.setdefault(id(pod.asks), (len(requests), pod.asks))
+            number, _ = requests.setdefault(id(asks), (len(requests), asks))
             template = "" if pod.deleting else pod.template
             bound[pod.workload, template, index, number] += 1
         foreign.append(taken)
