@@ -66,6 +66,24 @@ class TestWorkloads:
             with pytest.raises(NotFound, match=name):
                 await store.rollback_workload(name, revision, ME)
 
+    @pytest.mark.promise(1)
+    async def test_a_request_to_place_anew_is_kept_on_the_row(self, store: AnyStore) -> None:
+        """So that whoever leads next finds it; it is a write, and no revision."""
+        first = await store.submit_workload(draft(), ME)
+        asked = await store.reschedule_workload("web", Write("you"))
+        assert (first.rescheduled, asked.rescheduled, asked.revision) == (0, asked.resource_version, 1)
+        assert asked.resource_version > first.resource_version
+        assert (await store.load()).workloads == (asked,)
+        changes = await store.changes(0, 10)
+        assert [(each.what, each.by) for each in changes] == [
+            ("Created", "me"),
+            ("RescheduleRequested", "you"),
+        ]
+        again = await store.submit_workload(draft(replicas=2), ME)
+        assert again.rescheduled == asked.rescheduled
+        with pytest.raises(NotFound, match="other"):
+            await store.reschedule_workload("other", ME)
+
     @pytest.mark.promise(9)
     async def test_deletion_frees_the_name_and_keeps_the_uid(self, store: AnyStore) -> None:
         first = await store.submit_workload(draft(), ME)
@@ -117,6 +135,7 @@ class TestConditions:
         writes: list[Callable[[Write], Awaitable[object]]] = [
             lambda write: store.submit_workload(draft(replicas=3), write),
             lambda write: store.rollback_workload("web", 1, write),
+            lambda write: store.reschedule_workload("web", write),
             lambda write: store.delete_workload("web", write),
         ]
         for write in writes:
