@@ -222,13 +222,19 @@ class Columns:
         )
 
     def matching_names(self, demand: Demand) -> list[str]:
-        """Of the nodes that selector and traits match, sorted."""
+        """Of the nodes that selector and traits match, and that align where that is wanted; sorted."""
+        if demand.numa is not None and demand.numa.wanted:
+            aligned = np.zeros(self.rows, np.bool_) if self._zones is None else self._zones.aligned
+        else:
+            aligned = np.ones(self.rows, np.bool_)
         selects = [_selects(demand, each, _NO_NAME) for each in self.classes]
         named = set(demand.names)
         found: list[str] = []
         for start, (nodes, _) in zip(self._starts, self._shards, strict=False):
             for row, name in enumerate(nodes.names, start):
                 code = int(self.class_of[row])
+                if not aligned[row]:
+                    continue
                 if _selects(demand, self.classes[code], name) if name in named else selects[code]:
                     found.append(name)
         return sorted(found)

@@ -144,6 +144,11 @@ class Zones:
         self._by_container, self._by_pod, self._any_stale = present[1:].tolist()
         self._unbounded = np.where(self._aligned, 0.0, np.inf)
 
+    @property
+    def aligned(self) -> Bools:
+        """Per node, whether its kubelet puts all of a container, or of a pod, into one zone."""
+        return self._aligned
+
     def replace(self, position: int, rows: ZoneRows) -> bool:
         """The topology of one shard is another now. False: it has more zones than there is place for."""
         if rows.depth > self._depth:
@@ -258,94 +263,99 @@ class Zones:
         """Per node, how many replicas up to `limit` find zones one after the other; kept when asked."""
         rows = np.flatnonzero(limit >= 1)
         names = sorted({name for each in (*starting, *running) for name, _ in each})
-        turn = _Turn(
-            free={name: self._free(name)[:, rows] for name in names},
-            unlisted={
-                name: unlisted[rows] for name in names if (unlisted := self._not_listed(name)) is not None
-            },
-            left=limit[rows],
-        )
-        turn.run(starting, running)
+        free = {name: self._free(name)[:, rows] for name in names}
+        for name in names:
+            unlisted = self._not_listed(name)
+            if unlisted is not None:
+                free[name][:, unlisted[rows]] = np.inf
+        placed = np.zeros(self._nodes)
+        placed[rows] = _Turn(free, limit[rows]).run(starting, running)
         if keep:
             for name in {name for each in running for name, _ in each}:
                 if name not in self._packed:
                     self._packed[name] = self._base(name).copy()
-                self._packed[name][:, rows] = turn.free[name]
-        placed = np.zeros(self._nodes)
-        placed[rows] = limit[rows] - turn.left
+                self._packed[name][:, rows] = free[name]
         return placed
 
 
-@dataclass
 class _Turn:
-    """Replicas put into zones, on many nodes at once. free: [zone, node] by resource; left: to be placed.
+    """Replicas put into zones, on many nodes at once. free: [zone, node] by resource; it is lowered.
 
     As long as each container goes where it went before, the zones below it stay too full for it: so many
     replicas as its zones still hold follow at once, and each such stretch ends with a zone that is full.
     """
 
-    free: dict[str, Floats]
-    unlisted: dict[str, Bools]
-    left: Floats
+    def __init__(self, free: dict[str, Floats], most: Floats) -> None:
+        self._free = free
+        self._most = most
+        self._depth = max((len(each) for each in free.values()), default=0)
 
-    def run(self, starting: Sequence[Amounts], running: Sequence[Amounts]) -> None:
-        """Ends: on some node at least one replica is placed each time, and none more than was asked for."""
+    def run(self, starting: Sequence[Amounts], running: Sequence[Amounts]) -> Floats:
+        """Replicas placed by node. Ends: each time some node places one, and none more than was asked for."""
+        left = self._most.copy()
         while True:
-            follow, used = self._stretch(starting, running)
-            follow = np.minimum(follow, self.left)
-            if not (follow >= 1).any():
-                return
+            goes, used = self._stretch(starting, running, left >= 1)
+            if not goes.any():
+                return self._most - left
+            follow = np.where(goes, left, 0.0)
+            for name, zones in used.items():
+                for zone, amounts in enumerate(zones):
+                    np.minimum(follow, _times(self._free[name][zone], amounts), out=follow)
+            for each in starting:
+                np.minimum(follow, self._starts(each, used), out=follow)
             for name, amounts in used.items():
-                self.free[name] -= amounts * follow
-            self.left -= follow
+                self._free[name] -= amounts * follow
+            left -= follow
 
     def _stretch(
-        self, starting: Sequence[Amounts], running: Sequence[Amounts]
-    ) -> tuple[Floats, dict[str, Floats]]:
-        """(per node, how many replicas go the same way now; what each of them takes from every zone)."""
-        used = {name: np.zeros_like(self.free[name]) for each in running for name, _ in each}
-        goes = self.left >= 1
-        for amounts in running:
-            suits = self._suits(amounts, used)
-            goes &= suits.any(axis=0)
-            zone = np.zeros_like(suits)
-            np.put_along_axis(zone, suits.argmax(axis=0)[None], values=True, axis=0)
-            for name, amount in amounts:
-                taken = zone & ~self.unlisted[name] if name in self.unlisted else zone
-                used[name] += taken * amount
-        follow = np.where(goes, np.inf, 0.0)
-        for name, amounts in used.items():
-            follow = np.minimum(follow, _times(self.free[name], amounts).min(axis=0))
+        self, starting: Sequence[Amounts], running: Sequence[Amounts], goes: Bools
+    ) -> tuple[Bools, dict[str, Floats]]:
+        """(nodes that take one more replica, what it takes there of every zone)."""
         for amounts in starting:
-            follow = np.minimum(follow, self._starts(amounts, used))
-        return np.where(goes, follow, 0.0), used
+            goes = goes & ~self._put(amounts, goes, self._free)
+        after = {name: self._free[name].copy() for each in running for name, _ in each}
+        for amounts in running:
+            goes = goes & ~self._put(amounts, goes, after, after)
+        used = {
+            name: np.subtract(self._free[name], each, where=each < np.inf, out=np.zeros_like(each))
+            for name, each in after.items()
+        }
+        return goes, used
 
-    def _suits(self, amounts: Amounts, used: dict[str, Floats]) -> Bools:
-        suits = np.ones_like(next(iter(self.free.values())), np.bool_)
-        for name, amount in amounts:
-            suit = self.free[name] - used[name] >= amount
-            if name in self.unlisted:
-                suit |= self.unlisted[name]
-            suits &= suit
-        return suits
+    def _put(
+        self,
+        amounts: Amounts,
+        where: Bools,
+        free: dict[str, Floats],
+        lowered: dict[str, Floats] | None = None,
+    ) -> Bools:
+        """Each to the lowest zone that has all of it, on the nodes of `where`; returns where there is none."""
+        homeless = where
+        for zone in range(self._depth):
+            suits = homeless
+            for name, amount in amounts:
+                suits = suits & (free[name][zone] >= amount)
+            if lowered is not None:
+                for name, amount in amounts:
+                    lowered[name][zone] -= suits * float(amount)
+            homeless = homeless & ~suits
+        return homeless
 
     def _starts(self, amounts: Amounts, used: dict[str, Floats]) -> Floats:
         """How many replicas in a row find a zone for an init container, which gives back what it takes."""
-        follow = np.full(next(iter(self.free.values())).shape, np.inf)
-        for name, amount in amounts:
-            spare = self.free[name] - amount
-            taken = used.get(name)
-            times = np.where(spare >= 0, np.inf, 0.0)
-            if taken is not None:
-                times = np.where(spare >= 0, _times(spare, taken) + 1, 0.0)
-            if name in self.unlisted:
-                times[:, self.unlisted[name]] = np.inf
-            follow = np.minimum(follow, times)
-        return follow.max(axis=0)
+        best = np.zeros(len(self._most))
+        for zone in range(self._depth):
+            follow = np.full(len(self._most), np.inf)
+            for name, amount in amounts:
+                spare = self._free[name][zone] - amount
+                times = _times(spare, used[name][zone]) + 1 if name in used else np.inf
+                np.minimum(follow, np.where(spare >= 0, times, 0.0), out=follow)
+            np.maximum(best, follow, out=best)
+        return best
 
 
 def _times(free: Floats, taken: Floats) -> Floats:
-    """How often each zone gives what is taken of it; infinite where nothing is."""
+    """How often a zone gives what is taken of it; infinite where nothing is."""
     times = np.full(free.shape, np.inf)
     np.divide(free, taken, out=times, where=taken > 0)
     return np.floor(times, out=times)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from controlplane.fleet import Demand, Fleet, Requirement
-from controlplane.fleet.demand import HOSTNAME, Operator
+from controlplane.fleet.demand import HOSTNAME, Numa, Operator
 from controlplane.fleet.traits import FEATURE
 from controlplane.interpreters.adaption import Adaption
 from controlplane.placement.hardware import Needs
@@ -23,7 +23,7 @@ def adaptions(fleet: Fleet, cluster: str, needs: tuple[Needs, ...], asked: Asked
 
 def _told(fleet: Fleet, cluster: str, needs: Needs, adaption: Adaption) -> Adaption:
     features = [each for each in needs.traits if each.key.startswith(FEATURE)]
-    if not features:
+    if not features and not needs.single_numa:
         return adaption
     terms: list[tuple[Requirement, ...]] = list(adaption.node_terms) or [()]
     unspelled: list[Requirement] = []
@@ -33,8 +33,11 @@ def _told(fleet: Fleet, cluster: str, needs: Needs, adaption: Adaption) -> Adapt
             unspelled.append(each)
         else:
             terms = [(*term, alternative) for term in terms for alternative in alternatives]
-    if unspelled:
-        names = fleet.matching_names(cluster, Demand.of({}, traits=unspelled), MOST_NAMES)
+    if unspelled or needs.single_numa:
+        # No label says what a kubelet aligns.
+        numa = Numa(wanted=True) if needs.single_numa else None
+        named_for = Demand.of({}, traits=unspelled, numa=numa)
+        names = fleet.matching_names(cluster, named_for, MOST_NAMES)
         # Without any, it stays where it is: an expression without values would be refused.
         named = (Requirement(HOSTNAME, Operator.IN, tuple(names)),) if names else ()
         terms = [(*term, *named) for term in terms]
