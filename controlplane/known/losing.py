@@ -48,7 +48,16 @@ def outlooks(known: Known, compiled: Compiled) -> Mapping[str, Outlook]:
 def leaving(known: Known, compiled: Compiled) -> frozenset[str]:
     """The lost clusters from which it is to be placed again at this moment."""
     at = known.losses.at
-    return frozenset(cluster for cluster, each in outlooks(known, compiled).items() if each.is_due(at))
+    return frozenset(
+        cluster
+        for cluster, each in outlooks(known, compiled).items()
+        if each.is_due(at) and not _heard_since(known, cluster, at)
+    )
+
+
+def _heard_since(known: Known, cluster: str, at: float) -> bool:
+    heard = known.heard.get(cluster)
+    return heard is not None and heard.at > at
 
 
 def is_stranded(decision: DecisionRecord) -> bool:

@@ -10,12 +10,17 @@
 import asyncio
 from collections.abc import Collection
 
+import structlog
+
 from controlplane.known.known import Known
 from controlplane.known.losing import outlook_of, rule_of
 from controlplane.known.views import Compiler
 from controlplane.loops.ports import Clock
 from schemas.wire.orders import Verb
 
+log = structlog.get_logger()
+
+LOOK_SECONDS = 0.5
 SLICE_SECONDS = 0.005
 
 
@@ -29,8 +34,17 @@ class Failover:
         known.begin_watch(clock.now())
 
     def look(self) -> None:
-        """Before every decision: one that was heard meanwhile keeps what it has."""
-        self._known.watch(self._clock.now())
+        """Before decisions, and not before each: a cluster that is heard in between keeps what it has."""
+        before, now = self._known.losses, self._clock.now()
+        if now - before.at < LOOK_SECONDS:
+            return
+        self._known.watch(now)
+        losses = self._known.losses
+        for cluster in sorted(losses.unreachable.keys() - before.unreachable.keys()):
+            log.warning("cluster_lost", cluster=self._known.clusters[cluster].name)
+        if losses.suspected != before.suspected:
+            what = "network_suspected" if losses.suspected else "network_trusted_again"
+            log.warning(what, silent=losses.silent, clusters=losses.joined)
 
     async def due(self) -> list[str]:
         """uids; nothing while the network is suspected."""

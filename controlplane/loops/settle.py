@@ -130,6 +130,7 @@ class Settle:
             if order is not None and order.version != mark.version:
                 continue
             self._known.forget_order(mark.cluster, mark.workload)
+            self._known.fleet.unpromise(mark.cluster, mark.workload)
             reports = self._known.work.get(mark.workload, {})
             if reports.get(mark.cluster) is works[mark.cluster, mark.workload]:
                 del reports[mark.cluster]

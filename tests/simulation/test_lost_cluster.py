@@ -148,6 +148,7 @@ def test_stateless_replicas_are_placed_again_and_the_old_ones_go_when_the_cluste
         row = stage.row(record)
         assert (row.state, row.ready, row.replicas) == ("Running", 6, 6)
         assert "placed again: cluster-1 is lost" in row.message
+        assert record.uid in stage.known.fleet.promises(lost.id), "the old copy counts until it is gone"
         assert len([pod for pod in lost.cluster.objects("Pod") if pod["metadata"]["namespace"] == "apps"])
 
         await stage.world.step(120.0)
@@ -158,6 +159,7 @@ def test_stateless_replicas_are_placed_again_and_the_old_ones_go_when_the_cluste
         await stage.settled()
         assert stage.replicas(record) == after
         assert lost.name not in stage.verbs(record)
+        assert record.uid not in stage.known.fleet.promises(lost.id)
         assert stage.world.failovers.moved == ["web"]
 
     live(story)
