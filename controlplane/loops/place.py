@@ -364,7 +364,9 @@ class Place:
                 )
             else:
                 placements.pop(order.cluster, None)
-                known.fleet.unpromise(order.cluster, uid)
+                # What a lost cluster may still run counts until its agent reports that it is gone.
+                if order.cluster not in known.losses.unreachable:
+                    known.fleet.unpromise(order.cluster, uid)
         if one.record.deleted:
             self._compiler.forget(uid)
             if not known.orders.get(uid):
