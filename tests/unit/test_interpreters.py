@@ -251,3 +251,32 @@ def test_scaling_changes_no_template_and_rendering_again_neither() -> None:
     assert render([deployment()], "uid", 9).template == first.template
     assert render(first.objects, "uid", 1).template == first.template
     assert render([deployment({"containers": [container(cpu="2")]})], "uid", 1).template != first.template
+
+
+def cron_job(**fields: Any) -> dict[str, Any]:
+    job = {"parallelism": 3, "template": {"spec": {"containers": [container(cpu="1")]}}}
+    return {
+        **plain("CronJob", "batch/v1"),
+        "spec": {"schedule": "* * * * *", "jobTemplate": {"spec": job}} | fields,
+    }
+
+
+def test_a_cron_job_is_placed_whole_with_the_pods_of_one_run() -> None:
+    found = interpret([cron_job()])
+    assert (found.replicas, found.is_set, [each.replicas for each in found.components]) == (1, True, [3])
+    assert found.components[0].path == "spec.manifests[0].spec.jobTemplate.spec.template.spec"
+    (rendered,) = render([cron_job()], "uid", 1).objects
+    job = rendered["spec"]["jobTemplate"]["spec"]
+    assert job["parallelism"] == 3
+    assert job["template"]["metadata"]["labels"]["muster.dev/workload"] == "uid"
+    assert [each.replicas for each in interpret([cron_job(suspend=True)]).components] == [0]
+
+
+def test_a_daemon_set_has_no_replicas_to_divide_and_a_demand_by_which_nodes_are_found() -> None:
+    daemons = deployment() | {"kind": "DaemonSet"}
+    del daemons["spec"]["replicas"]
+    found = interpret([daemons])
+    assert (found.replicas, found.is_set, found.demand is not None) == (0, False, True)
+    (rendered,) = render([daemons], "uid", 0).objects
+    assert "replicas" not in rendered["spec"]
+    assert rendered["spec"]["template"]["metadata"]["labels"]["muster.dev/template"] == found.template
