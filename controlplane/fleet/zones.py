@@ -289,6 +289,7 @@ class _Turn:
         self._free = free
         self._most = most
         self._depth = max((len(each) for each in free.values()), default=0)
+        self._endless = {name for name, each in free.items() if np.isinf(each).any()}
 
     def run(self, starting: Sequence[Amounts], running: Sequence[Amounts]) -> Floats:
         """Replicas placed by node. Ends: each time some node places one, and none more than was asked for."""
@@ -316,10 +317,14 @@ class _Turn:
         after = {name: self._free[name].copy() for each in running for name, _ in each}
         for amounts in running:
             goes = goes & ~self._put(amounts, goes, after, after)
-        used = {
-            name: np.subtract(self._free[name], each, where=each < np.inf, out=np.zeros_like(each))
-            for name, each in after.items()
-        }
+        used: dict[str, Floats] = {}
+        for name, each in after.items():
+            if name in self._endless:
+                # Infinite is what no zone lists: nothing is taken of it.
+                listed = np.isfinite(each)
+                used[name] = np.subtract(self._free[name], each, out=np.zeros_like(each), where=listed)
+            else:
+                used[name] = self._free[name] - each
         return goes, used
 
     def _put(
@@ -329,7 +334,7 @@ class _Turn:
         free: dict[str, Floats],
         lowered: dict[str, Floats] | None = None,
     ) -> Bools:
-        """Each to the lowest zone that has all of it, on the nodes of `where`; returns where there is none."""
+        """The lowest zone that has all of it, on the nodes of `where`; returns where there is none."""
         homeless = where
         for zone in range(self._depth):
             suits = homeless
