@@ -1,0 +1,187 @@
+"""Scores, shares and what would help, over the API and by the command; placing anew; what is not taken."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controlplane.fleet.slack import LEAST_SAMPLES, UsedShare
+from tests.integration.api_world import VIEWER, World, deployment, workload
+from tests.integration.test_cli import Muster, muster, world, write
+
+__all__ = ["muster", "world"]
+
+DYNAMIC = {
+    "replicaDivisionPreference": "Weighted",
+    "weightPreference": {"dynamicWeight": "AvailableReplicas"},
+}
+PRICE = "muster.dev/price-per-core-hour"
+
+
+def divided(replicas: int, cpu: str = "1", **placement: Any) -> dict[str, Any]:
+    stanza = {"replicaScheduling": DYNAMIC, **placement}
+    return workload("web", deployment("web", replicas=replicas, cpu=cpu), placement=stanza)
+
+
+async def fleet_of(world: World) -> None:
+    """14 cores are free in eu-1, 6 in us-1."""
+    world.report(await world.join("eu-1", site="north"), nodes=2, cpu=8000, region="eu")
+    world.report(await world.join("us-1"), nodes=2, cpu=4000, region="us")
+
+
+async def explained(world: World, wanted: dict[str, Any]) -> dict[str, Any]:
+    answer = await world.client.put("/api/v1/workloads/web?dryRun=true", json=wanted)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def by_name(body: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {row["cluster"]: row for row in body["clusters"]}
+
+
+class TestExplain:
+    async def test_shares_are_told(self, world: World) -> None:
+        await fleet_of(world)
+        body = await explained(world, divided(10))
+        assert body["division"] == {
+            "mode": "DynamicWeight",
+            "how": "by room",
+            "shares": [
+                {"cluster": "eu-1", "weight": 14, "had": 0, "gets": 7},
+                {"cluster": "us-1", "weight": 6, "had": 0, "gets": 3},
+            ],
+        }
+        assert (body["changes"], body["affinity"]) == ([], "")
+
+    async def test_every_part_of_a_score_is_told_and_why_it_is_none(self, world: World) -> None:
+        await fleet_of(world)
+        await world.client.patch("/api/v1/clusters/eu-1", json={"labels": {PRICE: "0.04"}})
+        await world.follow()
+        eu = next(record.id for record in world.known.clusters.values() if record.name == "eu-1")
+        for minute in range(LEAST_SAMPLES):
+            world.known.slacks.sample(eu, UsedShare(0.25, 0.1), minute * 60.0)
+        rows = by_name(await explained(world, divided(4, scoreWeights={"slack": 2, "balance": 1})))
+        parts = {name: {each["part"]: each for each in row["scores"]} for name, row in rows.items()}
+        assert parts["eu-1"]["slack"] == {
+            "part": "slack",
+            "value": 75.0,
+            "weight": 2.0,
+            "adds": 150.0,
+            "lacks": "",
+        }
+        assert parts["eu-1"]["balance"]["value"] == pytest.approx(100 * 10 / 16)
+        assert rows["eu-1"]["score"] == pytest.approx(150 + 62.5)
+        assert (parts["us-1"]["slack"]["value"], parts["us-1"]["slack"]["adds"]) == (None, 0)
+        assert "metrics" in parts["us-1"]["slack"]["lacks"]
+        assert (parts["eu-1"]["cost"]["value"], parts["us-1"]["cost"]["value"]) == (0.0, None)
+        assert PRICE in parts["us-1"]["cost"]["lacks"]
+
+    async def test_what_would_help_is_told_for_clusters_and_for_the_workload(self, world: World) -> None:
+        await fleet_of(world)
+        taint = {"key": "maintenance", "value": "", "effect": "NoSchedule"}
+        await world.client.patch("/api/v1/clusters/us-1", json={"taints": [taint]})
+        await world.follow()
+        body = await explained(world, divided(16))
+        assert (body["placed"], body["reason"]) == (False, "InsufficientCapacity")
+        tolerate = {
+            "kind": "TolerateClusterTaint",
+            "field": "spec.placement.clusterTolerations",
+            "text": "tolerate the clusters' taint maintenance:NoSchedule",
+            "cluster": "",
+        }
+        assert {"text": tolerate["text"], "replicas": 16, "steps": [tolerate]} in body["changes"]
+        assert "14 replicas instead of 16" in [each["text"] for each in body["changes"]]
+        assert by_name(body)["us-1"]["changes"] == [
+            {"text": tolerate["text"], "replicas": 6, "steps": [tolerate]}
+        ]
+        helped = divided(16, clusterTolerations=[{"key": "maintenance", "operator": "Exists"}])
+        assert (await explained(world, helped))["placed"]
+
+    async def test_an_api_that_is_not_served_is_to_be_installed_by_name(self, world: World) -> None:
+        await fleet_of(world)
+        strange = {"apiVersion": "acme.io/v1", "kind": "Rocket", "metadata": {"name": "r", "namespace": "a"}}
+        wanted = workload("web", deployment("web"), strange)
+        (row, _) = (await explained(world, wanted))["clusters"]
+        assert [each["reason"] for each in row["reasons"]] == ["ApiNotServed"]
+        (change,) = row["changes"]
+        assert (change["steps"][0]["kind"], change["steps"][0]["cluster"]) == ("InstallApi", "eu-1")
+        assert "acme.io/v1/Rocket" in change["text"]
+
+
+class TestReschedule:
+    async def test_it_is_written_and_told_by_whom(self, world: World) -> None:
+        await world.client.put("/api/v1/workloads/web", json=divided(2))
+        asked = await world.client.post("/api/v1/workloads/web/reschedule")
+        assert asked.status_code == 200
+        assert asked.json()["status"]["state"] == "Deciding"
+        changes = (await world.client.get("/api/v1/changes")).json()["items"]
+        assert (changes[-1]["what"], changes[-1]["by"]) == ("RescheduleRequested", "ada")
+        (record,) = (await world.store.load()).workloads
+        assert record.rescheduled == record.resource_version
+
+    async def test_who_may_only_read_may_not(self, world: World) -> None:
+        await world.client.put("/api/v1/workloads/web", json=divided(2))
+        reader = {"Authorization": f"Bearer {VIEWER}"}
+        refused = await world.client.post("/api/v1/workloads/web/reschedule", headers=reader)
+        assert refused.status_code == 403
+        assert (await world.store.load()).workloads[0].rescheduled == 0
+
+    async def test_conditions_hold_and_what_is_not_there_is_not_found(self, world: World) -> None:
+        await world.client.put("/api/v1/workloads/web", json=divided(2))
+        stale = await world.client.post("/api/v1/workloads/web/reschedule", headers={"If-Match": '"999"'})
+        assert stale.status_code == 412
+        assert (await world.client.post("/api/v1/workloads/other/reschedule")).status_code == 404
+
+    async def test_by_the_command(self, muster: Muster, world: World, tmp_path: Path) -> None:
+        await muster("apply", "-f", write(tmp_path / "w.yaml", divided(2)))
+        assert "workload/web is being placed anew" in (await muster("reschedule", "web")).out
+        (record,) = (await world.store.load()).workloads
+        assert record.rescheduled
+        assert "no workload" in (await muster("reschedule", "other", expect=1)).err
+
+
+class TestNotTaken:
+    @pytest.mark.parametrize(
+        ("weights", "field"),
+        [
+            ({"speed": 1}, "spec.placement.scoreWeights.speed"),
+            ({"cost": -1}, "spec.placement.scoreWeights.cost"),
+            ({"slack": "much"}, "spec.placement.scoreWeights.slack"),
+        ],
+    )
+    async def test_weights(self, world: World, weights: dict[str, Any], field: str) -> None:
+        refused = await world.client.put("/api/v1/workloads/web", json=divided(1, scoreWeights=weights))
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field)
+        assert (await world.store.load()).workloads == ()
+
+    @pytest.mark.parametrize("price", ["cheap", "-1", "inf"])
+    async def test_prices(self, world: World, price: str) -> None:
+        await fleet_of(world)
+        refused = await world.client.patch("/api/v1/clusters/eu-1", json={"labels": {PRICE: price}})
+        assert refused.status_code == 422
+        assert refused.json()["errors"][0]["field"] == f"labels.{PRICE}"
+        invited = {"name": "new", "labels": {PRICE: "cheap"}}
+        assert (await world.client.post("/api/v1/cluster-invitations", json=invited)).status_code == 422
+
+
+class TestReads:
+    @pytest.mark.parametrize("width", [80, 160])
+    async def test_no_line_is_wider_than_the_terminal(
+        self,
+        muster: Muster,
+        world: World,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        width: int,
+    ) -> None:
+        await fleet_of(world)
+        monkeypatch.setattr("controlplane.cli.output.PIPE_WIDTH", width)
+        wanted = divided(40, scoreWeights={"slack": 1, "cost": 1})
+        said = await muster("apply", "--dry-run", "--quiet", "-f", write(tmp_path / "w.yaml", wanted))
+        lines = said.out.splitlines()
+        assert max(map(len, lines)) <= width
+        assert lines[0].startswith("web: InsufficientCapacity: 40 replicas are wanted")
+        text = " ".join(said.out.split())
+        assert "it would run with any one of: - ask for cpu 500m instead of 1 (40 replicas)" in text
+        assert "2 fit: 14 replicas" in text
+        assert "score 0: locality 0, no slack (its metrics were never read)" in text
