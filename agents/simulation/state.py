@@ -78,6 +78,13 @@ class ClusterState:
         """Serve one more kind, as a CustomResourceDefinition does."""
         self._resources.append(resource)
 
+    def stop_serving(self, resource: Resource) -> None:
+        """Its CustomResourceDefinition goes, and its objects with it."""
+        self._resources.remove(resource)
+        kind = Kind(resource.group, resource.plural)
+        for name in self._objects.names(kind):
+            self._objects.delete(kind, name)
+
     def put_as(self, manager: str, manifest: Body, *, subresource: str = "") -> Body:
         """Create or update as somebody else. Raises KubeError as the API server would."""
         resource, name = self._locate(manifest)
