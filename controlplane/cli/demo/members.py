@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from controlplane.client import ClientError
 from controlplane.embedded.kube import KubeControlPlane
@@ -11,17 +12,22 @@ from controlplane.embedded.kube_assets import KubeMissing, find_kube_assets
 from controlplane.embedded.kube_nodes import PretendedNode, PretendedTaint, pretended_nodes
 
 _AMX = {"feature.node.kubernetes.io/cpu-cpuid.AMXTILE": "true"}
+_KATA = {"katacontainers.io/kata-runtime": "true"}
 _GPU = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "nvidia.com/gpu.count": "8"}
 
 
 @dataclass(frozen=True)
 class Member:
-    """make: of the simulated cluster. nodes: of the real one, pretended by kwok."""
+    """make: of the simulated cluster. nodes, objects: of the real one, nodes pretended by kwok.
+
+    objects: (path of the API, body).
+    """
 
     name: str
     make: str
     labels: Mapping[str, str]
     nodes: Sequence[PretendedNode]
+    objects: Sequence[tuple[str, Mapping[str, Any]]] = ()
 
 
 def _zoned(region: str, zone: str, provider: str) -> dict[str, str]:
@@ -31,6 +37,15 @@ def _zoned(region: str, zone: str, provider: str) -> dict[str, str]:
         "muster.dev/provider": provider,
     }
 
+
+_RUNTIME_CLASS = {
+    "apiVersion": "node.k8s.io/v1",
+    "kind": "RuntimeClass",
+    "metadata": {"name": "kata"},
+    "handler": "kata-qemu",
+    "overhead": {"podFixed": {"cpu": "250m", "memory": "320Mi"}},
+    "scheduling": {"nodeSelector": _KATA},
+}
 
 MEMBERS = (
     Member(
@@ -56,7 +71,7 @@ MEMBERS = (
             *pretended_nodes(
                 4,
                 "amx",
-                labels={**_zoned("fra", "hall-1", "baremetal"), **_AMX},
+                labels={**_zoned("fra", "hall-1", "baremetal"), **_AMX, **_KATA},
                 allocatable={"cpu": "126", "memory": "523986Mi", "pods": "250"},
             ),
             *pretended_nodes(
@@ -67,6 +82,7 @@ MEMBERS = (
                 taints=[PretendedTaint("nvidia.com/gpu", "NoSchedule", "present")],
             ),
         ],
+        objects=[("/apis/node.k8s.io/v1/runtimeclasses", _RUNTIME_CLASS)],
     ),
     Member(
         name="edge-07",
@@ -91,6 +107,9 @@ async def start_api_server(stack: AsyncExitStack, folder: Path, member: Member) 
         raise ClientError(f"pods need {', '.join(assets.absent)} beside the API server")
     plane = await stack.enter_async_context(KubeControlPlane(folder / member.name, assets))
     await plane.add_nodes(member.nodes)
+    async with plane.client() as client:
+        for path, body in member.objects:
+            (await client.post(path, json=body)).raise_for_status()
     return ["--kubeconfig", str(plane.kubeconfig), "--beat-seconds", "2", "--metrics-seconds", "5"]
 
 

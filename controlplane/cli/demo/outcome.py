@@ -36,7 +36,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The JSON object of the demo's last line."""
+    """The JSON object of the demo's last line.
+
+    orders_duplicated: carried out twice by one process. orders_repeated: again by an agent that a scene
+    started anew, which cannot know how far the last one came.
+    """
 
     ok: bool
     clusters: int
@@ -47,6 +51,7 @@ class Outcome:
     reports_received: int
     reports_lost: int
     orders_duplicated: int
+    orders_repeated: int
     seconds_to_first_placement: float | None
     scenes_played: tuple[str, ...]
     scenes_not_played: tuple[str, ...]
@@ -68,12 +73,13 @@ def look(client: Client, after_loss: bool) -> Seen:
 
 @dataclass(frozen=True)
 class Course:
-    """How the demo went. samples: how many workloads were applied. trouble: what went wrong with it."""
+    """How the demo went. samples: how many workloads were applied. started_anew: clusters of such agents."""
 
     samples: int
     seconds_to_first_placement: float | None
     scenes_played: Sequence[str] = ()
     scenes_not_played: Sequence[str] = ()
+    started_anew: Sequence[str] = ()
     trouble: Sequence[str] = ()
 
 
@@ -86,6 +92,7 @@ def outcome(seen: Seen, course: Course) -> Outcome:
     def total(field: str) -> int:
         return sum(row[field] for row in seen.streams)
 
+    repeated = sum(row["orders_repeated"] for row in seen.streams if row["cluster"] in course.started_anew)
     lost = total("reports_behind")
     if lost:
         problems.append(f"{lost} subjects do not stand at their last report")
@@ -98,7 +105,8 @@ def outcome(seen: Seen, course: Course) -> Outcome:
         orders_carried_out=total("orders_carried_out"),
         reports_received=total("reports_received"),
         reports_lost=lost,
-        orders_duplicated=total("orders_repeated"),
+        orders_duplicated=total("orders_repeated") - repeated,
+        orders_repeated=repeated,
         seconds_to_first_placement=course.seconds_to_first_placement,
         scenes_played=tuple(course.scenes_played),
         scenes_not_played=tuple(course.scenes_not_played),

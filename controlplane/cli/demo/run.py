@@ -101,8 +101,20 @@ class _Demo:
             await installation.start_agent(member.name, [*cluster, *joining])
 
     async def _apply(self, client: Client) -> None:
+        """Ordered groups of clusters wait until all have joined: one that has not is passed over for good."""
+        grouped = [each for each in self._samples if _has_groups(each)]
         self._say(f"applying {len(self._samples)} samples")
         for manifest in self._samples:
+            if manifest not in grouped:
+                client.put(address(manifest), document(manifest))
+        deadline = time.monotonic() + JOIN_SECONDS
+        while not self._stopping.is_set() and time.monotonic() < deadline:
+            seen = await asyncio.to_thread(look, client, False)
+            self._note_first_placement(seen)
+            if all(row["status"] == "Ready" for row in seen.clusters) and len(seen.clusters) == len(MEMBERS):
+                break
+            await self._stopped_within(LOOK_SECONDS)
+        for manifest in grouped:
             client.put(address(manifest), document(manifest))
 
     async def _watch(self, installation: Installation, client: Client) -> Outcome:
@@ -125,11 +137,14 @@ class _Demo:
                 story.look(seen)
                 self._note_first_placement(seen)
                 if live is not None:
-                    live.update(screen.draw(seen, self._first_placement, story.recent))
+                    live.update(screen.draw(seen, self._first_placement, story.lines))
                 ended = installation.ended()
                 over = self._over() and not story.losing
+                if playing.done():
+                    playing.result()
                 if ended or over or await self._stopped_within(LOOK_SECONDS):
                     playing.cancel()
+                    await asyncio.wait([playing])
                     return await self._end(client, seen, story, ended)
 
     async def _end(self, client: Client, seen: Seen, story: Story, ended: str) -> Outcome:
@@ -147,6 +162,7 @@ class _Demo:
             seconds_to_first_placement=self._first_placement,
             scenes_played=story.played,
             scenes_not_played=story.not_played,
+            started_anew=[LOST] if story.lost else [],
             trouble=[text for text in (ended, story.problem) if text],
         )
         return outcome(seen, course)
@@ -185,6 +201,10 @@ class _Demo:
 
     def _say(self, text: str) -> None:
         print(f"{time.monotonic() - self._began:5.1f} s  {text}", file=sys.stderr, flush=True)
+
+
+def _has_groups(manifest: Manifest) -> bool:
+    return isinstance(manifest, Workload) and bool(manifest.spec.placement.cluster_affinities)
 
 
 def _unsaid(_: Line) -> None:

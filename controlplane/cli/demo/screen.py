@@ -14,6 +14,9 @@ from controlplane.cli.tables import COLUMNS, TOP_CLUSTERS
 
 _TRY = ("explain inference", "inventory gpus", "get nodes --filter 'gpu>0'", "events --follow")
 _TOP_FROM_LINES = 44
+_MOST_TOLD, _LEAST_TOLD = 12, 3
+_LINES_AROUND = 14
+"""What is drawn beside the rows of clusters and workloads, and the story."""
 
 
 class Screen:
@@ -22,19 +25,21 @@ class Screen:
     def __init__(self, url: str, began: float, command: str) -> None:
         self._url = url
         self._began = began
-        self._hint = "In another terminal, in this folder: " + "  ·  ".join(
-            f"{command} {each}" for each in _TRY
-        )
+        self._hint = f"In another terminal, in this folder: {command} " + " | ".join(_TRY)
 
     def draw(self, seen: Seen, first_placement: float | None, lines: Sequence[Line]) -> RenderableType:
         elapsed = time.monotonic() - self._began
         orders = sum(row["orders_carried_out"] for row in seen.streams)
         reports = sum(row["reports_received"] for row in seen.streams)
-        numbers = f"{elapsed:.0f} s   {reports:,} reports in   {orders:,} orders carried out"
+        numbers = f"{elapsed:.0f} s   {reports:,} reports   {orders:,} orders carried out"
         if first_placement is not None:
-            numbers += f"   first placement after {first_placement:.1f} s"
-        top = [Text(), make_table(TOP_CLUSTERS, seen.clusters)] if self._is_tall() else []
-        story = [Text(), *(_told(line) for line in lines)] if lines else []
+            numbers += f"   first placement at {first_placement:.1f} s"
+        # What is below the end of a terminal is not seen at all: on a low one the story goes first.
+        height = console().height
+        top = [Text(), make_table(TOP_CLUSTERS, seen.clusters)] if height >= _TOP_FROM_LINES else []
+        room = height - _LINES_AROUND - len(seen.clusters) - len(seen.workloads)
+        told = lines[-min(_MOST_TOLD, max(_LEAST_TOLD, room)) :]
+        story = [Text(), *(_told(line) for line in told)] if told else []
         return Group(
             Text.assemble(("Muster", "bold"), "  every cluster streams in; one place decides"),
             Text.assemble(("API ", "dim"), (self._url, "bold cyan"), ("   " + numbers, "dim")),
@@ -48,11 +53,6 @@ class Screen:
             Text(self._hint, style="dim"),
             Text("Ctrl-C ends everything.", style="dim"),
         )
-
-    @staticmethod
-    def _is_tall() -> bool:
-        """What is below the end of a terminal is not seen at all: on a low one the story goes first."""
-        return console().height >= _TOP_FROM_LINES
 
 
 def _told(line: Line) -> Text:

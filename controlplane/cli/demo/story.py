@@ -5,18 +5,19 @@ A scene begins once every sample runs. What it shows is asked of the API, as any
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from controlplane.cli.demo.installation import Installation
 from controlplane.cli.demo.outcome import Row, Seen
 from controlplane.client import Client, ClientError
+from schemas.reasons import Reason
 from schemas.wire.orders import Verb
 
 LOST_AFTER_SECONDS = 6.0
 PLACED_AGAIN_AFTER_SECONDS = 4.0
-LOSS_SECONDS = 22.0
+LOSS_SECONDS = 18.0
 """What the last scene takes, with some to spare."""
 STEP_SECONDS = 30.0
 READ_SECONDS = 4.0
@@ -24,7 +25,6 @@ READ_SECONDS = 4.0
 SANDBOXED, ACCELERATED = "payments", "inference"
 MOVES, STAYS = "dashboard", "historian"
 LOST = "edge-07"
-_SHOWN_LINES = 12
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,6 @@ class Story:
     lost: bool = False
     _seen: Seen = field(default_factory=lambda: Seen((), (), (), ()))
     _looked: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def recent(self) -> list[Line]:
-        return self.lines[-_SHOWN_LINES:]
 
     def look(self, seen: Seen) -> None:
         self._seen = seen
@@ -118,7 +114,8 @@ class Story:
                 self._tell(f"{each['cluster']}: {each['replicas']} replicas")
             elif each["reasons"]:
                 reason = each["reasons"][0]
-                self._tell(f"{each['cluster']}: {reason['reason']}: {reason['message']}")
+                by_nodes = reason["reason"] == Reason.NO_NODE_FITS and each["nodes"]
+                self._tell(f"{each['cluster']}: {reason['reason']}: {by_nodes or reason['message']}")
 
     async def _loss(self) -> None:
         self.losing = True
@@ -132,7 +129,7 @@ class Story:
         self.lost = True
         self._tell(f"{LOST} is Unknown, and tainted {_unreachable(_cluster(self._seen))}")
         await self._until(f"{MOVES} runs elsewhere", _moved)
-        self._tell(f"{MOVES} runs again in {', '.join(_workload(self._seen, MOVES)['clusters'])}")
+        self._tell(f"{MOVES} runs again in {', '.join(_named(self._seen.workloads, MOVES)['clusters'])}")
         await self._tell_what_stays()
         await asyncio.sleep(0 if self.hurried else READ_SECONDS)
         await self.installation.start_agent(LOST, self.cluster_arguments)
@@ -144,7 +141,10 @@ class Story:
     async def _tell_what_stays(self) -> None:
         for row in self._seen.placements:
             if row["cluster"] == LOST and row["verb"] == Verb.APPLY:
-                self._tell(f"{row['workload']} stays: {row['message']}")
+                why = row["refusals"][0]
+                # What comes first is since when the cluster is lost, which everybody has just seen.
+                text = why["message"].partition("; ")[2] or why["message"]
+                self._tell(f"{row['workload']} stays: {why['reason']}: {text}")
         if STAYS not in {row["workload"] for row in self._seen.placements if row["cluster"] == LOST}:
             raise NotSeen(f"{STAYS} should have stayed in {LOST}, where its data is")
 
@@ -170,11 +170,14 @@ def _all_run(seen: Seen) -> bool:
 
 
 def _cluster(seen: Seen) -> Row:
-    return next(row for row in seen.clusters if row["name"] == LOST)
+    return _named(seen.clusters, LOST)
 
 
-def _workload(seen: Seen, name: str) -> Row:
-    return next(row for row in seen.workloads if row["name"] == name)
+def _named(rows: Sequence[Row], name: str) -> Row:
+    for row in rows:
+        if row["name"] == name:
+            return row
+    raise NotSeen(f"{name} is not there any more")
 
 
 def _unreachable(cluster: Row) -> str:
@@ -184,7 +187,7 @@ def _unreachable(cluster: Row) -> str:
 
 
 def _moved(seen: Seen) -> bool:
-    row = _workload(seen, MOVES)
+    row = _named(seen.workloads, MOVES)
     return row["state"] == "Running" and LOST not in row["clusters"]
 
 
