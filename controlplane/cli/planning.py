@@ -17,6 +17,7 @@ from controlplane.placement import Refused
 from controlplane.placement.accounts import Account
 from controlplane.placement.changes import Change
 from controlplane.placement.plan import PlanResult, plan
+from controlplane.placement.wording import counted
 from schemas.manifests import Fleet, Tenant, Workload
 from schemas.reasons import Reason
 
@@ -45,7 +46,7 @@ def as_data(workload: str, result: PlanResult, clusters: list[str]) -> dict[str,
     """The plan as plain values, with an answer for every cluster."""
     error = result.error
     replicas = sum(result.assignments.values())
-    placed = f"{replicas:,} replicas in {len(result.assignments):,} clusters"
+    placed = f"{counted(replicas, 'replica')} in {counted(len(result.assignments), 'cluster')}"
     return {
         "workload": workload,
         "placed": error is None,

@@ -117,5 +117,5 @@ class NodeCounts:
         if self.unaligned:
             parts.append(f"{self.unaligned:,} cannot align to one NUMA zone")
         parts += [f"pool {pool}: {free:,} free" for pool, free in self.addresses]
-        parts.append(f"{self.fits:,} fit: {self.replicas:,} replicas")
+        parts.append(f"{self.fits:,} fit: {self.replicas:,} replica{'' if self.replicas == 1 else 's'}")
         return "; ".join(parts)

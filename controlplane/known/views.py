@@ -17,6 +17,7 @@ from controlplane.placement.rooms import selection
 from controlplane.placement.rules import ClusterHardware
 from controlplane.placement.score import price_of
 from controlplane.placement.trials import Trials
+from controlplane.placement.wording import counted
 from controlplane.rollout import UNREACHABLE
 from schemas.manifests import TenantSpec, WorkloadSpec
 from schemas.reasons import Reason
@@ -221,7 +222,3 @@ def summary(assignments: Mapping[str, int]) -> str:
     replicas = sum(assignments.values())
     where = f"in {counted(len(assignments), 'cluster')}"
     return f"{counted(replicas, 'replica')} {where}" if replicas else where
-
-
-def counted(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"

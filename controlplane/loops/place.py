@@ -30,7 +30,7 @@ from controlplane.known.records import (
     PlacementRecord,
     WorkloadRecord,
 )
-from controlplane.known.views import Compiled, Compiler, Views, counted, decide, summary
+from controlplane.known.views import Compiled, Compiler, Views, decide, summary
 from controlplane.loops.failover import Failover, listed
 from controlplane.loops.follow import Follow
 from controlplane.loops.orders import OrderTooLarge, OrderWriter, Signer, understood_anew
@@ -41,6 +41,7 @@ from controlplane.placement import ClusterView, Decision, Refused
 from controlplane.placement.overriding import Variant
 from controlplane.placement.rooms import Asked, asked_in
 from controlplane.placement.spelling import adaptions
+from controlplane.placement.wording import counted
 from schemas.reasons import Reason
 from schemas.wire.orders import PRESERVE, OrderBody, Verb, Version
 

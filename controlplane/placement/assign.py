@@ -8,6 +8,7 @@ from controlplane.placement.candidates import Candidates
 from controlplane.placement.division import divide
 from controlplane.placement.filters import selected
 from controlplane.placement.rules import ClusterView, Division, PlacementRequest, Refused
+from controlplane.placement.wording import counted, wanted
 from schemas.reasons import Reason
 
 
@@ -19,8 +20,8 @@ def assign(request: PlacementRequest, chosen: Candidates) -> Mapping[str, int] |
     if crossed:
         name = min(crossed)
         text = (
-            f"replicaBounds: cluster {name} must have at least {chosen.floors[name]:,} replicas and may have "
-            f"at most {chosen.caps[name]:,}"
+            f"replicaBounds: cluster {name} must have at least {counted(chosen.floors[name], 'replica')} and "
+            f"may have at most {chosen.caps[name]:,}"
         )
         return Refused(Reason.INVALID, text)
     if request.division is Division.DUPLICATED:
@@ -50,7 +51,7 @@ def _by_static_weight(request: PlacementRequest, chosen: Candidates) -> Mapping[
     if least > request.replicas:
         return _too_many_floors(request, least)
     if most < request.replicas:
-        text = f"replicaBounds: {request.replicas:,} replicas are wanted, maxReplicas sum to {most:,}"
+        text = f"replicaBounds: {wanted(request.replicas)}, maxReplicas sum to {most:,}"
         return Refused(Reason.INSUFFICIENT_CAPACITY, text)
     return divide(request.replicas, weights, request.uid, chosen.floors, chosen.caps)
 
@@ -65,7 +66,7 @@ def static_weights(request: PlacementRequest, views: Mapping[str, ClusterView]) 
 
 
 def _too_many_floors(request: PlacementRequest, least: int) -> Refused:
-    text = f"replicaBounds: minReplicas sum to {least:,}, and {request.replicas:,} replicas are wanted"
+    text = f"replicaBounds: minReplicas sum to {least:,}, and {wanted(request.replicas)}"
     return Refused(Reason.INVALID, text)
 
 
@@ -135,10 +136,9 @@ def _added(
     share = _Share(more, room, needs, caps)
     fits = sum(map(share.most, room)) if caps else sum(room.values())
     if fits < more:
-        wanted = f"{more:,} more" if kept else f"{more:,}"
         count = len(chosen.views)
         passing = "cluster that passes" if count == 1 else f"{count:,} clusters that pass"
-        text = f"{wanted} replicas are wanted, {fits:,} fit the {passing}"
+        text = f"{wanted(more, 'more' if kept else '')}, {fits:,} fit the {passing}"
         return Refused(Reason.INSUFFICIENT_CAPACITY, text)
     return _shared(request, chosen, share)
 

@@ -20,6 +20,7 @@ from controlplane.placement.steps import (
     request_less,
     rounded,
 )
+from controlplane.placement.wording import counted
 from schemas.reasons import Reason
 
 MOST_SHOWN = 3
@@ -102,7 +103,7 @@ class Search:
             return
 
         def with_replicas(count: int) -> tuple[Step, ...]:
-            text = f"{count:,} replicas instead of {wanted:,}"
+            text = f"{counted(count, 'replica')} instead of {wanted:,}"
             return (
                 Step(
                     StepKind.FEWER_REPLICAS,

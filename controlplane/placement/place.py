@@ -15,6 +15,7 @@ from controlplane.placement.rules import (
     Refused,
 )
 from controlplane.placement.spread import select
+from controlplane.placement.wording import counted
 from schemas.reasons import Reason
 
 _FULL = (Refused(Reason.INSUFFICIENT_CAPACITY, "not one more replica fits"),)
@@ -118,13 +119,13 @@ def _left_out(
     if error is not None:
         if error.reason is not Reason.INSUFFICIENT_CAPACITY:
             return (error,)
-        text = f"{available:,} replicas fit: not enough with all others"
+        text = f"{counted(available, 'replica')} fit: not enough with all others"
         return (Refused(Reason.INSUFFICIENT_CAPACITY, text),)
     if candidates.caps.get(name) == 0:
         return _NONE_ALLOWED
     floor = candidates.floors.get(name, 0)
     if by_room and available < floor:
-        text = f"replicaBounds: it must have at least {floor:,} replicas, {available:,} fit"
+        text = f"replicaBounds: it must have at least {counted(floor, 'replica')}, {available:,} fit"
         return (Refused(Reason.INSUFFICIENT_CAPACITY, text),)
     return _NOT_NEEDED if request.division is Division.AGGREGATED else _NO_WEIGHT
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from controlplane.placement.candidates import Candidates
 from controlplane.placement.groups import Group, choose_groups
 from controlplane.placement.rules import ClusterView, Division, PlacementRequest, Refused, Spread
+from controlplane.placement.wording import wanted
 from schemas.reasons import Reason
 
 _UNIT = 1000
@@ -48,7 +49,7 @@ def _by_cluster(
     room = sum(totals[name] for name in chosen)
     if room < request.replicas:
         text = (
-            f"spreadConstraints: {request.replicas:,} replicas are wanted, {room:,} fit the {count:,} "
+            f"spreadConstraints: {wanted(request.replicas)}, {room:,} fit the {count:,} "
             "clusters with the most room that maxGroups allows"
         )
         return Refused(Reason.INSUFFICIENT_CAPACITY, text)

@@ -273,7 +273,7 @@ def test_a_cron_job_is_placed_whole_with_the_pods_of_one_run() -> None:
 
 
 def test_a_daemon_set_has_no_replicas_to_divide_and_a_demand_by_which_nodes_are_found() -> None:
-    daemons = deployment() | {"kind": "DaemonSet"}
+    daemons: dict[str, Any] = deployment() | {"kind": "DaemonSet"}
     del daemons["spec"]["replicas"]
     found = interpret([daemons])
     assert (found.replicas, found.is_set, found.demand is not None) == (0, False, True)
