@@ -4,7 +4,7 @@ Source: the kubelet's static CPU manager, static memory manager and device manag
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from controlplane.fleet.demand import Amounts, Numa
@@ -84,6 +84,31 @@ def numa_of(pod: Pod, *, wanted: bool = False) -> Numa | None:
     return numa if wanted or numa.pod else None
 
 
+def with_overhead(numa: Numa | None, overhead: Amounts) -> Numa | None:
+    """As a runtime class adds it to the whole pod: of what is aligned at all."""
+    if numa is None:
+        return None
+    whole = dict(numa.pod)
+    return replace(
+        numa, pod=_sorted(whole | {name: whole[name] + more for name, more in overhead if name in whole})
+    )
+
+
+def with_devices(numa: Numa | None, added: Amounts) -> Numa | None:
+    """The first container asks for these too; of claimed ones (DRA) a zone does not have to know."""
+    devices = {name: amount for name, amount in added if _is_aligned(name, amount, guaranteed=False)}
+    if not devices:
+        return numa
+    numa = numa or Numa()
+    first = dict(numa.running[0]) if numa.running else {}
+    whole = dict(numa.pod)
+    return replace(
+        numa,
+        running=(_sorted(_sum(first, devices)), *numa.running[1:]),
+        pod=_sorted(_sum(whole, devices)),
+    )
+
+
 def pinning_warning(pod: Pod) -> str | None:
     """Why a kubelet with static policies gives this pod no CPUs of its own; None where it does."""
     if pod.states_amounts_itself:
@@ -131,6 +156,10 @@ def _unequal(container: Container) -> Iterator[str]:
                 f"container {container.name} asks for {quantity_text(name, request)} {name}, "
                 f"and its limit is {quantity_text(name, limit)}"
             )
+
+
+def _sum(amounts: Mapping[str, int], added: Mapping[str, int]) -> dict[str, int]:
+    return {**amounts, **{name: amounts.get(name, 0) + more for name, more in added.items()}}
 
 
 def _compute(amounts: Mapping[str, int]) -> Iterator[int]:

@@ -7,6 +7,7 @@ topology manager, and NodeResourceTopologyMatch of the scheduler-plugins, which 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ class ZoneRows:
     kinds: NDArray[np.int8]
     node: NDArray[np.int32]
     rank: NDArray[np.int8]
-    available: dict[str, Ints]
+    available: dict[str, NDArray[np.signedinteger[Any]]]
 
     @property
     def depth(self) -> int:
@@ -71,7 +72,7 @@ class ZoneRows:
             node=node[aligned].astype(np.int32),
             rank=rank[aligned].astype(np.int8),
             available={
-                resource: column(f"available {resource}", packed, least=NOT_LISTED)[aligned]
+                resource: _narrow(column(f"available {resource}", packed, least=NOT_LISTED)[aligned])
                 for resource, packed in zip(topology.resources, topology.available, strict=True)
             },
         )
@@ -95,6 +96,15 @@ class ZoneRows:
             rank=self.rank[kept],
             available={resource: values[kept] for resource, values in self.available.items()},
         )
+
+
+def _narrow(values: Ints) -> NDArray[np.signedinteger[Any]]:
+    """Of a million zones most amounts are small."""
+    top = int(values.max(initial=0))
+    for kind in (np.int8, np.int16, np.int32):
+        if top <= np.iinfo(kind).max:
+            return values.astype(kind)
+    return values
 
 
 def _kinds(topology: Topology) -> NDArray[np.int8]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from controlplane.fleet.demand import Amounts, Demand, Numa, Operator, Requirement, Toleration
+from controlplane.fleet.numa import with_devices, with_overhead
 from controlplane.fleet.traits import FEATURE, HANDLER
 from controlplane.interpreters.adaption import NETWORKS_ANNOTATION, Adaption, Claim
 from controlplane.interpreters.interpretation import Component
@@ -255,7 +256,7 @@ def _isolated(needs: Needs, resolved: Resolved, hardware: ClusterHardware) -> Re
     demand = replace(
         demand,
         requests=_sum(demand.requests, overhead),
-        numa=demand.numa and replace(demand.numa, pod=_sum(demand.numa.pod, overhead)),
+        numa=with_overhead(demand.numa, overhead),
         node_selector=tuple(sorted({*demand.node_selector, *runtime.node_selector.items()})),
         tolerations=(*demand.tolerations, *tolerations),
         traits=(*demand.traits, Requirement(f"{HANDLER}{runtime.handler}", Operator.EXISTS)),
@@ -319,11 +320,7 @@ def _asking(demand: Demand, added: Amounts) -> Demand:
     """With more of its first container; a zone that gives it devices has to give these, too."""
     if not added:
         return demand
-    numa = demand.numa
-    if numa is not None and numa.running:
-        first, *others = numa.running
-        numa = replace(numa, running=(_sum(first, added), *others), pod=_sum(numa.pod, added))
-    return replace(demand, requests=_sum(demand.requests, added), numa=numa)
+    return replace(demand, requests=_sum(demand.requests, added), numa=with_devices(demand.numa, added))
 
 
 def _sum(amounts: Amounts, added: Amounts) -> Amounts:

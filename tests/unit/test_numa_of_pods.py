@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from controlplane.fleet import Numa
-from controlplane.fleet.numa import pinning_warning
+from controlplane.fleet.numa import pinning_warning, with_devices, with_overhead
 from controlplane.interpreters.pods import pod_demand, pod_shape
+from schemas.wire.hardware import DEVICE_CLASS_RESOURCE
 
 GI = 2**30
 
@@ -91,6 +92,27 @@ class TestAligned:
     )
     def test_only_what_a_zone_may_lack(self, spec: dict[str, Any], expected: Numa | None) -> None:
         assert numa(spec) == expected
+
+
+class TestAdded:
+    PINNED = Numa(running=(MAIN,), pod=MAIN)
+
+    def test_overhead_counts_where_its_kind_is_aligned(self) -> None:
+        overhead = (("cpu", 250), ("pods", 1))
+        assert with_overhead(self.PINNED, overhead) == Numa(
+            running=(MAIN,), pod=(("cpu", 4250), ("memory", GI))
+        )
+        assert with_overhead(None, overhead) is None
+
+    def test_devices_are_aligned_of_every_pod(self) -> None:
+        added = (("nvidia.com/gpu", 1),)
+        assert with_devices(None, added) == Numa(running=(added,), pod=added)
+        assert with_devices(self.PINNED, added) == Numa(running=((*MAIN, *added),), pod=(*MAIN, *added))
+
+    def test_claimed_devices_are_not(self) -> None:
+        claimed = ((f"{DEVICE_CLASS_RESOURCE}gpu.example.com", 1),)
+        assert with_devices(self.PINNED, claimed) == self.PINNED
+        assert with_devices(None, claimed) is None
 
 
 class TestPinning:
