@@ -12,6 +12,9 @@ from controlplane.loops.ports import NewDecision
 from controlplane.rollout import LossRules
 from schemas.wire.orders import Verb
 
+SKEW_SECONDS = 1.0
+"""Between a leader's look at its clusters and the commit of what it decided on it."""
+
 
 @dataclass
 class FailoverWatch:
@@ -42,7 +45,7 @@ class FailoverWatch:
         applied = {each.cluster: each.replicas for each in new.orders if each.verb is Verb.APPLY}
         after = {cluster: count for cluster, count in (held | applied).items() if cluster not in gone}
         silence = {each: now - self.beats_answered.get(each, 0.0) for each in self.clusters}
-        overdue = [each for each in silence if silence[each] > self.rules.lost_seconds / 2]
+        overdue = [each for each in silence if silence[each] > self.rules.lost_seconds / 2 + SKEW_SECONDS]
         tolerated = _tolerated(record.spec, self.rules.toleration_seconds)
         for holds, text in (
             (_may_move(record.spec), "it is to stay"),
