@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from controlplane.placement.filters import refusals, selected, surely_passes
+from controlplane.placement.filters import refusals, selected, surely_pass
 from controlplane.placement.rules import ClusterView, PlacementRequest, Refused
 from controlplane.placement.score import NOTHING, own_parts, with_measures
 from schemas.reasons import Reason
@@ -53,13 +53,18 @@ def filtered(
 ) -> Candidates:
     found = Candidates()
     current = request.current
-    passes = surely_passes(request)
+    sure = surely_pass(request, clusters)
     checked = matching if request.has_pods else None
+    plain = not (current or request.overflow or request.whole)
     views, rooms, overflows = found.views, found.available, bool(request.overflow)
     special: dict[str, Mapping[str, float]] = {}
     for index, cluster in enumerate(clusters):
+        if sure[index] and plain and (checked is None or checked[index]):
+            views[cluster.name] = cluster
+            rooms[cluster.name] = available[index]
+            continue
         running = bool(current) and cluster.id in current
-        refused = () if passes(cluster) else refusals(request, cluster)
+        refused = () if sure[index] else refusals(request, cluster)
         if not refused and checked is not None and not running and not checked[index]:
             refused = _no_node_fits(request)
         if not refused and request.whole and not running and not available[index]:
@@ -80,11 +85,10 @@ def filtered(
     # In the order of the views, most of them alike.
     if request.measures:
         special = with_measures(request, views, special)
-    found.parts = {**dict.fromkeys(views, NOTHING), **special}
-    found.scores = {
-        **dict.fromkeys(views, 0.0),
-        **{name: sum(parts.values()) for name, parts in special.items()},
-    }
+    found.parts = dict.fromkeys(views, NOTHING)
+    found.parts.update(special)
+    found.scores = dict.fromkeys(views, 0.0)
+    found.scores.update((name, sum(parts.values())) for name, parts in special.items())
     _bound(request, found)
     return found
 

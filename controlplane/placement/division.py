@@ -33,7 +33,7 @@ def divide(
     so many is given no more. ValueError when there are replicas to give and no name can take them, or when
     the floors are more than the replicas.
     """
-    names = sorted((name for name, weight in weights.items() if weight > 0), reverse=fnv1a_32(uid) % 2 == 1)
+    names = sorted([name for name, weight in weights.items() if weight > 0], reverse=fnv1a_32(uid) % 2 == 1)
     if replicas > 0 and not names:
         raise ValueError(f"{replicas} replicas and nobody with a weight to give them to")
     votes = [weights[name] for name in names]
@@ -48,8 +48,7 @@ def divide(
 def _give(count: int, votes: list[int], seats: list[int], most: list[int] | None) -> None:
     """One by one, in place."""
     if most is None and len(votes) > _COLUMNS_FROM and max(votes) < 2**53:
-        keys = (np.array(votes) / (-2.0 * np.array(seats) - 1.0)).tolist()
-        queue = list(zip(keys, seats, range(len(votes)), strict=True))
+        queue = _nearest(count, votes, seats)
     else:
         queue = [
             (-vote / (2 * seats[rank] + 1), seats[rank], rank)
@@ -64,6 +63,16 @@ def _give(count: int, votes: list[int], seats: list[int], most: list[int] | None
             heapq.heappop(queue)
         else:
             heapq.heapreplace(queue, (-votes[rank] / (2 * had + 3), had + 1, rank))
+
+
+def _nearest(count: int, votes: list[int], seats: list[int]) -> list[tuple[float, int, int]]:
+    """Those whose turn may come within `count`: with so many before them, it does not come to the others."""
+    keys = np.array(votes) / (-2.0 * np.array(seats) - 1.0)
+    if 0 < count < len(votes):
+        ranks = np.flatnonzero(keys <= np.partition(keys, count - 1)[count - 1]).tolist()
+    else:
+        ranks = list(range(len(votes)))
+    return [(key, seats[rank], rank) for key, rank in zip(keys[ranks].tolist(), ranks, strict=True)]
 
 
 def _bounded(

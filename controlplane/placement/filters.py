@@ -1,6 +1,6 @@
 """Which clusters may take a workload at all, and every reason why one may not."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from controlplane.fleet.demand import Operator, Requirement, untolerated
 from controlplane.placement.rules import Affinity, ClusterView, PlacementRequest, Refused, TenantRule
@@ -43,39 +43,35 @@ def _incapable(request: PlacementRequest, cluster: ClusterView, *, running: bool
     return [each for each in request.capabilities if each not in cluster.capabilities and each not in spared]
 
 
-def surely_passes(request: PlacementRequest) -> Callable[[ClusterView], bool]:
-    """Whether a cluster passes beyond doubt, for thousands of them; `refusals` answers for the others."""
+def surely_pass(request: PlacementRequest, clusters: Sequence[ClusterView]) -> list[bool]:
+    """Which clusters pass beyond doubt, for thousands of them; `refusals` answers for the others."""
     if request.tenant is not None or request.claimants or request.overflow or request.affinity.fields:
-        return lambda _: False
-    kinds, capabilities = request.kinds, request.capabilities
+        return [False] * len(clusters)
+    kinds, needs = frozenset(request.kinds), frozenset(request.capabilities)
+    sure = [
+        each.standing is None
+        and not (each.taints or each.lacks)
+        and (each.served is None or kinds <= each.served)
+        and (not needs or each.capabilities is None or needs <= each.capabilities)
+        for each in clusters
+    ]
     affinity = request.affinity
-    wanted = [(each.key, each.values) for each in affinity.labels if each.operator is Operator.IN]
-    others = [each for each in affinity.labels if each.operator is not Operator.IN]
-    names, exclude = affinity.names, affinity.exclude
-    simple = not names and not exclude and not others
-
-    def passes(cluster: ClusterView) -> bool:
-        if cluster.standing is not None or cluster.taints or cluster.lacks:
-            return False
-        if cluster.served is not None and not cluster.served.issuperset(kinds):
-            return False
-        if (
-            capabilities
-            and cluster.capabilities is not None
-            and not cluster.capabilities.issuperset(capabilities)
-        ):
-            return False
-        labels = cluster.labels
-        for key, values in wanted:
-            if labels.get(key) not in values:
-                return False
-        return simple or (
-            cluster.name not in exclude
-            and (not names or cluster.name in names)
-            and all(each.holds(labels) for each in others)
-        )
-
-    return passes
+    for wanted in affinity.labels:
+        key, values = wanted.key, wanted.values
+        if wanted.operator is Operator.IN:
+            sure = [
+                so_far and each.labels.get(key) in values for so_far, each in zip(sure, clusters, strict=True)
+            ]
+        else:
+            sure = [so_far and wanted.holds(each.labels) for so_far, each in zip(sure, clusters, strict=True)]
+    if affinity.names or affinity.exclude:
+        sure = [
+            so_far
+            and each.name not in affinity.exclude
+            and (not affinity.names or each.name in affinity.names)
+            for so_far, each in zip(sure, clusters, strict=True)
+        ]
+    return sure
 
 
 def selected(affinity: Affinity, cluster: ClusterView) -> bool:

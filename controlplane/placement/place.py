@@ -96,8 +96,14 @@ def _decision(
     views = candidates.views
     # All of these are in the order in which the clusters passed.
     ids = [cluster.id for cluster in views.values()]
-    for name, cluster in zip(views, ids, strict=True):
-        if name not in assigned and cluster not in refused:
+    without = [(name, cluster) for name, cluster in zip(views, ids, strict=True) if name not in assigned]
+    usual = _usually_left_out(request, candidates, error)
+    for name, cluster in without:
+        if cluster in refused:
+            continue
+        if usual is not None and candidates.available[name]:
+            refused[cluster] = usual
+        else:
             refused[cluster] = _left_out(request, candidates, name, error)
     return Decision(
         assignments={views[name].id: replicas for name, replicas in assigned.items()},
@@ -107,6 +113,15 @@ def _decision(
         error=error,
         score_parts=dict(zip(ids, candidates.parts.values(), strict=True)),
     )
+
+
+def _usually_left_out(
+    request: PlacementRequest, candidates: Candidates, error: Refused | None
+) -> tuple[Refused, ...] | None:
+    """What all say that have room, where nothing makes a difference between them."""
+    if error is not None or candidates.caps or candidates.floors:
+        return None
+    return _NOT_NEEDED if request.division is Division.AGGREGATED else _NO_WEIGHT
 
 
 def _left_out(

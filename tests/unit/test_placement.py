@@ -18,7 +18,7 @@ from controlplane.placement import (
     TenantRule,
     place,
 )
-from controlplane.placement.filters import refusals, surely_passes
+from controlplane.placement.filters import refusals, surely_pass
 from schemas.reasons import Reason
 from schemas.wire.reports import Taint
 
@@ -318,4 +318,4 @@ def test_the_short_way_through_the_filters_agrees_with_the_long_one(
         served=frozenset({"v1/X"} if serves else ()),
         capabilities=frozenset({"sealed"} if able else ()),
     )
-    assert surely_passes(request)(cluster) == (not refusals(request, cluster))
+    assert surely_pass(request, [cluster]) == [not refusals(request, cluster)]
