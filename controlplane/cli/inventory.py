@@ -24,7 +24,7 @@ class Inventory(StrEnum):
 
 def inventory(
     what: Annotated[Inventory, typer.Argument(help="Over the whole fleet.", show_default=False)],
-    cluster: Annotated[str, typer.Option("--cluster", help="Only what this one has and lacks.")] = "",
+    cluster: Annotated[str, typer.Option("--cluster", help="Only what this one has.")] = "",
     output: OutputOption = Output.TABLE,
     filter: FilterOption = "",
     sort: SortOption = "",

@@ -17,7 +17,7 @@ from controlplane.queries import inventory
 from controlplane.queries.inventory_rows import FeatureRow, GpuRow, NetworkRow, RuntimeRow
 from controlplane.queries.paging import Page, Query
 
-Cluster = Annotated[str, Parameter(description="Only what this cluster has and lacks; left out: all.")]
+Cluster = Annotated[str, Parameter(description="Only what this cluster has; left out: all clusters.")]
 Asked = Annotated[Query, Depends(page_query)]
 
 
