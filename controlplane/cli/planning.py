@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from controlplane.cli.explaining import show_explanation
-from controlplane.cli.files import read_one
+from controlplane.cli.files import read_manifests, read_one
 from controlplane.cli.options import Output
 from controlplane.cli.output import print_data
 from controlplane.client import ClientError
@@ -18,7 +18,7 @@ from controlplane.placement.accounts import Account
 from controlplane.placement.changes import Change
 from controlplane.placement.plan import PlanResult, plan
 from controlplane.placement.wording import counted
-from schemas.manifests import Fleet, Tenant, Workload
+from schemas.manifests import Fleet, Interpreter, Tenant, Workload
 from schemas.reasons import Reason
 
 
@@ -29,8 +29,9 @@ def show_plan(workload: Path, fleet: Path, tenant: Path | None, output: str) -> 
     paper: Fleet = read_one(fleet, Fleet)
     owner: Tenant | None = read_one(tenant, Tenant) if tenant is not None else None
     wanted: Workload = read_one(workload, Workload)
+    interpreters = [each for each in read_manifests([workload]) if isinstance(each, Interpreter)]
     try:
-        result = plan(wanted, paper, owner)
+        result = plan(wanted, paper, owner, interpreters)
     except NotUnderstood as error:
         raise ClientError(f"{workload}: {error}") from error
     answer = as_data(wanted.metadata.name, result, [cluster.name for cluster in paper.spec.clusters])

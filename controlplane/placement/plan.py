@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 
 from controlplane.fleet import Fleet, NodeRow
 from controlplane.fleet.slack import Slacks
-from controlplane.interpreters import NotUnderstood, interpret
+from controlplane.interpreters import KINDS, NotUnderstood, compiled_kind, interpret
 from controlplane.placement.accounts import Account
 from controlplane.placement.asking import Ask
 from controlplane.placement.changes import Change
 from controlplane.placement.compiled import placement_request, tenant_rule
 from controlplane.placement.hardware import needs_of
+from controlplane.placement.headroom import written
 from controlplane.placement.measures import Sources
 from controlplane.placement.overriding import Variants, check_overrides
 from controlplane.placement.paper import hardware_of, paper_fleet, written_hardware
@@ -55,10 +56,14 @@ class PlanResult:
 
 
 def plan(
-    workload: manifests.Workload, fleet: manifests.Fleet, tenant: manifests.Tenant | None = None
+    workload: manifests.Workload,
+    fleet: manifests.Fleet,
+    tenant: manifests.Tenant | None = None,
+    interpreters: Sequence[manifests.Interpreter] = (),
 ) -> PlanResult:
     """NotUnderstood when the workload's objects or the fleet's amounts cannot be taken."""
-    interpretation = interpret(workload.spec.manifests)
+    kinds = {**KINDS, **dict(compiled_kind(each.spec) for each in interpreters)}
+    interpretation = interpret(workload.spec.manifests, kinds)
     needs = needs_of(workload.spec, interpretation.components)
     rule = tenant_rule(tenant.metadata.name, tenant.spec) if tenant is not None else None
     spec = fleet.spec
@@ -73,14 +78,16 @@ def plan(
         affinity_name=spec.affinity,
         selection=selection(needs, interpretation),
     )
-    variants = Variants.of(workload.spec, interpretation, needs)
+    variants = Variants.of(workload.spec, interpretation, needs, kinds)
     stated = {each.name: each.scores.stated for each in spec.clusters if each.scores is not None}
     trials = Trials(
         Sources(paper_fleet(spec), stated=stated),
         interpretation,
         needs,
         variants,
-        plain={each.name: each.available or 0 for each in spec.clusters if not each.nodes},
+        plain={
+            each.name: each.available or 0 for each in spec.clusters if not each.nodes and not each.headroom
+        },
     )
     check_overrides(variants, views)
     ask = Ask(request, views)
@@ -182,6 +189,7 @@ def _cluster_manifest(fleet: Fleet, slacks: Slacks, view: ClusterView) -> manife
         price=view.price,
         scores=None if idle is None else FleetScores(slack=round(idle * FULL, 1)),
         nodes=[_nodes_manifest(examples[key], count) for key, count in groups.items()],
+        headroom=[written(make, left) for make, left in fleet.headroom(view.id) if left],
     )
 
 

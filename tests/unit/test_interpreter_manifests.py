@@ -1,12 +1,13 @@
 """Interpreters as people write them: what they come to, and what is wrong in them."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controlplane.interpreters import KINDS, compiled_kind, interpret, render
 from controlplane.interpreters.declared import TABLE
-from schemas.manifests import Interpreter, ManifestError, parse_manifest
+from schemas.manifests import Interpreter, ManifestError, load_manifests, parse_manifest
 
 SPARK: dict[str, Any] = {
     "group": "sparkoperator.k8s.example.org",
@@ -118,3 +119,16 @@ def test_what_is_understood_without_one_can_be_written_as_one(spec: dict[str, An
     parsed = parse_manifest(manifest() | {"spec": dict(spec)}, "test")
     assert isinstance(parsed, Interpreter)
     assert compiled_kind(parsed.spec)[1] == KINDS[f"{spec['group']}/{spec['kind']}"]
+
+
+def test_the_documented_one_is_taken() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations" / "kinds.md").read_text()
+    (read,) = load_manifests(page.partition("```yaml\n")[2].partition("```")[0], "kinds.md")
+    assert isinstance(read, Interpreter)
+    assert compiled_kind(read.spec)[0] == "kubeflow.org/MPIJob"
+
+
+def test_the_documented_table_has_every_kind() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations" / "kinds.md").read_text()
+    for kind in KINDS:
+        assert kind.rpartition("/")[2] in page

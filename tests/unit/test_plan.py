@@ -9,7 +9,7 @@ from controlplane.fleet import Demand, Fleet
 from controlplane.interpreters import NotUnderstood
 from controlplane.placement import ClusterView, fleet_manifest, plan
 from schemas.manifests import Fleet as FleetManifest
-from schemas.manifests import Tenant, Workload, parse_manifest
+from schemas.manifests import Interpreter, Tenant, Workload, parse_manifest
 from schemas.reasons import Reason
 from tests.benchmarks.world import cluster_reports
 from tests.unit.reports import apply
@@ -149,3 +149,44 @@ def test_a_fleet_written_down_plans_as_the_fleet_itself() -> None:
     result = plan(workload(10, nodeSelector={"kubernetes.io/arch": "amd64"}), again)
     assert result.available == {"three": live.available(demand, ["id"])[0]}
     assert result.explanations["three"].endswith(str(live.explain("id", demand)).rpartition("; ")[2])
+
+
+def test_a_set_goes_where_all_of_it_fits_and_a_declared_kind_is_understood() -> None:
+    group = {"replicas": 3, "template": {"spec": {"containers": [requesting("2")]}}}
+    lead = {"template": {"spec": {"containers": [requesting("3")]}}}
+    manifest = {
+        "apiVersion": "example.com/v1",
+        "kind": "Gang",
+        "metadata": {"name": "gang", "namespace": "x"},
+        "spec": {"lead": lead, "groups": [group]},
+    }
+    asked = workload().model_copy(
+        update={"spec": workload().spec.model_copy(update={"manifests": [manifest]})}
+    )
+    paper = fleet(
+        {"name": "wide", "nodes": [{"count": 3, "allocatable": {"cpu": 3, "memory": "8Gi"}}]},
+        {"name": "deep", "nodes": [{"count": 1, "allocatable": {"cpu": 9, "memory": "8Gi"}}]},
+    )
+    declared = parse_manifest(
+        {
+            "apiVersion": "muster.dev/v1",
+            "kind": "Interpreter",
+            "metadata": {"name": "gang"},
+            "spec": {
+                "group": "example.com",
+                "kind": "Gang",
+                "components": [
+                    {"name": "lead", "at": "spec.lead", "template": "template"},
+                    {"at": "spec.groups[*]", "replicas": "replicas", "template": "template"},
+                ],
+            },
+        },
+        "gang.yaml",
+    )
+    assert isinstance(declared, Interpreter)
+    assert plan(asked, paper, None, [declared]).assignments == {"deep": 1}
+    assert plan(asked, paper).assignments == {"wide": 0, "deep": 0}
+
+
+def requesting(cpu: str) -> dict[str, Any]:
+    return {"name": "c", "resources": {"requests": {"cpu": cpu}}}
