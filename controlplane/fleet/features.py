@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controlplane.fleet.demand import Demand, Operator, Requirement, untolerated
-from controlplane.fleet.rows import LabelSet, NodeClass
+from controlplane.fleet.label_sets import LabelSet
+from controlplane.fleet.rows import NodeClass
 from schemas.wire.reports import Taint
 
 Bools = NDArray[np.bool_]

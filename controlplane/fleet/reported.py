@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from controlplane.fleet.rows import LabelSet, NodeRows, UsageRows
+from controlplane.fleet.label_sets import LabelSet
+from controlplane.fleet.rows import NodeRows, UsageRows
 from controlplane.fleet.views import Outcome
-from controlplane.fleet.zones import ZoneRows
+from controlplane.fleet.zone_rows import ZoneRows
 from schemas.wire.hardware import Hardware, Topology
 from schemas.wire.reports import Facts, Inventory, Profile, Stamp, Usage
 from schemas.wire.subjects import parse_shard, shard_name

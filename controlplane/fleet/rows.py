@@ -1,6 +1,5 @@
 """The nodes of one shard as columns: what its inventory and its usage say. Replaced whole, never changed."""
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from controlplane.fleet.traits import untold, value_of
+from controlplane.fleet.label_sets import LabelSet
 from schemas.wire.reports import Bound, Inventory, Stamp, Taint, Usage
 
 Ints = NDArray[np.int64]
@@ -18,43 +17,6 @@ MOST = 2**53 - 1
 """No amount is taken as larger, so that a float64 holds it exactly (8 PiB of memory on one node)."""
 NOT_KNOWN = -1
 """In a column of `used`: metrics are served, but not yet of this node."""
-
-_NO_FEATURES: Mapping[str, str] = {}
-
-
-class LabelSet:
-    """What a profile says, one object for all who have it: compared by identity.
-
-    features: raw ones that the labels do not tell anyway.
-    """
-
-    __slots__ = ("__weakref__", "features", "handlers", "hash", "labels")
-
-    def __init__(
-        self,
-        profile_hash: str,
-        labels: Mapping[str, str],
-        features: Mapping[str, str] = _NO_FEATURES,
-        handlers: Iterable[str] = (),
-    ) -> None:
-        self.hash = profile_hash
-        # Keys and most values recur over thousands of profiles.
-        self.labels = {sys.intern(key): sys.intern(value) for key, value in labels.items()}
-        self.features = (
-            {sys.intern(key): sys.intern(value) for key, value in untold(features, labels).items()}
-            if features
-            else _NO_FEATURES
-        )
-        self.handlers = frozenset(map(sys.intern, handlers))
-
-    def says(self, labels: Mapping[str, str], features: Mapping[str, str], handlers: Iterable[str]) -> bool:
-        """Whether it is of exactly these."""
-        told = untold(features, labels) if features else _NO_FEATURES
-        return self.labels == labels and self.features == told and self.handlers == frozenset(handlers)
-
-    def value(self, key: str) -> str | None:
-        """Of a label, a feature or a handler; None for what its nodes lack."""
-        return value_of(key, self.labels, self.features, self.handlers)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from controlplane.fleet.demand import Operator, Requirement
-from controlplane.fleet.rows import LabelSet
+from controlplane.fleet.label_sets import LabelSet
 from controlplane.fleet.traits import FEATURE, HANDLER, labels_of
 
 _SAME_MEANING = (Operator.IN, Operator.EXISTS, Operator.DOES_NOT_EXIST, Operator.GT, Operator.LT)

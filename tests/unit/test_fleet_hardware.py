@@ -97,6 +97,20 @@ class TestHardware:
         fleet.promise("c", "w", Promise.of("t", asking("net/a"), replicas))
         assert room(fleet, asking("net/a")) == max(0, before - replicas)
 
+    @given(st.integers(0, 12), st.integers(0, 12))
+    def test_one_more_address_never_loses_room(self, free: int, promised: int) -> None:
+        def with_addresses(count: int) -> int:
+            fleet = Fleet()
+            fleet.apply_facts("c", facts())
+            fleet.apply_profile("c", PLAIN, profile())
+            fleet.apply_inventory("c", "1-0", inventory("n1 n2"))
+            fleet.apply_usage("c", "1-0", usage(2))
+            fleet.apply_hardware("c", hardware(free=count))
+            fleet.promise("c", "w", Promise.of("t", asking("net/b"), promised))
+            return room(fleet, asking("net/a"))
+
+        assert with_addresses(free + 1) >= with_addresses(free)
+
 
 MASTER, WORKER = Demand.of({"cpu": 3000}), Demand.of({"cpu": 1000})
 

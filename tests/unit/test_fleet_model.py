@@ -1,12 +1,12 @@
 """The fleet against a naive model: node by node, with Python's own integers."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controlplane.fleet import Demand, Fleet, Promise
+from controlplane.fleet import Demand, Fleet, Promise, Toleration
 from schemas.wire.reports import Bound, Taint, profile_hash
 from tests.unit.reports import LABELS, facts, inventory, profile, usage
 
@@ -141,3 +141,24 @@ def test_a_promise_takes_exactly_its_replicas_from_its_own_signature(
     assert fleet.available(demand, ["c"]) == [max(0, before - replicas)]
     fleet.unpromise("c", "p")
     assert fleet.available(demand, ["c"]) == [before]
+
+
+TOLERATING = [Toleration("t", "Exists", effect="NoSchedule")]
+
+
+@given(SHAPES, REQUESTS, st.sampled_from([{}, *KINDS]))
+def test_a_taint_that_is_tolerated_never_matters(
+    shape: Shape, requests: dict[str, int], selector: dict[str, str]
+) -> None:
+    demand = Demand.of(requests, selector, tolerations=TOLERATING)
+    clean = Shape([[replace(node, tainted=False) for node in shard] for shard in shape.shards])
+    assert built(shape).available(demand, ["c"]) == built(clean).available(demand, ["c"])
+    assert built(clean).available(Demand.of(requests, selector), ["c"]) == built(clean).available(
+        demand, ["c"]
+    )
+
+
+@given(SHAPES, DEMANDS, NODES)
+def test_one_more_node_never_loses_room(shape: Shape, demand: Demand, more: Node) -> None:
+    wider = Shape([*shape.shards[:-1], [*shape.shards[-1], more]])
+    assert built(wider).available(demand, ["c"]) >= built(shape).available(demand, ["c"])
