@@ -10,6 +10,7 @@ import pytest
 
 GROUPS = {
     "tests/kube/": "kube",
+    "tests/conformance/test_below_conformance.py": "kube",
     "tests/conformance/test_kube_port_conformance.py": "kube",
     "tests/crash/test_killed": "killed",
     "tests/integration/test_held_agent.py": "killed",
