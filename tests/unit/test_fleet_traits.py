@@ -1,11 +1,8 @@
 """Features of nodes under one name over all versions of NFD, its operators, and runtime handlers."""
 
 import re
-from itertools import product
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from controlplane.fleet import Demand, Fleet, Requirement
 from controlplane.fleet.demand import Operator
@@ -120,16 +117,15 @@ class TestOperators:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("(", "an unmatched ("),
-            ("a)", "an unmatched )"),
-            ("[a", "an unmatched ["),
-            ("a{2,1}", "a count"),
-            ("(a{900}){900}", "a count"),
-            ("a**", "a repetition of a repetition"),
-            ("(?=a)", "not taken"),
-            ("\\1", "not taken"),
-            ("[[:alpha:]]", "not taken"),
-            ("*", "repeats nothing"),
+            ("(", "missing )"),
+            ("a)", "unexpected )"),
+            ("[a", "missing ]"),
+            ("a{2,1}", "invalid repetition size"),
+            ("(a{900}){900}", "invalid repetition size"),
+            ("a**", "bad repetition operator"),
+            ("(?=a)", "invalid perl operator"),
+            ("\\1", "invalid escape sequence"),
+            ("*", "no argument for repetition operator"),
             ("x" * 300, "300 characters"),
         ],
     )
@@ -140,41 +136,6 @@ class TestOperators:
     def test_a_pattern_that_would_recurse_for_ever_elsewhere(self) -> None:
         assert not pattern("^(a+)+$").found("a" * 4000 + "b")
         assert not pattern("(a|a)*(a|a)*(a|a)*c").found("a" * 4000)
-
-
-ATOMS = [
-    "a",
-    "b",
-    ".",
-    "[ab]",
-    "[^a]",
-    "(a|b)",
-    "(?:ab)",
-    "a*",
-    "b+",
-    "(ab)?",
-    "a{2}",
-    "b{1,2}",
-    "(a|)",
-    "^",
-    "$",
-]
-
-
-@settings(max_examples=400)
-@given(st.lists(st.sampled_from(ATOMS), max_size=5), st.text("abc", max_size=6))
-def test_patterns_find_what_python_finds(parts: list[str], value: str) -> None:
-    text = "".join(parts)
-    assert pattern(text).found(value) == (re.search(text.replace("$", r"\Z"), value) is not None)
-
-
-def test_every_short_pattern_finds_what_python_finds() -> None:
-    for first, second, value in product(ATOMS, ATOMS, ("", "a", "b", "ab", "ba", "aab", "c")):
-        for text in (first + second, f"{first}|{second}", f"({first}{second})*c"):
-            assert pattern(text).found(value) == bool(re.search(text.replace("$", r"\Z"), value)), (
-                text,
-                value,
-            )
 
 
 OLD = {f"{NFD}cpu-rdt.RDTMBA": "true", f"{NFD}kernel-version.major": "5", "pool": "old"}
