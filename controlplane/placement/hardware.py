@@ -150,10 +150,15 @@ def _with_spec(needs: Needs, spec: WorkloadSpec, component: Component) -> Needs:
 
 
 def _features(features: Sequence[FeatureMatch]) -> Iterator[Requirement]:
-    for match in features:
+    for index, match in enumerate(features):
         for name, expression in sorted(match.match_expressions.items()):
             key = f"{FEATURE}{match.feature}.{name}"
-            yield Requirement(key, Operator(expression.op), tuple(expression.value))
+            try:
+                yield Requirement(key, Operator(expression.op), tuple(expression.value))
+            except ValueError as error:
+                raise NotUnderstood(
+                    f"spec.features[{index}].matchExpressions.{name}.value: {error}"
+                ) from error
 
 
 def _gpus(gpus: Gpus, stated: frozenset[str]) -> Needs:

@@ -359,6 +359,12 @@ BELOW = [
         features=features(A={"op": "Gt", "value": ["x"]}),
     ),
     asking(
+        "features: a pattern that is none",
+        "spec.features[0].matchExpressions.A.value",
+        "missing )",
+        features=features(A={"op": "InRegexp", "value": ["("]}),
+    ),
+    asking(
         "features: bounds the wrong way round",
         "spec.features[0].matchExpressions.A",
         "lower number first",
