@@ -55,26 +55,27 @@ class Requirement:
     key: str
     operator: Operator
     values: tuple[str, ...] = ()
+    _of_node: bool = field(init=False, repr=False, compare=False, default=False)
 
     def __post_init__(self) -> None:
+        # Asked for every cluster and every profile: what its key begins with is looked at once.
+        object.__setattr__(self, "_of_node", self.key.startswith((FEATURE, HANDLER)))
         if self.operator is Operator.IN_REGEXP:
             for value in self.values:
                 pattern(value)
 
     def holds(self, labels: Mapping[str, str]) -> bool:
-        return self.admits(value_of(self.key, labels))
+        return self.admits(value_of(self.key, labels) if self._of_node else labels.get(self.key))
 
     def admits(self, value: str | None) -> bool:
         """Whether it holds where its key has this value, None for none."""
-        match self.operator:
-            case Operator.EXISTS:
-                return value is not None
-            case Operator.DOES_NOT_EXIST:
-                return value is None
-            case Operator.NOT_IN if value is None:
-                return not self.key.startswith(FEATURE)
-            case _:
-                return value is not None and not is_flag(self.key, value) and self._takes(value)
+        operator = self.operator
+        if value is None:
+            absent_differs = operator is Operator.NOT_IN and not self._of_node
+            return absent_differs or operator is Operator.DOES_NOT_EXIST
+        if operator is Operator.EXISTS or operator is Operator.DOES_NOT_EXIST:
+            return operator is Operator.EXISTS
+        return not (self._of_node and is_flag(self.key, value)) and self._takes(value)
 
     def _takes(self, value: str) -> bool:
         match self.operator:
