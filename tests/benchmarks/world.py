@@ -1,12 +1,13 @@
 """A fleet of varied make as reports, for benchmarks and tests: seeded, so that figures compare."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from schemas.wire.codec import encode
-from schemas.wire.reports import Bound, Facts, Inventory, Profile, Taint, Usage, profile_hash
+from schemas.wire.hardware import Topology, TopologyPolicy
+from schemas.wire.reports import Bound, Facts, Inventory, Profile, Taint, Usage
 from schemas.wire.subjects import shard_name
 
 GIB = 1024**3
@@ -66,6 +67,22 @@ def labels_of(
     return labels
 
 
+def features_of(make: Make, labels: Mapping[str, str]) -> dict[str, str]:
+    """What NFD found raw, of which the labels are a part."""
+    prefix = "feature.node.kubernetes.io/cpu-cpuid."
+    flags = {f"cpu.cpuid.{key.removeprefix(prefix)}": "" for key in labels if key.startswith(prefix)}
+    return flags | {
+        "cpu.model.vendor_id": "Intel",
+        "cpu.model.family": "6",
+        "cpu.model.id": "143" if make.amx else "106",
+        "cpu.topology.hardware_multithreading": "true",
+        "kernel.version.major": "6" if make.cores > 16 else "5",
+        "memory.numa.is_numa": "true" if make.cores > 16 else "false",
+        "memory.numa.node_count": "2",
+        "system.osrelease.ID": "ubuntu",
+    }
+
+
 def cluster_reports(
     number: int, nodes: int, shard_nodes: int = 100, seed: int = 1
 ) -> Iterator[tuple[str, Facts | Profile | Inventory | Usage]]:
@@ -76,12 +93,15 @@ def cluster_reports(
     profiles: list[tuple[Make, str]] = []
     for variant, make in enumerate(random.permutation(np.array(MAKES, dtype=object))[:6]):
         for zone in range(3):
+            labels = labels_of(make, number, zone, variant, random)
             profile = Profile(
                 incarnation=1,
                 sequence=2 + len(profiles),
-                labels=labels_of(make, number, zone, variant, random),
+                labels=labels,
+                features=features_of(make, labels),
+                handlers=["runc", "kata-qemu"] if make.amx else ["runc"],
             )
-            profiles.append((make, profile_hash(profile.labels)))
+            profiles.append((make, profile.hash))
             yield f"profile.{profile.hash}", profile
     for index in range(layout):
         count = min(shard_nodes, nodes - index * shard_nodes)
@@ -89,6 +109,37 @@ def cluster_reports(
         shard = shard_name(layout, index)
         yield f"inventory.{shard}", _inventory(number, index, [profiles[each] for each in of], random)
         yield f"usage.{shard}", usage(count, [profiles[each][0] for each in of], 1000 + index, random)
+
+
+def zone_reports(
+    number: int, nodes: int, shard_nodes: int = 100, seed: int = 1
+) -> Iterator[tuple[str, Topology]]:
+    """(subject tail, report): two NUMA zones a node, most kubelets of which align to one, loads at random."""
+    random = np.random.default_rng((seed, number, 1))
+    layout = -(-nodes // shard_nodes)
+    for index in range(layout):
+        count = min(shard_nodes, nodes - index * shard_nodes)
+        free = random.random(2 * count)
+        yield (
+            f"topology.{shard_name(layout, index)}",
+            Topology(
+                incarnation=1,
+                sequence=10_000 + index,
+                epoch=1,
+                nodes=count,
+                policies=_POLICIES,
+                policy_of=pack(random.choice(len(_POLICIES), count, p=(0.5, 0.2, 0.3)).tolist()),
+                zone_node=pack([row // 2 for row in range(2 * count)]),
+                zone_number=pack([row % 2 for row in range(2 * count)]),
+                resources=["cpu", "memory", "nvidia.com/gpu"],
+                available=[
+                    pack([1000 * int(48 * each) for each in free]),
+                    pack([int(192 * GIB * each) for each in free]),
+                    pack([int(4 * each) for each in free]),
+                ],
+                zones=2 * count,
+            ),
+        )
 
 
 def _inventory(
@@ -156,6 +207,11 @@ def pack(values: list[int]) -> bytes:
     return np.array(values, "<i8").tobytes()
 
 
+_POLICIES = [
+    TopologyPolicy("single-numa-node"),
+    TopologyPolicy("single-numa-node", "pod"),
+    TopologyPolicy("none"),
+]
 _UNSCHEDULABLE = Taint("node.kubernetes.io/unschedulable", "NoSchedule")
 _WORKLOADS = [f"7d1f5a1e-2b0c-4c3e-9d65-0000000000{each:02d}" for each in range(20)]
 _TEMPLATES = [f"{each:016x}" for each in range(20)]
