@@ -4,6 +4,7 @@ Source: sigs.k8s.io/scheduler-plugins pkg/noderesourcetopology, nodeconfig/topol
 """
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -72,7 +73,12 @@ def topology_row(raw: bytes | msgspec.Raw) -> tuple[str, TopologyRow]:
         named = _ZONE.fullmatch(zone.name) if zone.type == "Node" else None
         if named is None or int(named[1]) > LARGEST_ZONE:
             continue
-        listed = {each.name: each.available for each in zone.resources or () if each.available is not None}
+        # Thousands of zones list the same few names.
+        listed = {
+            sys.intern(each.name): each.available
+            for each in zone.resources or ()
+            if each.available is not None
+        }
         zones.setdefault(int(named[1]), amounts(listed))
     return found.metadata.name, TopologyRow(_policy(found), tuple(sorted(zones.items(), key=_number)))
 
