@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from controlplane.fleet.headroom import Make
 from controlplane.known.records import (
     ClusterRecord,
     InterpreterRecord,
@@ -116,8 +117,15 @@ class Intent(Protocol):
         ...
 
     async def change_cluster(
-        self, name: str, labels: Mapping[str, str], taints: tuple[Taint, ...], write: Write
-    ) -> ClusterRecord: ...
+        self,
+        name: str,
+        labels: Mapping[str, str],
+        taints: tuple[Taint, ...],
+        write: Write,
+        headroom: tuple[Make, ...] | None = None,
+    ) -> ClusterRecord:
+        """headroom: None leaves it as it is."""
+        ...
 
     async def remove_cluster(self, name: str, write: Write) -> ClusterRecord: ...
 

@@ -1,12 +1,16 @@
 """Labels and taints of clusters as people send them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from controlplane.api.problems import invalid
+from controlplane.fleet.headroom import Make
+from controlplane.placement.headroom import makes_of
 from controlplane.placement.rules import PRICE_LABEL
 from controlplane.placement.score import price_of
 from schemas.manifests.base import label_key, label_value
+from schemas.manifests.fleet import HeadroomList
+from schemas.manifests.load import ManifestError, validated
 from schemas.wire.reports import Taint
 
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -45,6 +49,20 @@ def merged_labels(held: Mapping[str, str], given: Mapping[str, str | None]) -> d
     except ValueError as error:
         raise invalid(f"labels.{PRICE_LABEL}", str(error)) from error
     return labels
+
+
+def parse_headroom(given: Any, present: Callable[[Mapping[str, str]], int]) -> tuple[Make, ...]:
+    """present: how many nodes of the cluster have these labels now. 422 names the make and its field."""
+    try:
+        listed = validated(HeadroomList, {"headroom": given}, "headroom", 0)
+    except ManifestError as error:
+        problem = error.problems[0]
+        raise invalid(problem.path, problem.message) from error
+    try:
+        return makes_of(listed.headroom, "headroom", present)
+    except ValueError as error:
+        field, _, message = str(error).partition(": ")
+        raise invalid(field, message) from error
 
 
 def parse_taints(given: Any) -> tuple[Taint, ...]:

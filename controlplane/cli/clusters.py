@@ -1,7 +1,8 @@
 """muster clusters: invite, list, label, taint, remove."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -96,6 +97,54 @@ def taint(
         return {"taints": held}
 
     _patch(name, change, "tainted")
+
+
+@app.command("headroom")
+def headroom(
+    name: str,
+    filename: Annotated[
+        Path | None, typer.Option("--filename", "-f", help="A list of makes, YAML or JSON; - for stdin.")
+    ] = None,
+    none: Annotated[bool, typer.Option("--none", help="No node will be added.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Say which nodes a node autoscaler may add, or show what was said: they count as room, too."""
+    if filename is not None and none:
+        raise typer.BadParameter("state --filename or --none, not both")
+    if filename is not None or none:
+        makes: Any = list[Any]() if filename is None else _makes(filename)
+        _patch(name, lambda _: {"headroom": makes}, "headroom declared" if makes else "has no headroom")
+        return
+    from controlplane.cli.output import print_data, print_table
+    from controlplane.cli.tables import HEADROOM
+
+    with connect() as client:
+        rows = client.get(path("clusters", name)).body["headroom"]
+    if output is not Output.TABLE:
+        print_data(rows, output)
+    else:
+        print_table(HEADROOM, rows, "none declared: muster clusters headroom NAME -f FILE")
+
+
+def _makes(filename: Path) -> Any:
+    """The list itself, or what stands under `headroom`."""
+    import sys
+
+    from controlplane.client import ClientError
+    from schemas.manifests.load import ManifestError, load_documents
+
+    try:
+        text = sys.stdin.buffer.read() if str(filename) == "-" else filename.read_bytes()
+        documents = [each for each in load_documents(text, str(filename)) if each is not None]
+    except OSError as error:
+        raise ClientError(f"{filename}: {error.strerror}", "nothing was sent") from error
+    except ManifestError as error:
+        raise ClientError(str(error), "nothing was sent") from error
+    if len(documents) != 1:
+        raise ClientError(f"{filename}: {len(documents)} documents: one list of makes is needed")
+    found: Any = documents[0]
+    under = cast(dict[str, Any], found) if isinstance(found, dict) else {}
+    return under.get("headroom", found)
 
 
 @app.command("remove")

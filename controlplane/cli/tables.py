@@ -158,3 +158,15 @@ TOP_CLUSTERS = (
 )
 
 TOP_NODES = (Column("NODE", _text("name")), Column("IN", _text("cluster")), *TOP_CLUSTERS[2:])
+
+HEADROOM = (
+    Column("COUNT", lambda row: f"{row['count']:,}", right=True),
+    Column("LEFT", lambda row: f"{row['left']:,}", right=True),
+    Column("ALLOCATABLE", lambda row: pairs(row["allocatable"]), wide=True),
+    Column("LABELS", lambda row: pairs(row.get("labels", {})) or "-", wide=True),
+    Column("TAINTS", lambda row: _taints({"taints": _valued(row)}) or "-", wide=True),
+)
+
+
+def _valued(row: Row) -> list[Row]:
+    return [{"value": "", **taint} for taint in row.get("taints", ())]

@@ -1,14 +1,14 @@
 """One cluster of the fleet: reports, promises, and the columns that follow from them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from controlplane.fleet.addresses import Addresses
 from controlplane.fleet.columns import Columns
 from controlplane.fleet.demand import Demand
 from controlplane.fleet.features import Features, Selection
+from controlplane.fleet.headroom import Make, shard_of
+from controlplane.fleet.label_sets import LabelSet
 from controlplane.fleet.reported import Reported, Slot
-from controlplane.fleet.rows import LabelSet
 from controlplane.fleet.views import Outcome, Promise
 from schemas.wire.hardware import Hardware, Topology
 from schemas.wire.reports import Facts, Inventory, Profile, Usage
@@ -28,6 +28,7 @@ class Cluster:
     bound: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     outstanding: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     addresses: Addresses = field(default_factory=Addresses)
+    headroom: tuple[Make, ...] = ()
     _order: dict[str, int] = field(default_factory=dict[str, int])
     _promised: int = 0
     _columns: Columns | None = None
@@ -45,6 +46,10 @@ class Cluster:
         if outcome is Outcome.APPLIED:
             self.addresses.replace_hardware(hardware)
         return outcome
+
+    def take_headroom(self, headroom: tuple[Make, ...]) -> None:
+        self.headroom = headroom
+        self._columns = None
 
     def take_profile(self, label_set: LabelSet, profile: Profile) -> bool:
         """Whether an inventory that waited for it came into effect."""
@@ -123,15 +128,18 @@ class Cluster:
             return None
         if self._columns is None:
             slots = [slot for _, slot in self.reported.shards() if slot.ready]
-            self._columns = Columns(
-                [
-                    (slot.nodes, slot.usage)
-                    for slot in slots
-                    if slot.nodes is not None and slot.usage is not None
-                ],
-                self.features,
-                [slot.zones for slot in slots],
-            )
+            shards = [
+                (slot.nodes, slot.usage)
+                for slot in slots
+                if slot.nodes is not None and slot.usage is not None
+            ]
+            zones = [slot.zones for slot in slots]
+            # Last, so that what is promised is packed there after everything that is there.
+            more = shard_of(self.headroom, self.reported) if self.headroom else None
+            if more is not None:
+                shards, zones = [*shards, more], [*zones, None]
+            to_come = len(more[0]) if more is not None else 0
+            self._columns = Columns(shards, self.features, zones, to_come=to_come)
             self._packed = False
         if not self._packed:
             self._pack_all(self._columns)
@@ -145,21 +153,6 @@ class Cluster:
         fits, matching = columns.capacity(demand, selection)
         room = self.addresses.room(demand) if demand.pools and fits else None
         return fits if room is None else min(fits, room), matching
-
-    def sets_fit(self, components: Sequence[tuple[Demand, int]], sets: int) -> bool:
-        """Whether so many sets find room at once: one component packed after the other, on trial."""
-        columns = self.columns()
-        asked: dict[str, int] = {}
-        for demand, replicas in components:
-            for pool, each in self.addresses.asked(demand).items():
-                asked[pool] = asked.get(pool, 0) + each * replicas * sets
-        if columns is None or any(self.addresses.free(pool) < count for pool, count in asked.items()):
-            return False
-        with columns.on_trial():
-            return all(
-                columns.pack(demand, replicas * sets, self.features.selection(demand)) == replicas * sets
-                for demand, replicas in components
-            )
 
     def _pack_all(self, columns: Columns) -> None:
         """In the order of the promises; neighbours that ask for the same are packed at once."""

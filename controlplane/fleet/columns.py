@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from controlplane.fleet.demand import HOSTNAME, NODE_NAME_FIELD, Demand, Numa, untolerated
 from controlplane.fleet.features import Features, Selection
 from controlplane.fleet.rows import Floats, NodeClass, NodeRows, UsageRows, free_of
-from controlplane.fleet.zones import ZoneRows, Zones
+from controlplane.fleet.zone_rows import ZoneRows
+from controlplane.fleet.zones import Zones
 
 _MOST_WEIGHTS = 512
 _NO_NAME = "\0"
@@ -40,12 +41,17 @@ class Columns:
         shards: Sequence[tuple[NodeRows, UsageRows]],
         features: Features,
         topologies: Sequence[ZoneRows | None] = (),
+        *,
+        to_come: int = 0,
     ) -> None:
-        """topologies: of each shard, None where none has been reported."""
+        """topologies: of each shard, None where none has been reported. to_come: rows at the end, of nodes
+        that are not there yet.
+        """
         self._shards = list(shards)
         self._topologies = [*topologies] or [None] * len(shards)
         self._starts = np.cumsum([0, *(len(nodes) for nodes, _ in shards)]).tolist()
         self.rows: int = self._starts[-1]
+        self.there = self.rows - to_come
         self.classes, self.class_of = _classes(shards, self.rows)
         self._features = features
         self._numbering = features.numbering
@@ -233,7 +239,7 @@ class Columns:
         for start, (nodes, _) in zip(self._starts, self._shards, strict=False):
             for row, name in enumerate(nodes.names, start):
                 code = int(self.class_of[row])
-                if not aligned[row]:
+                if not aligned[row] or row >= self.there:
                     continue
                 if _selects(demand, self.classes[code], name) if name in named else selects[code]:
                     found.append(name)

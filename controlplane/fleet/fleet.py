@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isnan, nan
 from types import MappingProxyType
-from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,11 @@ from controlplane.fleet.cluster import Cluster
 from controlplane.fleet.columns import Columns
 from controlplane.fleet.demand import Demand, Requirement
 from controlplane.fleet.features import Features, Selection
+from controlplane.fleet.headroom import Make, nodes_with
+from controlplane.fleet.label_sets import LabelSets
 from controlplane.fleet.nearly import largest_free, repelling_taints
 from controlplane.fleet.preferences import Preferences, Preferred
-from controlplane.fleet.rows import LabelSet
+from controlplane.fleet.sets import whole_sets
 from controlplane.fleet.slack import UsedShare, used_share
 from controlplane.fleet.spelling import spelled
 from controlplane.fleet.sums import Sum, Sums
@@ -41,7 +42,7 @@ class Fleet:
         self._capacities = Capacities(self._features, self._living)
         self._preferred = Preferred(self._features)
         self._sums = Sums()
-        self._label_sets: WeakValueDictionary[str, LabelSet] = WeakValueDictionary()
+        self._label_sets = LabelSets()
 
     @property
     def clusters(self) -> tuple[str, ...]:
@@ -70,6 +71,24 @@ class Fleet:
             self._touch(cluster)
         return outcome
 
+    def put_headroom(self, cluster: str, headroom: tuple[Make, ...]) -> None:
+        """Nodes that may come to be, in place of what was declared before."""
+        held = self._known(cluster)
+        if (held.headroom if held is not None else ()) != headroom:
+            self._cluster(cluster).take_headroom(headroom)
+            self._touch(cluster)
+
+    def headroom(self, cluster: str) -> list[tuple[Make, int]]:
+        """What was declared, and how many of each may still come."""
+        member = self._known(cluster)
+        makes = member.headroom if member is not None else ()
+        return [(make, make.left(self.nodes_with(cluster, make.labels))) for make in makes]
+
+    def nodes_with(self, cluster: str, labels: Mapping[str, str]) -> int:
+        """How many of its nodes have all of these labels."""
+        member = self._known(cluster)
+        return 0 if member is None else nodes_with(member.reported, labels)
+
     def apply_profile(self, cluster: str, profile_hash: str, profile: Profile) -> Outcome:
         """ValueError where the labels do not have this hash."""
         member = self._cluster(cluster)
@@ -78,7 +97,7 @@ class Fleet:
             return Outcome.OLDER
         if profile.hash != profile_hash:
             raise ValueError(f"profile {profile_hash}: its labels have the hash {profile.hash}")
-        if member.take_profile(self._label_set(profile_hash, profile), profile):
+        if member.take_profile(self._label_sets.of(profile_hash, profile), profile):
             self._touch(cluster)
         return Outcome.APPLIED
 
@@ -211,20 +230,9 @@ class Fleet:
         if len(needed) < 2:
             return bounds
         return [
-            self._sets(self._members[self._positions[cluster]], needed, bound) if bound else 0
+            whole_sets(self._members[self._positions[cluster]], needed, bound) if bound else 0
             for cluster, bound in zip(clusters, bounds, strict=True)
         ]
-
-    @staticmethod
-    def _sets(member: Cluster, components: Sequence[tuple[Demand, int]], most: int) -> int:
-        """The bound itself first: where there is room enough, nothing has to be searched."""
-        if member.sets_fit(components, most):
-            return most
-        fit, too_many = 0, most
-        while too_many - fit > 1:
-            half = (fit + too_many) // 2
-            fit, too_many = (half, too_many) if member.sets_fit(components, half) else (fit, half)
-        return fit
 
     def spelled(self, cluster: str, requirement: Requirement) -> list[Requirement] | None:
         """Requirements of labels, of which one holds exactly on the nodes that meet `requirement`.
@@ -344,13 +352,3 @@ class Fleet:
         values: list[int] = vector.tolist()
         position = self._positions.get
         return [0 if (at := position(name)) is None else values[at] for name in clusters]
-
-    def _label_set(self, profile_hash: str, profile: Profile) -> LabelSet:
-        """One object for equal profiles. The hash is short enough to be forged, so all is compared."""
-        known = self._label_sets.get(profile_hash)
-        if known is not None and known.says(profile.labels, profile.features, profile.handlers):
-            return known
-        fresh = LabelSet(profile_hash, profile.labels, profile.features, profile.handlers)
-        if known is None:
-            self._label_sets[profile_hash] = fresh
-        return fresh

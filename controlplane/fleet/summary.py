@@ -103,9 +103,10 @@ def explain(columns: Columns, demand: Demand, selection: Selection, addresses: A
     unselected: Counter[str] = Counter()
     tainted: Counter[str] = Counter()
     not_ready = 0
-    open_rows = np.zeros(columns.rows, np.bool_)
+    there = columns.there
+    open_rows = np.zeros(there, np.bool_)
     for position, each in enumerate(columns.classes):
-        rows = np.flatnonzero(columns.class_of == position)
+        rows = np.flatnonzero(columns.class_of[:there] == position)
         for name, members in columns.split_by_name(demand, rows):
             labels = each.label_set.labels
             if demand.asks_for_name:
@@ -121,17 +122,18 @@ def explain(columns: Columns, demand: Demand, selection: Selection, addresses: A
                 not_ready += len(members)
             else:
                 open_rows[members] = True
-    fits = columns.fits(demand, selection)
+    every = columns.fits(demand, selection)
+    fits, to_come = every[:there], int(every[there:].sum())
     full = open_rows & (fits < 1)
-    unaligned = full & columns.has_room(demand) if demand.numa is not None else full & False
+    unaligned = full & columns.has_room(demand)[:there] if demand.numa is not None else full & False
     full &= ~unaligned
     short = {
-        resource: int((full & (columns.free(resource) < amount)).sum())
+        resource: int((full & (columns.free(resource)[:there] < amount)).sum())
         for resource, amount in demand.requests
     }
     replicas, room = int(fits.sum()), addresses.room(demand)
     return NodeCounts(
-        nodes=columns.rows,
+        nodes=there,
         unselected=tuple(unselected.most_common()),
         tainted=tuple(tainted.most_common()),
         not_ready=not_ready,
@@ -140,6 +142,8 @@ def explain(columns: Columns, demand: Demand, selection: Selection, addresses: A
         fits=int((fits >= 1).sum()),
         unaligned=int(unaligned.sum()),
         replicas=replicas if room is None else min(replicas, room),
+        to_come=columns.rows - there,
+        headroom=to_come if room is None else max(0, min(to_come, room - replicas)),
         addresses=tuple(
             (pool, addresses.free(pool))
             for pool, count in sorted(addresses.asked(demand).items())

@@ -66,7 +66,7 @@ class Sums:
             # Another inventory makes other columns; usage and promises do not change what there is.
             self._of[position] = columns
             self._allocatable[:, position] = [_allocatable(cluster, each) for each in WEIGHED]
-        self._free[:, position] = [float(columns.free(each).sum()) for each in WEIGHED]
+        self._free[:, position] = [float(columns.free(each)[: columns.there].sum()) for each in WEIGHED]
 
 
 def _allocatable(cluster: Cluster, resource: str) -> float:

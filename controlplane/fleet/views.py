@@ -88,7 +88,8 @@ class NodeCounts:
     unselected, tainted: (what is missing or not tolerated, nodes), most frequent first. Each node counts
     once, in the order unselected, tainted, not ready, full, unaligned, fits. short: (resource, nodes) of the
     full. unaligned: has room, but not in one NUMA zone. addresses: (pool, free) of pools that give less than
-    the nodes would take.
+    the nodes would take. to_come: nodes that an autoscaler may add, in no other number. headroom: replicas
+    that would fit them.
     """
 
     nodes: int
@@ -101,6 +102,8 @@ class NodeCounts:
     replicas: int
     unaligned: int = 0
     addresses: tuple[tuple[str, int], ...] = ()
+    to_come: int = 0
+    headroom: int = 0
 
     @staticmethod
     def nothing() -> "NodeCounts":
@@ -117,5 +120,10 @@ class NodeCounts:
         if self.unaligned:
             parts.append(f"{self.unaligned:,} cannot align to one NUMA zone")
         parts += [f"pool {pool}: {free:,} free" for pool, free in self.addresses]
-        parts.append(f"{self.fits:,} fit: {self.replicas:,} replica{'' if self.replicas == 1 else 's'}")
+        now = " now" if self.to_come else ""
+        replicas = "replica" if self.replicas == 1 else "replicas"
+        parts.append(f"{self.fits:,} fit: {self.replicas:,} {replicas}{now}")
+        if self.to_come:
+            nodes = "node" if self.to_come == 1 else "nodes"
+            parts.append(f"{self.headroom:,} more by headroom of {self.to_come:,} {nodes}")
         return "; ".join(parts)

@@ -94,6 +94,9 @@ class Known:
     def replace_records(self, loaded: Loaded) -> None:
         """Take what Postgres says over what was remembered; reports and beats stay."""
         self.clusters = {record.id: record for record in loaded.clusters}
+        for record in loaded.clusters:
+            if record.standing is not Standing.REMOVED:
+                self.fleet.put_headroom(record.id, record.headroom)
         self.tenants = {record.name: record for record in loaded.tenants}
         self.interpreters.replace(loaded.interpreters)
         self.workloads, self._names = {}, {}
@@ -141,6 +144,7 @@ class Known:
         self.clusters[record.id] = record
         if record.standing is Standing.REMOVED:
             return self._lose(record.id)
+        self.fleet.put_headroom(record.id, record.headroom)
         if before is not None and before.floor != record.floor:
             return list(self.orders_in.get(record.id, {}))
         return []

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from controlplane.fleet.headroom import Make
 from schemas.wire.orders import Verb, Version
 from schemas.wire.reports import Stamp, Taint
 
@@ -31,6 +32,7 @@ class ClusterRecord:
     """id: public key of its NATS account. labels: the operator's, over what the agent reports.
 
     floor: the highest version that its agent held when it was recovered; orders up to it are issued anew.
+    headroom: nodes that may come to be there.
     """
 
     id: str
@@ -47,6 +49,7 @@ class ClusterRecord:
     joined_at: float
     requested: Request = Request.NONE
     floor: Version | None = None
+    headroom: tuple[Make, ...] = ()
 
 
 @dataclass(frozen=True)

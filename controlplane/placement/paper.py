@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from controlplane.fleet import Fleet
 from controlplane.interpreters import NotUnderstood
+from controlplane.placement.headroom import makes_of
 from schemas import manifests
 from schemas.manifests.fleet import (
     FleetAttachment,
@@ -32,7 +33,16 @@ def paper_fleet(spec: manifests.FleetSpec) -> Fleet:
             fleet.apply_hardware(cluster.name, hardware_of(cluster.hardware, f"{path}.hardware"))
         if cluster.nodes is not None:
             _apply_nodes(fleet, cluster.name, cluster.nodes, f"{path}.nodes")
+            _put_headroom(fleet, cluster, f"{path}.headroom")
     return fleet
+
+
+def _put_headroom(fleet: Fleet, cluster: manifests.FleetCluster, path: str) -> None:
+    try:
+        makes = makes_of(cluster.headroom, path, lambda labels: fleet.nodes_with(cluster.name, labels))
+    except ValueError as error:
+        raise NotUnderstood(str(error)) from error
+    fleet.put_headroom(cluster.name, makes)
 
 
 def hardware_of(hardware: FleetHardware, path: str) -> Hardware:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from controlplane.fleet import NodeRow, Totals
 from controlplane.known.known import Known
 from controlplane.known.records import ClusterRecord, Standing
+from controlplane.placement.headroom import as_data
 from controlplane.placement.rules import ENVIRONMENT_LABEL
 from controlplane.queries.paging import Page, Query
 from controlplane.queries.rows import Amounts, ClusterRow, EffectiveTaintRow, NodeView, TaintRow
@@ -156,6 +157,7 @@ def cluster_row(known: Known, record: ClusterRecord, now: float, placed: Mapping
         heard_at=heard.at if heard else 0.0,
         joined_at=record.joined_at,
         resource_version=record.resource_version,
+        headroom=tuple(as_data(make, left) for make, left in known.fleet.headroom(record.id)),
     )
 
 

@@ -34,6 +34,7 @@ class ClusterRow:
     labels: what the agent reports, under what the operator set. promised: ordered and not yet bound.
     unordered: workloads that its agent runs by orders which this database does not know.
     taints: the operator's. effective_taints: these, and what Muster sets by itself.
+    headroom: nodes that an autoscaler may add, by make; `left` of `count` may still come.
     """
 
     name: str
@@ -63,6 +64,7 @@ class ClusterRow:
     heard_at: float
     joined_at: float
     resource_version: int
+    headroom: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -300,7 +302,8 @@ class ClusterVerdict:
 class Explanation:
     """placed, reason, message: as decided now over what is known. decided: the last decision as committed.
 
-    affinity: the group that takes it. changes: what would let it run, the smallest first.
+    affinity: the group that takes it. changes: what would let it run, the smallest first. warnings: of what
+    was submitted.
     """
 
     workload: str
@@ -313,3 +316,4 @@ class Explanation:
     affinity: str = ""
     division: DivisionRow | None = None
     changes: tuple[SuggestionRow, ...] = ()
+    warnings: tuple[str, ...] = ()

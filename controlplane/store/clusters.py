@@ -3,6 +3,9 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import msgspec
+
+from controlplane.fleet.headroom import Make
 from controlplane.intent import NotFound, Taken, Write
 from controlplane.known.records import ClusterRecord, Lease, Request, Standing
 from controlplane.store import answered, changes, outbox
@@ -15,7 +18,7 @@ from schemas.wire.reports import Taint
 
 COLUMNS = (
     "id, name, labels, taints, cluster_uid, agent_key, sealing_key, standing, standing_reason,"
-    " incarnation, requested, floor_epoch, floor_generation, resource_version,"
+    " incarnation, requested, floor_epoch, floor_generation, resource_version, headroom,"
     " extract(epoch from joined_at)::float8 as joined_at"
 )
 
@@ -26,16 +29,20 @@ async def change(
     labels: Mapping[str, str],
     taints: tuple[Taint, ...],
     write: Write,
+    headroom: tuple[Make, ...] | None = None,
 ) -> ClusterRecord:
     async def act() -> ClusterRecord:
         current = await _existing(connection, name, write)
-        if (current.labels, current.taints) == (labels, taints):
+        wanted = current.headroom if headroom is None else headroom
+        if (current.labels, current.taints, current.headroom) == (labels, taints, wanted):
             return current
-        record = await _update(connection, current.id, "labels = $2, taints = $3", labels, taints)
+        record = await _update(
+            connection, current.id, "labels = $2, taints = $3, headroom = $4", labels, taints, wanted
+        )
         await changes.append(connection, [cluster_changed(record, "Changed", write.principal)])
         return record
 
-    content = fingerprint("change cluster", name, labels, taints)
+    content = fingerprint("change cluster", name, labels, taints, *([] if headroom is None else [headroom]))
     return await answered.once(connection, write, content, ClusterRecord, act)
 
 
@@ -160,6 +167,7 @@ async def account_seed(connection: Connection, cluster: str) -> bytes:
 
 def record_of(row: dict[str, Any]) -> ClusterRecord:
     row["taints"] = taints_of(row["taints"])
+    row["headroom"] = msgspec.convert(row["headroom"], tuple[Make, ...])
     row["standing"] = Standing(row["standing"])
     row["requested"] = Request(row["requested"])
     epoch, generation = row.pop("floor_epoch"), row.pop("floor_generation")

@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 
+from controlplane.fleet.headroom import Make
 from controlplane.intent import JoinDraft, WorkloadDraft, Write
 from controlplane.known.records import (
     Change,
@@ -230,10 +231,15 @@ class PostgresStore:
         return await self._pool.retried(lambda connection: tokens.join(connection, token_hash, joining))
 
     async def change_cluster(
-        self, name: str, labels: Mapping[str, str], taints: tuple[Taint, ...], write: Write
+        self,
+        name: str,
+        labels: Mapping[str, str],
+        taints: tuple[Taint, ...],
+        write: Write,
+        headroom: tuple[Make, ...] | None = None,
     ) -> ClusterRecord:
         return await self._pool.retried(
-            lambda connection: clusters.change(connection, name, labels, taints, write)
+            lambda connection: clusters.change(connection, name, labels, taints, write, headroom)
         )
 
     async def remove_cluster(self, name: str, write: Write) -> ClusterRecord:

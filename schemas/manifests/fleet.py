@@ -42,6 +42,26 @@ class FleetNodes(Strict):
     ready: bool = True
 
 
+class FleetHeadroom(Strict):
+    """`count` nodes of one make that a node autoscaler may add; they count after those that are there."""
+
+    count: Annotated[int, Field(ge=1, le=10_000)]
+    labels: dict[LabelKey, str] = {}
+    allocatable: Annotated[dict[str, Quantity], Field(min_length=1)]
+    taints: list[FleetTaint] = []
+    features: dict[str, str] = {}
+    runtime_handlers: list[str] = []
+
+
+Headroom = Annotated[list[FleetHeadroom], Field(max_length=100)]
+
+
+class HeadroomList(Strict):
+    """As it is sent for one cluster."""
+
+    headroom: Headroom
+
+
 class FleetRuntimeClass(Strict):
     name: Name
     handler: str
@@ -107,11 +127,14 @@ class FleetCluster(Strict):
     scores: FleetScores | None = None
     nodes: list[FleetNodes] | None = None
     available: Count | None = None
+    headroom: Headroom = []
 
     @model_validator(mode="after")
     def _one_capacity(self) -> Self:
         if (self.nodes is None) == (self.available is None):
             raise ValueError("state either nodes or available, and not both")
+        if self.headroom and self.nodes is None:
+            raise ValueError("headroom: counts beside nodes: state nodes, not available")
         return self
 
 

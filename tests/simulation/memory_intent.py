@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from controlplane.fleet.headroom import Make
 from controlplane.intent import JoinDraft, NotFound, Taken, WorkloadDraft, Write
 from controlplane.known.interpreters import users
 from controlplane.known.records import (
@@ -283,19 +284,25 @@ class MemoryIntent:
         return self.tables.account_seeds[cluster]
 
     async def change_cluster(
-        self, name: str, labels: Mapping[str, str], taints: tuple[Taint, ...], write: Write
+        self,
+        name: str,
+        labels: Mapping[str, str],
+        taints: tuple[Taint, ...],
+        write: Write,
+        headroom: tuple[Make, ...] | None = None,
     ) -> ClusterRecord:
         def act() -> ClusterRecord:
             current = self._existing_cluster(name, write)
-            if (current.labels, current.taints) == (labels, taints):
+            wanted = current.headroom if headroom is None else headroom
+            if (current.labels, current.taints, current.headroom) == (labels, taints, wanted):
                 return current
-            return self.put_cluster(
-                replace(current, labels=labels, taints=taints), "Changed", write.principal
-            )
+            changed = replace(current, labels=labels, taints=taints, headroom=wanted)
+            return self.put_cluster(changed, "Changed", write.principal)
 
-        return await self._once(
-            write, fingerprint("change cluster", name, labels, taints), ClusterRecord, act
+        content = fingerprint(
+            "change cluster", name, labels, taints, *([] if headroom is None else [headroom])
         )
+        return await self._once(write, content, ClusterRecord, act)
 
     async def remove_cluster(self, name: str, write: Write) -> ClusterRecord:
         def act() -> ClusterRecord:

@@ -18,7 +18,12 @@ from controlplane.api.answers import (
 )
 from controlplane.api.bearer import require
 from controlplane.api.bodies import number_field, read_object, text_field
-from controlplane.api.cluster_fields import merged_labels, parse_labels, parse_taints
+from controlplane.api.cluster_fields import (
+    merged_labels,
+    parse_headroom,
+    parse_labels,
+    parse_taints,
+)
 from controlplane.api.conditions import write_of
 from controlplane.api.ports import ApiDeps, JoinRequest
 from controlplane.api.problems import Problem, invalid, not_found
@@ -42,6 +47,21 @@ _TAINT = {
 }
 _LABELS = {"type": "object", "additionalProperties": {"type": ["string", "null"]}}
 _TAINTS = {"type": "array", "items": _TAINT}
+_HEADROOM = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["count", "allocatable"],
+        "properties": {
+            "count": {"type": "integer", "minimum": 1, "maximum": 10_000},
+            "allocatable": {"type": "object"},
+            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+            "taints": _TAINTS,
+            "features": {"type": "object", "additionalProperties": {"type": "string"}},
+            "runtimeHandlers": {"type": "array", "items": {"type": "string"}},
+        },
+    },
+}
 
 
 def router(deps: ApiDeps) -> APIRouter:
@@ -113,19 +133,24 @@ def _add_writes(api: APIRouter, deps: ApiDeps, writer: Any) -> None:
         """An agent redeems its cluster's one-time token, which is the credential here."""
         return await _join(deps, request)
 
-    patch = {"labels": _LABELS, "taints": _TAINTS}
+    patch = {"labels": _LABELS, "taints": _TAINTS, "headroom": _HEADROOM}
 
     @api.patch("/clusters/{name}", tags=["clusters"], openapi_extra=object_body(patch, []))
     async def change(
         name: str, request: Request, principal: Annotated[Principal, Depends(writer)]
     ) -> Response:
-        """labels: merged into those there are, null removes one. taints: replace those there are."""
+        """labels: merged into those there are, null removes one. taints: replace those there are. headroom:
+        nodes that an autoscaler may add to those that are there now, in place of what was declared."""
         record = _named(deps, name)
         body = await read_object(request, set(patch))
         labels = merged_labels(record.labels, parse_labels(body.get("labels"), removable=True))
         taints = record.taints if "taints" not in body else parse_taints(body["taints"])
+        headroom = None
+        if "headroom" in body:
+            fleet = deps.known.fleet
+            headroom = parse_headroom(body["headroom"], lambda has: fleet.nodes_with(record.id, has))
         write = write_of(request, principal, default_if_match=record.resource_version)
-        changed = await deps.intent.change_cluster(name, labels, taints, write)
+        changed = await deps.intent.change_cluster(name, labels, taints, write, headroom)
         remember_cluster(deps.known, changed)
         return _row(deps, changed)
 
