@@ -14,7 +14,7 @@ from controlplane.loops.beats import Beats
 from controlplane.loops.dispatch import Dispatch
 from controlplane.loops.follow import Follow
 from controlplane.loops.footprint import ClusterBounds, Footprint
-from controlplane.loops.place import Place
+from controlplane.loops.place import RETRY_SECONDS, Place
 from controlplane.loops.ports import StoreUnavailable
 from controlplane.loops.running import LoopMetrics, Wake
 from controlplane.loops.settle import Settle
@@ -42,6 +42,7 @@ from tests.simulation.memory_store import MemoryStore
 from tests.simulation.network import Fate
 from tests.unit import reports
 
+NOTHING = msgspec.json.encode(OrderBody(name="web"))
 WORKLOAD = "6b0c1b3e-0000-4000-8000-000000000001"
 
 
@@ -204,6 +205,35 @@ class TestPlace:
         (decided,) = (await around.store.load()).decisions
         assert decided.resource_version == record.resource_version
         assert decided.message != "as decided"
+
+    @pytest.mark.promise(9)
+    async def test_a_deletion_that_preserves_waits_for_an_agent_that_can(self) -> None:
+        around = Around()
+        cluster = (await joined(around.store)).id
+        settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"}}
+        given = draft(manifests=[settings], preserveResourcesOnDeletion=True)
+        record = await around.store.submit_workload(given, ME)
+        lease = await around.lead()
+        ordered = replace(order(cluster, lease, 1), body=NOTHING)
+        await around.store.commit_decisions(lease, [decision(record, ordered)])
+        await around.store.delete_workload("web", ME)
+        lease = await around.lead()
+        place = around.place(lease)
+        older = msgspec.structs.replace(reports.facts(), capabilities=["apply", "withdraw"])
+        around.known.fleet.apply_facts(cluster, older)
+        await place.run_pass()
+        held = await around.store.load()
+        assert [each.verb for each in held.outbox] == [Verb.APPLY]
+        assert held.decisions[0].reason == "CapabilityMissing"
+        assert "north" in held.decisions[0].message
+
+        newer = msgspec.structs.replace(older, sequence=2, capabilities=["apply", "withdraw", "preserve"])
+        around.known.fleet.apply_facts(cluster, newer)
+        around.clock.seconds += RETRY_SECONDS
+        await place.run_pass()
+        (withdrawal,) = (await around.store.load()).outbox
+        assert withdrawal.verb is Verb.WITHDRAW
+        assert msgspec.json.decode(withdrawal.body, type=OrderBody).preserve
 
     async def test_what_was_promised_before_is_loaded_in_slices(self) -> None:
         around = Around()

@@ -124,6 +124,17 @@ def test_affinity(affinity: Affinity, expected: str) -> None:
         ),
         (replace(DUPLICATED, capabilities=("sealed",)), A, None),
         (
+            replace(DUPLICATED, capabilities=("preserve",)),
+            replace(A, capabilities=frozenset({"apply"})),
+            Reason.CAPABILITY_MISSING,
+        ),
+        # What runs there was begun without it: it is not removed for want of it.
+        (
+            replace(DUPLICATED, capabilities=("preserve", "overwrite"), current={"id-a": 1}),
+            replace(A, capabilities=frozenset({"apply"})),
+            None,
+        ),
+        (
             replace(DUPLICATED, kinds=("apps/v1/Deployment", "x/v1/Y")),
             replace(A, served=frozenset({"apps/v1/Deployment"})),
             Reason.API_NOT_SERVED,
