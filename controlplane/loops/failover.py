@@ -16,6 +16,7 @@ from controlplane.known.known import Known
 from controlplane.known.losing import outlook_of, rule_of
 from controlplane.known.views import Compiler
 from controlplane.loops.ports import Clock
+from controlplane.loops.running import LoopMetrics
 from schemas.wire.orders import Verb
 
 log = structlog.get_logger()
@@ -27,8 +28,9 @@ SLICE_SECONDS = 0.005
 class Failover:
     """For one epoch, in which the centre first has to hear its clusters."""
 
-    def __init__(self, known: Known, compiler: Compiler, clock: Clock) -> None:
+    def __init__(self, known: Known, compiler: Compiler, clock: Clock, metrics: LoopMetrics) -> None:
         self._known = known
+        self._metrics = metrics
         self._compiler = compiler
         self._clock = clock
         known.begin_watch(clock.now())
@@ -40,6 +42,8 @@ class Failover:
             return
         self._known.watch(now)
         losses = self._known.losses
+        self._metrics.unreachable.set(len(losses.unreachable))
+        self._metrics.suspected.set(losses.suspected)
         for cluster in sorted(losses.unreachable.keys() - before.unreachable.keys()):
             log.warning("cluster_lost", cluster=self._known.clusters[cluster].name)
         if losses.suspected != before.suspected:

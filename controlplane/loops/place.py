@@ -88,7 +88,7 @@ class Place:
         self._orders_committed = orders_committed
         self._views = Views(known)
         self._compiler = Compiler(known)
-        self._failover = Failover(known, self._compiler, clock)
+        self._failover = Failover(known, self._compiler, clock, metrics)
         self._generations = range(0)
         self._due: dict[str, None] = {}
         self._skipped: set[str] = set()

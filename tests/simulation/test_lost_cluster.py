@@ -209,13 +209,14 @@ def test_what_stays_says_why_and_nothing_of_it_is_withdrawn(wish: Wish, reason: 
         assert placement.state == "Unreachable"
         assert reason in {each.reason for each in placement.refusals}
         assert stage.world.store.tables.generation == orders
-        changes = [each for each in stage.world.store.tables.changes if each.uid == record.uid]
         await stage.find(lost)
         await stage.world.step(20.0)
         await stage.settled()
         assert stage.replicas(record) == before
         assert stage.row(record).reason == "Placed"
-        assert len(stage.world.store.tables.changes) - len(changes) < 40
+        # Said once each: placed; that it stays, where it was tried; that all is well again.
+        changes = [each for each in stage.world.store.tables.changes if each.uid == record.uid]
+        assert len([each for each in changes if each.by == "muster"]) in (1, 3)
 
     live(story)
 

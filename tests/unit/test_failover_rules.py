@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.interpreters import interpret
+from controlplane.placement import ClusterView, Decision, PlacementRequest, place
 from controlplane.placement.compiled import placement_request
+from controlplane.placement.rules import Affinity, Division, StaticWeight
 from controlplane.rollout import (
     FailoverRule,
     Losses,
@@ -312,3 +314,65 @@ def test_a_cluster_that_is_heard_is_not_lost(looks: list[tuple[float, set[str]]]
         heard |= dict.fromkeys(beating, now)
         losses = look(losses, heard, now, RULES)
         assert losses.unreachable.keys().isdisjoint(beating)
+
+
+NAMES = ("a", "b", "c", "d", "e")
+AMOUNTS = st.fixed_dictionaries(dict.fromkeys(NAMES, st.integers(0, 12)))
+
+
+def placed_again(
+    request: PlacementRequest, current: dict[str, int], room: dict[str, int], lost: str
+) -> Decision:
+    """As the loop asks for it: the lost cluster holds nothing any more, and may take nothing."""
+    views = [
+        ClusterView(name, name, standing=Reason.CLUSTER_UNKNOWN if name == lost else None) for name in NAMES
+    ]
+    left = {name: count for name, count in current.items() if name != lost}
+    return place(replace(request, current=left), views, [room[name] for name in NAMES])
+
+
+def check_moved(decision: Decision, current: dict[str, int], lost: str) -> None:
+    assert lost not in decision.assignments
+    assert sum(decision.assignments.values()) == sum(current.values())
+    assert all(decision.assignments.get(name, 0) >= count for name, count in current.items() if name != lost)
+
+
+@given(AMOUNTS, AMOUNTS, st.sampled_from([Division.DYNAMIC, Division.AGGREGATED]), st.sampled_from(NAMES))
+def test_only_what_was_lost_moves_and_all_of_it_or_nothing(
+    held: dict[str, int], room: dict[str, int], division: Division, lost: str
+) -> None:
+    current = {name: count for name, count in held.items() if count}
+    request = PlacementRequest("uid", sum(current.values()), division=division)
+    decision = placed_again(request, current, room, lost)
+    fits = sum(count for name, count in room.items() if name != lost)
+    if not current:
+        return
+    assert (decision.error is None) == (
+        fits >= current.get(lost, 0) and current.keys() | {lost} > {lost}
+    ) or fits
+    if decision.error is None:
+        check_moved(decision, current, lost)
+        for name, count in decision.assignments.items():
+            assert count - current.get(name, 0) <= room[name]
+    else:
+        assert decision.assignments == {}
+
+
+@given(AMOUNTS, st.integers(1, 60), st.sampled_from(NAMES), st.sampled_from(["uid", "another"]))
+def test_with_static_weights_the_others_only_gain(
+    weights: dict[str, int], replicas: int, lost: str, uid: str
+) -> None:
+    request = PlacementRequest(
+        uid,
+        replicas,
+        division=Division.STATIC,
+        weights=tuple(
+            StaticWeight(Affinity(names=frozenset({name})), count) for name, count in weights.items()
+        ),
+    )
+    nothing = dict.fromkeys(NAMES, 0)
+    before = place(request, [ClusterView(name, name) for name in NAMES], [0] * len(NAMES))
+    # Without any weight left, each counts as one: then all is divided anew.
+    if any(count for name, count in weights.items() if name != lost) or not any(weights.values()):
+        current = dict(before.assignments)
+        check_moved(placed_again(request, current, nothing, lost), current, lost)
