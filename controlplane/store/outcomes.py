@@ -121,7 +121,7 @@ class Outcomes:
         self.last[decision.workload] = outcome
         if outcome == before:
             return
-        what = "Withdrawn" if subject.deleted else "Placed" if decision.placed else "Refused"
+        what = "Refused" if not decision.placed else "Withdrawn" if subject.deleted else "Placed"
         detail: dict[str, Any] = {
             "clusters": {self.names.get(each, each): count for each, count in replicas.items()},
             "revision": decision.revision,
