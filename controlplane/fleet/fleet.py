@@ -181,7 +181,8 @@ class Fleet:
         if member.promises.get(workload) == promise:
             return
         packed = member.promise(workload, promise)
-        if packed is None:
+        if packed is None or (not packed and any(part.demand.pools for part in promise.parts)):
+            # Addresses are promised also where no node has room.
             self._touch(cluster)
         elif packed:
             self._capacities.packed(self._positions[cluster], promise.parts[0].demand, packed)

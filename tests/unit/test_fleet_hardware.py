@@ -84,6 +84,12 @@ class TestHardware:
         fleet.promise("c", "w", Promise.of("t", asking("net/a"), 9))
         assert room(fleet, asking("net/a")) == 0
 
+    def test_addresses_are_promised_where_no_node_has_room_too(self, fleet: Fleet) -> None:
+        fleet.apply_hardware("c", hardware())
+        assert room(fleet, asking("net/b", cpu=500)) == 5
+        fleet.promise("c", "w", Promise.of("t", asking("net/a", cpu=9000), 4))
+        assert room(fleet, asking("net/b", cpu=500)) == 1
+
     @given(st.integers(0, 12), st.integers(0, 9))
     def test_promising_takes_exactly_its_replicas(self, free: int, replicas: int) -> None:
         fleet = Fleet()
