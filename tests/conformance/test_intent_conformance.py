@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
+from controlplane.fleet.headroom import Make
 from controlplane.intent import JoinDraft, NotFound, PreconditionFailed, Taken, WorkloadDraft, Write
 from controlplane.known.records import ClusterRecord, Request, Standing, WorkloadRecord
 from controlplane.store.settlement import KEPT_SECONDS
@@ -15,6 +16,9 @@ from schemas.wire.reports import Taint
 from tests.conformance.store_worlds import ME, AnyStore, World, draft, joined, whats
 
 pytest_plugins = ["tests.conformance.store_fixtures"]
+MAKE = Make(
+    3, {"cpu": 4000, "pods": 110}, {"pool": "x"}, (Taint("own", "NoSchedule"),), {"f": ""}, ("kata",), 2
+)
 KEYED = Write("me", idempotency_key="once")
 
 
@@ -333,7 +337,9 @@ async def _join(store: AnyStore, token_hash: bytes, cluster: str, uid: str) -> C
 class TestClusters:
     async def test_labels_and_taints_are_the_operators(self, store: AnyStore) -> None:
         first, taints = await joined(store), (Taint("k", "NoSchedule"),)
-        second = await store.change_cluster("north", {"a": "b"}, taints, ME)
+        second = await store.change_cluster("north", {"a": "b"}, taints, ME, (MAKE,))
+        assert (await store.load()).clusters == (second,)
+        assert second.headroom == (MAKE,)
         assert (second.id, second.labels, second.taints) == (first.id, {"a": "b"}, taints)
         assert second.resource_version > first.resource_version
         assert await store.change_cluster("north", {"a": "b"}, taints, ME) == second

@@ -140,6 +140,63 @@ class TestReschedule:
         assert "no workload" in (await muster("reschedule", "other", expect=1)).err
 
 
+MAKE = {"count": 3, "labels": {"pool": "x"}, "allocatable": {"cpu": 8, "memory": "16Gi"}}
+
+
+class TestHeadroom:
+    async def test_it_is_room_told_apart_and_outlives_the_process(self, world: World) -> None:
+        await fleet_of(world)
+        changed = await world.client.patch("/api/v1/clusters/us-1", json={"headroom": [MAKE]})
+        assert changed.status_code == 200, changed.text
+        assert [(each["count"], each["left"]) for each in changed.json()["headroom"]] == [(3, 3)]
+        await world.follow()
+        row = by_name(await explained(world, divided(4)))["us-1"]
+        assert row["available"] == 6 + 24
+        assert row["nodes"] == "2 fit: 6 replicas now; 24 more by headroom of 3 nodes"
+        counts = row["node_counts"]
+        assert (counts["replicas"], counts["headroom"], counts["to_come"]) == (6, 24, 3)
+        (stored,) = [each for each in (await world.store.load()).clusters if each.name == "us-1"]
+        assert [(each.count, each.labels, each.present) for each in stored.headroom] == [
+            (3, {"pool": "x"}, 0)
+        ]
+        labelled = await world.client.patch("/api/v1/clusters/us-1", json={"labels": {"a": "b"}})
+        assert len(labelled.json()["headroom"]) == 1, "another change leaves it"
+        written = (await world.client.get("/api/v1/fleet?cluster=us-1")).json()["spec"]["clusters"][0]
+        assert written["headroom"][0]["count"] == 3
+
+    @pytest.mark.parametrize(
+        ("headroom", "field"),
+        [
+            ([{"count": 0, "allocatable": {"cpu": 1}}], "headroom[0].count"),
+            ([{"count": 1}], "headroom[0].allocatable"),
+            ([{"count": 1, "allocatable": {"cpu": "-1"}}], "headroom[0].allocatable.cpu"),
+            ([{"count": 1, "allocatable": {"cpu": 1}, "size": 2}], "headroom[0].size"),
+            ([{"count": 9_999, "allocatable": {"cpu": 1}}] * 2, "headroom"),
+            ("many", "headroom"),
+            (None, "headroom"),
+        ],
+    )
+    async def test_what_is_not_taken(self, world: World, headroom: Any, field: str) -> None:
+        await fleet_of(world)
+        refused = await world.client.patch("/api/v1/clusters/us-1", json={"headroom": headroom})
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field)
+        assert all(not each.headroom for each in (await world.store.load()).clusters)
+
+    async def test_by_the_command(self, muster: Muster, world: World, tmp_path: Path) -> None:
+        await fleet_of(world)
+        for document in ([MAKE], {"headroom": [MAKE]}):
+            made = write(tmp_path / "makes.yaml", document)
+            assert "headroom declared" in (await muster("clusters", "headroom", "us-1", "-f", made)).out
+        said = (await muster("clusters", "headroom", "us-1")).out
+        assert "cpu=8, memory=16Gi, pods=110" in said
+        assert "pool=x" in said
+        assert "no headroom" in (await muster("clusters", "headroom", "us-1", "--none")).out
+        assert "none declared" in (await muster("clusters", "headroom", "us-1")).err
+        wrong = write(tmp_path / "wrong.yaml", [{"count": 0, "allocatable": {"cpu": 1}}])
+        said = await muster("clusters", "headroom", "us-1", "-f", wrong, expect=1)
+        assert "headroom[0].count" in said.err
+
+
 class TestNotTaken:
     @pytest.mark.parametrize(
         ("weights", "field"),
