@@ -17,6 +17,7 @@ GROUPS = {
     "tests/crash/test_restored_database.py": "restored",
     "tests/integration/test_bad_reports.py": "reports",
     "tests/integration/test_documented_commands.py": "documented",
+    "tests/integration/test_demo.py": "documented",
     "tests/integration/test_inventory.py": "inventory",
 }
 
