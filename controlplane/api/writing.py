@@ -17,6 +17,7 @@ from controlplane.placement.hardware import needs_of
 from controlplane.placement.overriding import Variant, Variants, check_overrides
 from controlplane.queries.sealed import BadSecret, seal
 from controlplane.queries.tenancy import Trespass, tenant_clashes, trespass, workloads_of
+from controlplane.queries.warnings import warnings
 from schemas.manifests import Tenant, Workload
 from schemas.reasons import Reason
 from schemas.wire.orders import OrderBody
@@ -25,10 +26,10 @@ _NO_UID = "00000000-0000-0000-0000-000000000000"
 _SEALING_OVERHEAD_BYTES = 4096
 
 
-def draft_of(deps: ApiDeps, workload: Workload) -> WorkloadDraft:
-    """What is stored of a Workload. Raises Problem naming the field that cannot be taken."""
+def draft_of(deps: ApiDeps, workload: Workload) -> tuple[WorkloadDraft, tuple[str, ...]]:
+    """(what is stored of a Workload, what is warned of). Problem names the field that cannot be taken."""
     spec: dict[str, Any] = workload.spec.model_dump(by_alias=True, exclude_unset=True)
-    interpretation = _understood(deps, workload)
+    interpretation, warned = _understood(deps, workload)
     tenant = workload.spec.tenant or ""
     found = trespass(deps.known, tenant, interpretation)
     if found is not None:
@@ -39,7 +40,8 @@ def draft_of(deps: ApiDeps, workload: Workload) -> WorkloadDraft:
         sealed = seal(spec, stored.spec if stored is not None else None, deps.sealer.seal)
     except BadSecret as error:
         raise invalid(f"spec.{error.field}", str(error)) from error
-    return WorkloadDraft(name, workload.metadata.labels, workload.metadata.annotations, tenant, sealed)
+    metadata = workload.metadata
+    return WorkloadDraft(name, metadata.labels, metadata.annotations, tenant, sealed), warned
 
 
 def record_of(deps: ApiDeps, draft: WorkloadDraft) -> WorkloadRecord:
@@ -94,7 +96,7 @@ def check_unused(deps: ApiDeps, tenant: str) -> None:
         raise Problem(409, Reason.CONFLICT, f"tenant {tenant!r} still has workloads: {shown}")
 
 
-def _understood(deps: ApiDeps, workload: Workload) -> Interpretation:
+def _understood(deps: ApiDeps, workload: Workload) -> tuple[Interpretation, tuple[str, ...]]:
     """422 where it cannot be understood, contradicts itself, or makes an order too large for the stream."""
     kinds = deps.known.kinds
     try:
@@ -106,12 +108,12 @@ def _understood(deps: ApiDeps, workload: Workload) -> Interpretation:
             check_overrides(variants, Views(deps.known).all(deps.clock.now()))
         for variant in variants.made:
             _check_size(workload, variant, kinds)
+        return interpretation, warnings(workload.spec, interpretation)
     except NotUnderstood as error:
         field, _, message = str(error).partition(": ")
         if field.startswith("spec."):
             raise invalid(field, message) from error
         raise invalid("spec.manifests", str(error)) from error
-    return interpretation
 
 
 def _trespassing(found: Trespass) -> Problem:

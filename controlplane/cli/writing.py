@@ -77,9 +77,15 @@ def _apply_one(client: "Client", manifest: "Manifest", *, dry_run: bool, quiet: 
         return False
     made = "created" if stored is None else "unchanged" if answer.etag == stored.etag else "configured"
     console().print(f"{name} {made}", style="dim" if made == "unchanged" else "green")
-    for warning in answer.body.get("warnings", ()):
-        console(errors=True).print(f"  warning: {warning}", style="yellow", markup=False)
+    _show_warnings(answer.body)
     return True
+
+
+def _show_warnings(body: Mapping[str, Any]) -> None:
+    from controlplane.cli.output import console
+
+    for warning in body.get("warnings", ()):
+        console(errors=True).print(f"  warning: {warning}", style="yellow", markup=False)
 
 
 def _show_dry_run(client: "Client", where: str, written: Mapping[str, Any], name: str) -> None:
@@ -89,7 +95,9 @@ def _show_dry_run(client: "Client", where: str, written: Mapping[str, Any], name
     if written["kind"] != "Workload":
         console().print(f"{name} would be stored", style="dim")
         return
-    show_explanation(client.put(where, written, dryRun="true").body)
+    body = client.put(where, written, dryRun="true").body
+    show_explanation(body)
+    _show_warnings(body)
 
 
 def _wait_for(client: "Client", names: list[str], timeout: float) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from controlplane.fleet.numa import pinning_warning
-from controlplane.interpreters import Interpretation, NotUnderstood, Use, interpret, unmet, uses
+from controlplane.interpreters import Interpretation, Use, interpret, unmet, uses
 from controlplane.interpreters.pods import mapping, pod_shape
 from controlplane.known.known import Known
 from controlplane.known.records import WorkloadRecord
@@ -12,13 +12,17 @@ from schemas.manifests import WorkloadSpec
 NAMED_AT_MOST = 20
 
 
-def warnings(known: Known, record: WorkloadRecord) -> tuple[str, ...]:
-    """Of a workload as it is stored, or would be; each a sentence that names the field."""
-    spec = WorkloadSpec.model_validate(record.spec)
+def warnings(spec: WorkloadSpec, interpretation: Interpretation) -> tuple[str, ...]:
+    """Each a sentence that names the field. NotUnderstood where one of them is not what Kubernetes takes."""
+    return (*_unpinned(interpretation, spec), *_unmet(interpretation, spec))
+
+
+def warnings_of(known: Known, record: WorkloadRecord) -> tuple[str, ...]:
+    """Of a workload as it is stored."""
     try:
-        interpretation = interpret(spec.manifests, known.kinds)
-        return (*_unpinned(interpretation, spec), *_unmet(interpretation, spec))
-    except NotUnderstood:
+        spec = WorkloadSpec.model_validate(record.spec)
+        return warnings(spec, interpret(spec.manifests, known.kinds))
+    except ValueError:
         return ()
 
 

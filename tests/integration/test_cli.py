@@ -107,6 +107,33 @@ class TestApply:
         ]
         assert "workload/web configured" in said.out
 
+    async def test_a_kind_is_declared_shown_and_taken_back_and_a_warning_is_printed(
+        self, muster: Muster, tmp_path: Path
+    ) -> None:
+        widget = {
+            "apiVersion": "example.com/v1",
+            "kind": "Widget",
+            "metadata": {"name": "w", "namespace": "shop"},
+            "spec": {"pod": {"spec": {"containers": [{"name": "c"}], "serviceAccountName": "robot"}}},
+        }
+        declared = {
+            "apiVersion": "muster.dev/v1",
+            "kind": "Interpreter",
+            "metadata": {"name": "widget"},
+            "spec": {"group": "example.com", "kind": "Widget", "components": [{"template": "spec.pod"}]},
+        }
+        said = await muster("apply", "-f", write(tmp_path / "all.yaml", workload("w", widget), declared))
+        assert said.out.index("interpreter/widget created") < said.out.index("workload/w created")
+        assert "warning: spec.manifests[0].spec.pod.spec.serviceAccountName" in said.err
+        listed = await muster("get", "interpreters")
+        assert ["widget", "example.com", "Widget", "pods", "no", "1"] in [
+            line.split() for line in listed.out.splitlines()
+        ]
+        refused = await muster("delete", "interpreter", "widget", expect=1)
+        assert "is used by workloads: w" in refused.err
+        await muster("delete", "workload", "w", "--yes")
+        assert "interpreter/widget deleted" in (await muster("delete", "interpreter", "widget")).out
+
     async def test_a_dry_run_shows_the_decision_and_stores_nothing(
         self, muster: Muster, world: World, tmp_path: Path
     ) -> None:

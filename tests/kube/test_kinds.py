@@ -152,6 +152,9 @@ async def test_a_ray_cluster_is_placed_whole_where_it_is_served_and_charged_for_
     assert "ray.io/v1/RayCluster" in two["reasons"][0]["message"]
     assert promised() - before == 2000 + 2 * 1000 + 8 * 500
 
+    await circle.restart_centre()
+    await circle.until_ready("one", "two")
+    assert promised() - before == 8000, "what was promised outlives the centre"
     await until(circle, name, "one", "Progressing")
     await members.say("one", path, {"desiredWorkerReplicas": 10, "readyWorkerReplicas": 4})
     await eventually(

@@ -36,7 +36,7 @@ from controlplane.queries.rows import (
     WorkloadRow,
 )
 from controlplane.queries.sealed import hide
-from controlplane.queries.warnings import warnings
+from controlplane.queries.warnings import warnings_of
 from controlplane.queries.workloads import list_placements, list_workloads, workload_detail
 from schemas.manifests import Workload
 from schemas.reasons import Reason
@@ -182,13 +182,13 @@ async def _read(request: Request) -> Workload:
 async def _submit(
     deps: ApiDeps, workload: Workload, request: Request, principal: Principal, dry_run: bool
 ) -> Response:
-    draft = draft_of(deps, workload)
+    draft, warned = draft_of(deps, workload)
     write = write_of(request, principal)
     if dry_run:
         _check_version(deps, draft.name, write.if_match)
-        return answer(await _explained(deps, record_of(deps, draft)))
+        return answer(replace(await _explained(deps, record_of(deps, draft)), warnings=warned))
     record = await deps.intent.submit_workload(draft, write)
-    return _stored(deps, record)
+    return _stored(deps, record, warned)
 
 
 def _check_version(deps: ApiDeps, name: str, if_match: int | None) -> None:
@@ -198,11 +198,14 @@ def _check_version(deps: ApiDeps, name: str, if_match: int | None) -> None:
         raise PreconditionFailed(f"workload {name!r}", current)
 
 
-def _stored(deps: ApiDeps, record: WorkloadRecord) -> Response:
+def _stored(deps: ApiDeps, record: WorkloadRecord, warned: tuple[str, ...] | None = None) -> Response:
+    """warned: what was warned of when it was read; left out: of what is stored."""
+    if warned is None:
+        warned = warnings_of(deps.known, record)
     is_new = record.uid not in deps.known.workloads and record.revision == 1
     remember_workload(deps.known, record)
     return answer(
-        replace(workload_detail(deps.known, record), warnings=warnings(deps.known, record)),
+        replace(workload_detail(deps.known, record), warnings=warned),
         201 if is_new else 200,
         record.resource_version,
         Location=f"/api/v1/workloads/{record.name}",
