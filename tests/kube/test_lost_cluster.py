@@ -32,13 +32,18 @@ OURS = (
 async def planes(
     kube_pair: tuple[KubeControlPlane, KubeControlPlane],
 ) -> AsyncGenerator[dict[str, httpx.AsyncClient]]:
-    """As if no agent had ever acted there: those of other tests obeyed another centre."""
+    """As if no agent had ever acted there, before and after: each test's agents obey a centre of its own."""
     one, two = kube_pair
     async with one.client() as first, two.client() as second:
-        for client in (first, second):
-            for path in OURS:
-                await client.delete(path)
+        await forget_agents(first, second)
         yield dict(zip(NAMES, (first, second), strict=True))
+        await forget_agents(first, second)
+
+
+async def forget_agents(*clients: httpx.AsyncClient) -> None:
+    for client in clients:
+        for path in OURS:
+            await client.delete(path)
 
 
 @pytest_asyncio.fixture
