@@ -1,66 +1,72 @@
 """Nodes of a cluster that say the same of themselves, added up: what an inventory of the fleet reads."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from controlplane.fleet.cluster import Cluster
+from controlplane.fleet.label_sets import LabelSet
 from controlplane.fleet.rows import NodeRows, UsageRows, free_of
 
+_Values = NDArray[np.int64] | NDArray[np.bool_]
 
-@dataclass(frozen=True)
+
+@dataclass
 class ClassSum:
-    """nodes: how many. holders: by resource, how many of them have any of it. allocatable, free: sums.
+    """nodes: how many. holders: by resource, how many of them have any of it. allocatable, free: sums."""
 
-    features: raw ones that the labels do not tell. handlers: empty where the nodes do not list them.
-    """
+    said: LabelSet
+    nodes: int = 0
+    holders: Counter[str] = field(default_factory=Counter[str])
+    allocatable: Counter[str] = field(default_factory=Counter[str])
+    free: Counter[str] = field(default_factory=Counter[str])
 
-    profile: str
-    labels: Mapping[str, str]
-    features: Mapping[str, str]
-    handlers: frozenset[str]
-    nodes: int
-    holders: Mapping[str, int]
-    allocatable: Mapping[str, int]
-    free: Mapping[str, int]
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return self.said.labels
+
+    @property
+    def features(self) -> Mapping[str, str]:
+        """Raw ones that the labels do not tell."""
+        return self.said.features
+
+    @property
+    def handlers(self) -> frozenset[str]:
+        """Empty where the nodes do not list them."""
+        return self.said.handlers
 
 
-def class_sums(cluster: Cluster, counted: Callable[[str], bool]) -> Iterator[ClassSum]:
+def class_sums(cluster: Cluster, counted: Callable[[str], bool]) -> list[ClassSum]:
     """Of the shards that are here. counted: the resources that are added up, and no others."""
+    sums: dict[LabelSet, ClassSum] = {}
     for _, slot in cluster.reported.shards():
-        if slot.nodes is not None:
-            yield from _of_shard(slot.nodes, slot.usage, counted)
-
-
-def _of_shard(nodes: NodeRows, usage: UsageRows | None, counted: Callable[[str], bool]) -> Iterator[ClassSum]:
-    size = len(nodes.classes)
-
-    def by_class(values: NDArray[np.int64] | NDArray[np.bool_]) -> list[int]:
-        return np.bincount(nodes.codes, weights=values, minlength=size).astype(np.int64).tolist()
-
-    sums = {
-        name: (
-            by_class(values > 0),
-            by_class(values),
-            by_class(values if usage is None else np.asarray(free_of(nodes, usage, name), np.int64)),
-        )
-        for name, values in nodes.allocatable.items()
-        if counted(name)
-    }
-    counts: list[int] = np.bincount(nodes.codes, minlength=size).tolist()
-    for at, (each, count) in enumerate(zip(nodes.classes, counts, strict=True)):
-        if not count:
+        if slot.nodes is None:
             continue
-        held = {name: columns for name, columns in sums.items() if columns[0][at]}
-        yield ClassSum(
-            profile=each.label_set.hash,
-            labels=each.label_set.labels,
-            features=each.label_set.features,
-            handlers=each.label_set.handlers,
-            nodes=count,
-            holders={name: holders[at] for name, (holders, _, _) in held.items()},
-            allocatable={name: allocatable[at] for name, (_, allocatable, _) in held.items()},
-            free={name: free[at] for name, (_, _, free) in held.items()},
-        )
+        of_class = [sums.setdefault(each.label_set, ClassSum(each.label_set)) for each in slot.nodes.classes]
+        for at, nodes in _by_class(slot.nodes, None):
+            of_class[at].nodes += nodes
+        for name, values in slot.nodes.allocatable.items():
+            if counted(name) and values.any():
+                _add(of_class, slot.nodes, slot.usage, name)
+    return [each for each in sums.values() if each.nodes]
+
+
+def _add(of_class: list[ClassSum], nodes: NodeRows, usage: UsageRows | None, name: str) -> None:
+    values = nodes.allocatable[name]
+    free = values if usage is None else np.asarray(free_of(nodes, usage, name), np.int64)
+    for at, amount in _by_class(nodes, values):
+        of_class[at].allocatable[name] += amount
+    for at, amount in _by_class(nodes, values > 0):
+        of_class[at].holders[name] += amount
+    for at, amount in _by_class(nodes, free):
+        of_class[at].free[name] += amount
+
+
+def _by_class(nodes: NodeRows, values: _Values | None) -> Iterator[tuple[int, int]]:
+    """(position of the class, sum), nodes themselves where there are no values; without zeros."""
+    sums = np.bincount(nodes.codes, weights=values, minlength=len(nodes.classes)).astype(np.int64)
+    held = np.flatnonzero(sums)
+    return zip(held.tolist(), sums[held].tolist(), strict=True)

@@ -1,6 +1,6 @@
 """The fleet: every cluster in columns, and how often a demand fits each of them. No I/O."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isnan, nan
 from types import MappingProxyType
 
@@ -319,10 +319,10 @@ class Fleet:
         member = self._known(cluster)
         return member.addresses.free(pool) if member else 0
 
-    def classes(self, cluster: str, counted: Callable[[str], bool]) -> Iterator[ClassSum]:
+    def classes(self, cluster: str, counted: Callable[[str], bool]) -> list[ClassSum]:
         """Its nodes, added up where they say the same. counted: the resources that are added up."""
         member = self._known(cluster)
-        return iter(()) if member is None else class_sums(member, counted)
+        return [] if member is None else class_sums(member, counted)
 
     def _living(self) -> int:
         return sum(member.classes for member in self._members)

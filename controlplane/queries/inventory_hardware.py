@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from controlplane.fleet import Fleet
+from controlplane.fleet.classes import ClassSum
 from controlplane.fleet.traits import HANDLER, value_of
 from controlplane.placement.hardware import SANDBOXES
 from controlplane.queries.inventory_rows import MOST_NAMED, NetworkIn, NetworkRow, RuntimeIn, RuntimeRow
@@ -25,8 +26,9 @@ class Runtimes:
         if hardware is None:
             return
         self._reported.append(name)
+        classes = fleet.classes(cluster, lambda _: False)
         for runtime in hardware.runtime_classes:
-            nodes = _running(fleet, cluster, runtime)
+            nodes = _running(classes, runtime)
             part = RuntimeIn(name, nodes, runtime.overhead, runtime.node_selector)
             self._found[runtime.name, runtime.handler].append(part)
 
@@ -53,11 +55,11 @@ class Runtimes:
             )
 
 
-def _running(fleet: Fleet, cluster: str, runtime: RuntimeClass) -> int:
+def _running(classes: Iterable[ClassSum], runtime: RuntimeClass) -> int:
     """Nodes that the scheduler would send a pod of this class to."""
     return sum(
         each.nodes
-        for each in fleet.classes(cluster, lambda _: False)
+        for each in classes
         if all(each.labels.get(key) == value for key, value in runtime.node_selector.items())
         and value_of(f"{HANDLER}{runtime.handler}", each.labels, each.features, each.handlers) is not None
     )

@@ -124,14 +124,12 @@ class Features:
         self._seen: dict[str, int] = {}
 
     def take(self, fleet: Fleet, cluster: str, name: str) -> None:
-        profiles: dict[str, tuple[ClassSum, int]] = {}
-        for each in fleet.classes(cluster, lambda _: False):
-            profiles[each.profile] = each, profiles.get(each.profile, (each, 0))[1] + each.nodes
-        self._seen[name] = sum(nodes for _, nodes in profiles.values())
-        for each, nodes in profiles.values():
+        classes = fleet.classes(cluster, lambda _: False)
+        self._seen[name] = sum(each.nodes for each in classes)
+        for each in classes:
             for feature, value in self._features(each):
-                self._nodes[feature][name] += nodes
-                self._values[feature][value] += nodes
+                self._nodes[feature][name] += each.nodes
+                self._values[feature][value] += each.nodes
 
     def _features(self, nodes: ClassSum) -> Iterable[tuple[str, str]]:
         told = {feature for label in nodes.labels if (feature := feature_of(label)) is not None}
