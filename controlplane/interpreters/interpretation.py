@@ -1,25 +1,18 @@
-"""What a workload's objects mean: replicas, what a pod asks for, what must be served; and what is applied."""
+"""What a workload's objects mean: replicas, what a pod asks for, what must be served."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from controlplane.fleet.demand import Demand
 from controlplane.fleet.preferences import Preference
-from controlplane.interpreters.adaption import Adaption, adapt, claim_template
-from controlplane.interpreters.autoscaling import Autoscaler, autoscaler_of
-from controlplane.interpreters.declared import DECLARED
-from controlplane.interpreters.kinds import APPLY_FIRST, APPLY_LAST, KUBERNETES, Kind, Kinds, kind_of
-from controlplane.interpreters.located import Located, copy_of, locate, whole
-from controlplane.interpreters.pods import NotUnderstood, mapping, pod_demand, pod_preferences
+from controlplane.interpreters.kinds import Kinds
+from controlplane.interpreters.located import Located, whole
+from controlplane.interpreters.podded import KINDS, Podded, joint_hash, podded_of, ref_of
+from controlplane.interpreters.pods import mapping, pod_demand, pod_preferences
 from schemas.crds import brought_kinds
-from schemas.paths import drop, first, path_text, put
-from schemas.wire.orders import TEMPLATE_LABEL, WORKLOAD_LABEL, HealthRule, ObjectRef
-
-MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
-KINDS: Kinds = {**DECLARED, **KUBERNETES}
-"""What is understood without any Interpreter of the user's."""
+from schemas.paths import first, path_text
+from schemas.wire.orders import ObjectRef
 
 
 @dataclass(frozen=True)
@@ -71,38 +64,17 @@ class Interpretation:
         return bool(self.components) and self.demand is None
 
 
-@dataclass(frozen=True)
-class Rendered:
-    """What is applied in one cluster, in order. templates: hash by component. health: rules for its agent."""
-
-    objects: list[dict[str, Any]]
-    template: str
-    templates: Mapping[str, str]
-    health: list[HealthRule]
-
-
-@dataclass(frozen=True)
-class _Podded:
-    """The one object with pods."""
-
-    index: int
-    manifest: Mapping[str, Any]
-    kind: Kind
-    located: list[Located]
-    autoscaler: Autoscaler | None
-
-
 def interpret(objects: Sequence[Mapping[str, Any]], kinds: Kinds = KINDS) -> Interpretation:
     """NotUnderstood when two objects have pods, or a field is not what Kubernetes takes."""
-    refs = tuple(_ref(each) for each in objects)
-    podded = _podded(objects, refs, kinds)
+    refs = tuple(ref_of(each) for each in objects)
+    podded = podded_of(objects, refs, kinds)
     components = () if podded is None else _components(podded)
     replicas, indivisible = (0, "") if podded is None else _to_divide(podded, components)
     is_set = podded is not None and _is_set(podded, components)
     return Interpretation(
         replicas=replicas,
         demand=components[0].demand if components and not is_set else None,
-        template=_joint([each.template for each in components]),
+        template=joint_hash([each.template for each in components]),
         kinds=_needed(objects, refs),
         namespaces=tuple(sorted({ref.namespace for ref in refs if ref.namespace})),
         objects=refs,
@@ -114,72 +86,7 @@ def interpret(objects: Sequence[Mapping[str, Any]], kinds: Kinds = KINDS) -> Int
     )
 
 
-def render(
-    objects: Sequence[Mapping[str, Any]],
-    uid: str,
-    replicas: int,
-    kinds: Kinds = KINDS,
-    adaptions: Sequence[Adaption] = (),
-) -> Rendered:
-    """For one cluster and its share of the replicas. The input stays as it is.
-
-    adaptions: what that cluster needs changed, one for each component, or none at all.
-    """
-    rendered: list[dict[str, Any]] = copy_of(objects)
-    podded = _podded(rendered, tuple(_ref(each) for each in rendered), kinds)
-    templates: dict[str, str] = {}
-    if podded is not None:
-        _adapt(rendered, podded, adaptions)
-        for each in podded.located:
-            templates[each.name] = each.hash
-            each.label({WORKLOAD_LABEL: uid, TEMPLATE_LABEL: templates[each.name]})
-        _scale(rendered, podded, replicas)
-    for each in rendered:
-        _label(each, {WORKLOAD_LABEL: uid, MANAGED_BY_LABEL: "muster"})
-    health = _health(rendered, podded, replicas, kinds)
-    rendered.sort(key=_apply_order)
-    return Rendered(rendered, _joint(list(templates.values())), templates, health)
-
-
-def _adapt(objects: list[dict[str, Any]], podded: _Podded, adaptions: Sequence[Adaption]) -> None:
-    metadata = podded.manifest["metadata"]
-    for located, adaption in zip(podded.located, adaptions, strict=False):
-        if not located.part.has_containers:
-            continue
-        adapt(located.template, adaption, metadata["name"])
-        if adaption.claim is not None:
-            namespace = metadata.get("namespace", "default")
-            objects.append(claim_template(adaption.claim, metadata["name"], namespace))
-
-
-def pod_templates(objects: Sequence[Mapping[str, Any]], kinds: Kinds = KINDS) -> list[dict[str, Any]]:
-    """The pod templates themselves, in the order of the adaptable components: change them in place."""
-    podded = _podded(objects, tuple(_ref(each) for each in objects), kinds)
-    if podded is None:
-        return []
-    return [each.template for each in podded.located if each.part.has_containers]
-
-
-def _podded(objects: Sequence[Mapping[str, Any]], refs: Sequence[ObjectRef], kinds: Kinds) -> _Podded | None:
-    having = [index for index, each in enumerate(objects) if kind_of(each) in kinds]
-    if len(having) > 1:
-        one, second = having[:2]
-        raise NotUnderstood(
-            f"spec.manifests[{second}]: {refs[second]} has pods, and so has {refs[one]} at {one}: "
-            "one object with pods is taken per workload: make the other a workload of its own"
-        )
-    if not having:
-        return None
-    index = having[0]
-    kind = kinds[kind_of(objects[index])]
-    located = locate(objects[index], kind, f"spec.manifests[{index}]")
-    if not located:
-        return None
-    autoscaler = None if kind.scaled is None else autoscaler_of(objects, index)
-    return _Podded(index, objects[index], kind, located, autoscaler)
-
-
-def _components(podded: _Podded) -> tuple[Component, ...]:
+def _components(podded: Podded) -> tuple[Component, ...]:
     namespace: str = podded.manifest["metadata"].get("namespace", "")
     return tuple(_component(each, namespace) for each in podded.located)
 
@@ -200,14 +107,14 @@ def _component(located: Located, namespace: str) -> Component:
     )
 
 
-def _is_set(podded: _Podded, components: Sequence[Component]) -> bool:
+def _is_set(podded: Podded, components: Sequence[Component]) -> bool:
     """A set of one pod is one replica."""
     if podded.kind.scaled is not None or podded.kind.per_node:
         return False
     return len(components) > 1 or components[0].replicas != 1
 
 
-def _to_divide(podded: _Podded, components: Sequence[Component]) -> tuple[int, str]:
+def _to_divide(podded: Podded, components: Sequence[Component]) -> tuple[int, str]:
     """(replicas, why they are indivisible)"""
     kind, manifest, path = podded.kind, podded.manifest, f"spec.manifests[{podded.index}]"
     if kind.per_node:
@@ -235,71 +142,6 @@ def _to_divide(podded: _Podded, components: Sequence[Component]) -> tuple[int, s
     return count, ""
 
 
-def _scale(objects: Sequence[dict[str, Any]], podded: _Podded, share: int) -> None:
-    """What is tied to the count follows it only where both are equal: a Job's completions are its own."""
-    kind, manifest = podded.kind, objects[podded.index]
-    if kind.scaled is None:
-        return
-    if podded.autoscaler is not None:
-        podded.autoscaler.scale(objects[podded.autoscaler.index], share)
-        drop(manifest, kind.scaled)
-        return
-    stated = first(manifest, kind.scaled)
-    if kind.minimum is not None:
-        if stated in (None, 0, "0"):
-            return
-        least = first(manifest, kind.minimum)
-        if least is not None and whole(least, path_text(kind.minimum), as_text=True) > share:
-            put(manifest, kind.minimum, _as(least, share))
-    count = podded.located[0].replicas
-    if kind.tied is not None and first(manifest, kind.tied) == count:
-        put(manifest, kind.tied, share)
-    put(manifest, kind.scaled, _as(stated, share))
-
-
-def _as(like: Any, number: int) -> int | str:
-    return str(number) if isinstance(like, str) else number
-
-
-def _health(
-    objects: Sequence[Mapping[str, Any]], podded: _Podded | None, share: int, kinds: Kinds
-) -> list[HealthRule]:
-    rules = [kinds[kind].health for kind in dict.fromkeys(map(kind_of, objects)) if kind in kinds]
-    found = [rule for rule in rules if rule is not None]
-    if podded is not None and podded.autoscaler is not None and not found:
-        group = podded.manifest["apiVersion"].rpartition("/")[0]
-        enough = podded.autoscaler.least_of(share)
-        found.append(HealthRule(group=group, kind=podded.manifest["kind"], enough=enough))
-    return found
-
-
 def _needed(objects: Sequence[Mapping[str, Any]], refs: Sequence[ObjectRef]) -> tuple[str, ...]:
     """What a cluster must serve: all kinds but those that a CustomResourceDefinition among them brings."""
     return tuple(sorted({f"{ref.api_version}/{ref.kind}" for ref in refs} - brought_kinds(objects)))
-
-
-def _joint(hashes: Sequence[str]) -> str:
-    """The hash of the one; one over all of them where there are several; "" without any."""
-    if len(hashes) < 2:
-        return "".join(hashes)
-    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:16]
-
-
-def _ref(manifest: Mapping[str, Any]) -> ObjectRef:
-    metadata = manifest["metadata"]
-    return ObjectRef(
-        manifest["apiVersion"], manifest["kind"], metadata.get("namespace", ""), metadata["name"]
-    )
-
-
-def _label(manifest: dict[str, Any], labels: dict[str, str]) -> None:
-    metadata = mapping(manifest.get("metadata"), "metadata")
-    manifest["metadata"] = metadata | {"labels": mapping(metadata.get("labels"), "metadata.labels") | labels}
-
-
-def _apply_order(manifest: Mapping[str, Any]) -> int:
-    """What others refer to comes first, what has pods after what they mount; order is kept within."""
-    kind = manifest["kind"]
-    if kind in APPLY_FIRST:
-        return APPLY_FIRST.index(kind)
-    return len(APPLY_FIRST) + 1 + (APPLY_LAST.index(kind) if kind in APPLY_LAST else -1)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from controlplane.interpreters import KINDS, compiled_kind, interpret, render
-from controlplane.interpreters.declared import TABLE
+from controlplane.interpreters.table import TABLE
 from schemas.manifests import Interpreter, ManifestError, load_manifests, parse_manifest
 
 SPARK: dict[str, Any] = {
