@@ -1,4 +1,4 @@
-"""What lies below a cluster, seen on a real API server and on a simulated one: the same reports of the same."""
+"""What lies below a cluster, on a real API server and on a simulated one: the same reports of the same."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from agents.observe.cache import Cache
 from agents.observe.facts import Discovered, Given
 from agents.observe.observer import Observer
 from agents.observe.reporting import Reporting
-from agents.ports import Kube, Resource
+from agents.ports import Forbidden, Kube, Resource
 from agents.simulated import SimulatedCluster
 from agents.simulation import catalogue
 from controlplane.embedded.kube import KubeControlPlane
@@ -399,6 +399,53 @@ async def test_a_kind_that_is_defined_while_the_agent_runs_is_found(world: World
     it = await furnish(world)
     await reports.until(lambda: reports.knows_hardware(f"{world.namespace}/fast"), "the attachment")
     await reports.until(lambda: bool(profile(reports, it.node).features), "the features")
+
+
+def sandboxed_pod(world: World, name: str, runtime_class: str, **spec: Any) -> Object:
+    containers = [{"name": "main", "image": "registry.example/none:1"}]
+    body = {"containers": containers, "runtimeClassName": runtime_class, **spec}
+    return manifest(catalogue.PODS, name, world.namespace, spec=body)
+
+
+async def test_a_pod_gets_what_its_class_says(world: World) -> None:
+    name = f"walled-{world.namespace[-4:]}"
+    toleration = {"key": "walled", "operator": "Exists", "effect": "NoSchedule"}
+    await world.put(
+        catalogue.RUNTIME_CLASSES,
+        manifest(
+            catalogue.RUNTIME_CLASSES,
+            name,
+            handler="runsc",
+            overhead={"podFixed": {"memory": "64Mi"}},
+            scheduling={"nodeSelector": {"walled": "yes"}, "tolerations": [toleration]},
+        ),
+    )
+    own = {"nodeSelector": {"disk": "fast"}, "tolerations": [{"key": "mine", "operator": "Exists"}]}
+    spec = (await world.kube.create(sandboxed_pod(world, "walled", name, **own)))["spec"]
+    assert spec["overhead"] == {"memory": "64Mi"}
+    assert spec["nodeSelector"] == {"disk": "fast", "walled": "yes"}
+    assert {"mine", "walled"} <= {each["key"] for each in spec["tolerations"]}
+
+
+@pytest.mark.parametrize(
+    ("runtime_class", "spec"),
+    [
+        ("missing", {}),
+        ("known", {"overhead": {"memory": "1Mi"}}),
+        ("known", {"nodeSelector": {"walled": "no"}}),
+    ],
+    ids=["no-such-class", "another-overhead", "another-selector"],
+)
+async def test_a_pod_that_contradicts_its_class_is_refused(
+    world: World, runtime_class: str, spec: dict[str, Any]
+) -> None:
+    name = f"{runtime_class}-{world.namespace[-4:]}"
+    if runtime_class == "known":
+        scheduling = {"nodeSelector": {"walled": "yes"}}
+        body = {"handler": "runsc", "overhead": {"podFixed": {"memory": "64Mi"}}, "scheduling": scheduling}
+        await world.put(catalogue.RUNTIME_CLASSES, manifest(catalogue.RUNTIME_CLASSES, name, **body))
+    with pytest.raises(Forbidden, match="pod rejected"):
+        await world.kube.create(sandboxed_pod(world, "refused", name, **spec))
 
 
 def inventory_of(reports: Reports, node: str) -> tuple[str, Inventory, int]:
