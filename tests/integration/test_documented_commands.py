@@ -168,6 +168,7 @@ def test_the_pages_have_blocks_to_run() -> None:
         "README.md",
         "api.md",
         "join-a-cluster.md",
+        "move-from-karmada.md",
         "place-a-workload.md",
         "recover.md",
         "serve.md",

@@ -5,13 +5,19 @@ from typing import Any
 
 import pytest
 
+from controlplane.fleet import Fleet
 from controlplane.interpreters import interpret, render
 from controlplane.interpreters.overrides import CannotOverride, override
+from controlplane.placement.asking import Ask
+from controlplane.placement.compiled import placement_request
 from controlplane.placement.hardware import needs_of
+from controlplane.placement.measures import Sources
 from controlplane.placement.overriding import Variants, check_overrides
 from controlplane.placement.rules import ClusterView
+from controlplane.placement.trials import Trials
 from schemas.manifests import WorkloadSpec
 from schemas.manifests.overrides import OverrideRule
+from schemas.reasons import Reason
 
 Object = dict[str, Any]
 DIGEST = f"sha256:{'a' * 64}"
@@ -398,6 +404,22 @@ def test_a_duplicated_workload_may_have_other_replicas_somewhere() -> None:
     made = variants(patch("/spec/replicas", 5, **ONLY_EAST))
     assert made.in_cluster(EAST).interpretation.replicas == 5
     assert made.in_cluster(WEST).interpretation.replicas == 2
+
+
+@pytest.mark.parametrize("placement", [{}, DIVIDED])
+def test_a_cluster_that_came_later_and_where_a_rule_fails_is_left_out_with_the_reason(
+    placement: Object,
+) -> None:
+    made = variants(patch("/spec/none", 5, **ONLY_EAST), **placement)
+    plain = made.plain
+    request = placement_request("u", made.spec, plain.interpretation)
+    rooms = {"c1": 10, "c2": 10}
+    trials = Trials(Sources(Fleet()), plain.interpretation, plain.needs, made, plain=rooms)
+    decision = trials.decide(Ask(request, (EAST, WEST)))
+    assert decision.assignments == {"c2": 2}
+    (refused,) = decision.refusals["c1"]
+    assert refused.reason is Reason.OVERRIDE_FAILS
+    assert "/spec/none is not there" in refused.message
 
 
 @pytest.mark.parametrize(
