@@ -20,7 +20,7 @@ PLACED_AGAIN_AFTER_SECONDS = 4.0
 LOSS_SECONDS = 18.0
 """What the last scene takes, with some to spare."""
 STEP_SECONDS = 30.0
-READ_SECONDS = 4.0
+READ_SECONDS = 3.0
 """Between two scenes, for people."""
 SANDBOXED, ACCELERATED = "payments", "inference"
 MOVES, STAYS = "dashboard", "historian"
