@@ -173,7 +173,12 @@ class Place:
                 return self._withdrawn(compiled)
             gone = leaving(self._known, compiled)
             stands = self._decided(record)
-            if stands is not None and is_stranded(stands) and not gone:
+            # Where its kind may have been declared meanwhile, it is decided on anew.
+            if (
+                stands is not None
+                and is_stranded(stands)
+                and not (gone or self._known.interpreters.declares(record))
+            ):
                 return self._stays(record, stands, PLACED, summary(compiled.request.current))
             decision = decide(self._known, compiled, views, gone)
             if gone and decision.error is not None:
