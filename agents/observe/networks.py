@@ -8,6 +8,7 @@ Sources: github.com/k8snetworkplumbingwg/whereabouts pkg/config, pkg/allocate, p
 pkg/storage/kubernetes; multus-cni docs/configuration.md.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -233,12 +234,14 @@ def attachments(
     found: list[Attachment] = []
     for _, row in sorted(rows.items()):
         for name, addresses in row.ranges:
-            taken = given.get((row.network_name, addresses.version), ())
+            taken = given.get((row.network_name, addresses.version), [])
+            # Ranges of one network name share what is given: only what lies in this one is looked at.
+            lying = taken[bisect_left(taken, addresses.first) : bisect_right(taken, addresses.last)]
             pool = Pool(
                 name=name,
                 range=addresses.network,
                 total=addresses.total,
-                free=max(0, addresses.total - sum(map(addresses.gives, taken))),
+                free=max(0, addresses.total - sum(map(addresses.gives, lying))),
                 held=dict(sorted(held.get(name, nobody).items())),
             )
             # Attachments may cut one range differently: it is as large as the smallest cut.
@@ -251,13 +254,13 @@ def attachments(
 
 def _given(
     pools: Mapping[NamedKey, PoolRow], network_names: Mapping[str, str]
-) -> dict[tuple[str, int], set[int]]:
-    """By network name: an address is given once in all ranges that it lies in."""
+) -> dict[tuple[str, int], list[int]]:
+    """By network name, ascending: an address is given once in all ranges that it lies in."""
     given: dict[tuple[str, int], set[int]] = {}
     for (_, name), row in pools.items():
         known = given.setdefault((network_names.get(name, ""), row.version), set())
         known.update(address for address, _ in row.given)
-    return given
+    return {key: sorted(addresses) for key, addresses in given.items()}
 
 
 def _held(pools: Mapping[NamedKey, PoolRow], pods: Mapping[PodKey, PodRow]) -> dict[str, Counter[str]]:

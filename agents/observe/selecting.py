@@ -1,7 +1,7 @@
 """Selectors of DRA device classes, in CEL as Kubernetes evaluates it on a device.
 
-Known beyond CEL itself: quantity and semver with their comparisons. What else Kubernetes adds (cel.bind,
-optionals, further string functions) cannot be evaluated here.
+Known beyond CEL itself: quantity and semver with their comparisons, the commonest functions of strings. What
+else Kubernetes adds (cel.bind, optionals, ...) cannot be evaluated here.
 Source: k8s.io/dynamic-resource-allocation/cel.
 """
 
@@ -104,4 +104,9 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "isGreaterThan": _is_greater,
     "isLessThan": _is_less,
     "asInteger": int,
+    "lowerAscii": str.lower,
+    "upperAscii": str.upper,
+    "trim": str.strip,
+    "split": str.split,
+    "replace": str.replace,
 }

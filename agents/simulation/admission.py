@@ -3,7 +3,7 @@
 Source: kubernetes plugin/pkg/admission/runtimeclass.
 """
 
-from agents.ports import Forbidden
+from agents.ports import Rejected
 from agents.simulation import catalogue
 from agents.simulation.bodies import Body, items, part
 from agents.simulation.store import Kind, Name, Objects
@@ -18,15 +18,15 @@ def runtime_class_of(objects: Objects, pod: Body) -> Body | None:
 
 
 def admit_pod(objects: Objects, pod: Body) -> None:
-    """Overhead, node selector and tolerations of its class. Raises Forbidden, as controllers meet it."""
-    spec, said = pod["spec"], f'pods "{pod["metadata"]["name"]}" is forbidden: pod rejected:'
+    """Overhead, node selector and tolerations of its class. Raises Rejected."""
+    spec, said = pod["spec"], f'pods "{pod["metadata"]["name"]}" is forbidden:'
     name = spec.get("runtimeClassName")
     found = runtime_class_of(objects, pod)
     if name and found is None:
-        raise Forbidden(f'{said} RuntimeClass "{name}" not found')
+        raise Rejected(f'{said} pod rejected: RuntimeClass "{name}" not found')
     overhead = part(found or {}, "overhead", "podFixed")
     if spec.get("overhead") and spec["overhead"] != overhead:
-        raise Forbidden(f"{said} Pod's Overhead doesn't match RuntimeClass's defined Overhead")
+        raise Rejected(f"{said} pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead")
     if found is None:
         return
     if overhead:
@@ -34,7 +34,7 @@ def admit_pod(objects: Objects, pod: Body) -> None:
     scheduling = part(found, "scheduling")
     selector, own = part(scheduling, "nodeSelector"), part(spec, "nodeSelector")
     if clash := [key for key, value in selector.items() if own.get(key, value) != value]:
-        raise Forbidden(f"{said} conflict: {clash[0]} is set in pod and RuntimeClass")
+        raise Rejected(f"{said} conflict: runtimeClass.scheduling.nodeSelector[{clash[0]}]")
     if selector:
         spec["nodeSelector"] = {**own, **selector}
     more = [each for each in items(scheduling, "tolerations") if each not in items(spec, "tolerations")]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from agents.ports import Forbidden
+from agents.ports import Rejected
 from agents.simulation import catalogue
 from agents.simulation.bodies import (
     Body,
@@ -161,7 +161,7 @@ class Controllers:
         for pod in pods:
             try:
                 made.append(self._create(PODS, pod))
-            except Forbidden as error:
+            except Rejected as error:
                 return made, str(error)
         return made, ""
 

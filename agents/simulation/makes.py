@@ -89,10 +89,12 @@ _GPU = {
     "nvidia.com/gpu.count": "8",
     "nvidia.com/gpu.replicas": "1",
     "nvidia.com/gpu.family": "hopper",
+    "nvidia.com/gpu.sharing-strategy": "none",
     "nvidia.com/mig.capable": "true",
     "nvidia.com/mig.strategy": "mixed",
 }
 _MIG = {
+    "nvidia.com/gpu.count": "4",
     "nvidia.com/mig-1g.10gb.count": "28",
     "nvidia.com/mig-1g.10gb.memory": "9728",
     "nvidia.com/mig-1g.10gb.product": "NVIDIA-H100-80GB-HBM3-MIG-1g.10gb",

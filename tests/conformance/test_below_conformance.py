@@ -1,4 +1,4 @@
-"""What lies below a cluster, on a real API server and on a simulated one: the same reports of the same."""
+"""What lies below a cluster, on a real API server and a simulated one: the same reports of the same."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from agents.observe.cache import Cache
 from agents.observe.facts import Discovered, Given
 from agents.observe.observer import Observer
 from agents.observe.reporting import Reporting
-from agents.ports import Forbidden, Kube, Resource
+from agents.ports import Kube, Rejected, Resource
 from agents.simulated import SimulatedCluster
 from agents.simulation import catalogue
 from controlplane.embedded.kube import KubeControlPlane
@@ -428,23 +428,23 @@ async def test_a_pod_gets_what_its_class_says(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("runtime_class", "spec"),
+    ("runtime_class", "spec", "why"),
     [
-        ("missing", {}),
-        ("known", {"overhead": {"memory": "1Mi"}}),
-        ("known", {"nodeSelector": {"walled": "no"}}),
+        ("missing", {}, "pod rejected: RuntimeClass"),
+        ("known", {"overhead": {"memory": "1Mi"}}, "pod rejected: Pod's Overhead"),
+        ("known", {"nodeSelector": {"walled": "no"}}, "conflict: runtimeClass.scheduling.nodeSelector"),
     ],
     ids=["no-such-class", "another-overhead", "another-selector"],
 )
 async def test_a_pod_that_contradicts_its_class_is_refused(
-    world: World, runtime_class: str, spec: dict[str, Any]
+    world: World, runtime_class: str, spec: dict[str, Any], why: str
 ) -> None:
     name = f"{runtime_class}-{world.namespace[-4:]}"
     if runtime_class == "known":
         scheduling = {"nodeSelector": {"walled": "yes"}}
         body = {"handler": "runsc", "overhead": {"podFixed": {"memory": "64Mi"}}, "scheduling": scheduling}
         await world.put(catalogue.RUNTIME_CLASSES, manifest(catalogue.RUNTIME_CLASSES, name, **body))
-    with pytest.raises(Forbidden, match="pod rejected"):
+    with pytest.raises(Rejected, match=f'pods "refused" is forbidden: {why}'):
         await world.kube.create(sandboxed_pod(world, "refused", name, **spec))
 
 

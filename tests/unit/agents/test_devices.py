@@ -173,6 +173,8 @@ OWN, MEMORY = f'device.attributes["{DRIVER}"]', f'device.capacity["{DRIVER}"].me
         (f'{OWN}.version.compareTo(semver("560.28.3-rc.1")) > 0', True),
         ('semver("1.0.0-rc.2").isLessThan(semver("1.0.0-rc.11"))', True),
         ("!device.allowMultipleAllocations", True),
+        (f'{OWN}.model.lowerAscii() == "h100"', True),
+        ('device.driver.split(".")[0].replace("g", "G").upperAscii() == "GPU"', True),
     ],
 )
 def test_selectors_are_answered_as_kubernetes_answers_them(expression: str, expected: bool) -> None:
