@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from controlplane.client import ClientError
-from controlplane.migration import Given, GivenPolicy, converted, given_objects
+from controlplane.migration import Given, GivenPolicy, converted, given_object
 from schemas.manifests import API_VERSION, Fleet, Interpreter, Manifest, ManifestError, Tenant
 from schemas.manifests.karmada import Propagation, is_karmadas, parse_policy
 from schemas.manifests.load import KINDS, Problem, load_documents, parse_manifest
@@ -70,11 +70,15 @@ class _Read:
 
     def _take_one(self, document: Any, source: str, index: int) -> None:
         fields = cast(dict[str, Any], document) if isinstance(document, dict) else {}
-        version = fields.get("apiVersion")
-        if is_karmadas(fields):
+        version, items = fields.get("apiVersion"), fields.get("items")
+        if (version, fields.get("kind")) == ("v1", "List") and isinstance(items, list):
+            # As `kubectl get -o yaml` writes several.
+            for each in cast(list[Any], items):
+                self._take_one(each, source, index)
+        elif is_karmadas(fields):
             self.policies.append(GivenPolicy(parse_policy(fields, source, index), source, index))
         elif isinstance(version, str) and not version.startswith(API_VERSION.partition("/")[0]):
-            self.objects += given_objects(fields, source, index)
+            self.objects.append(given_object(fields, source, index))
         else:
             self.manifests.append(parse_manifest(document, source, index))
 

@@ -5,6 +5,6 @@ puts it together, `karmada` goes through all of it.
 """
 
 from controlplane.migration.karmada import Converted, converted
-from controlplane.migration.objects import Given, GivenPolicy, given_objects
+from controlplane.migration.objects import Given, GivenPolicy, given_object
 
-__all__ = ["Converted", "Given", "GivenPolicy", "converted", "given_objects"]
+__all__ = ["Converted", "Given", "GivenPolicy", "converted", "given_object"]

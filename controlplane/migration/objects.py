@@ -60,18 +60,15 @@ class GivenPolicy:
         return Problem(self.source, self.document, path, message)
 
 
-def given_objects(document: Manifest, source: str, index: int) -> list[Given]:
-    """The object, or those of a List, without what a server has written. ManifestError."""
-    items: Any = document.get("items")
-    if document.get("kind") == "List" and document.get("apiVersion") == "v1" and isinstance(items, list):
-        return [each for item in cast(list[Any], items) for each in given_objects(item, source, index)]
+def given_object(document: Manifest, source: str, index: int) -> Given:
+    """The object without what a server has written. ManifestError."""
     if str(document.get("apiVersion", "")).startswith("kustomize.config.k8s.io/"):
         right = "a kustomization is no object: kubectl kustomize ... | muster apply -f -"
         raise ManifestError([Problem(source, index, "kind", right)])
     if _is_namespace(document):
-        return [Given(document, source, index)]
+        return Given(document, source, index)
     try:
-        return [Given(pruned(checked_objects([document])[0]), source, index)]
+        return Given(pruned(checked_objects([document])[0]), source, index)
     except ObjectError as error:
         raise ManifestError([Problem(source, index, field_path(error.path[1:]), error.message)]) from error
 

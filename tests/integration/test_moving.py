@@ -46,6 +46,26 @@ class TestOverrides:
         seen = await self.explained(world, patch(CPU, "4", **SOUTH))
         assert (seen["north"]["available"], seen["south"]["available"]) == (42, 3)
 
+    async def test_a_cluster_that_comes_later_and_where_a_rule_fails_is_left_out(self, world: World) -> None:
+        given = workload("web", overrides=[patch("/metadata/labels/a", "b", clusterNames=["west"])])
+        given["spec"]["manifests"][0]["metadata"]["labels"] = {"a": "x"}
+        given["spec"]["overrides"].insert(
+            0,
+            {
+                "overriders": {"labelsOverrider": [{"operator": "remove", "value": {"a": ""}}]},
+                "targetCluster": {"labelSelector": {"matchLabels": {"side": "west"}}},
+            },
+        )
+        answer = await world.client.put("/api/v1/workloads/web", json=given)
+        assert answer.status_code == 201, answer.text
+        world.report(await world.join("west", side="west"), nodes=3)
+        await world.follow()
+        explained = (await world.client.get("/api/v1/workloads/web/explain")).json()
+        seen = {each["cluster"]: each for each in explained["clusters"]}
+        assert seen["west"]["verdict"] == "LeftOut"
+        assert seen["west"]["reasons"][0]["reason"] == "OverrideFails"
+        assert seen["north"]["verdict"] == "Chosen"
+
     async def test_a_duplicated_workload_has_its_replicas_by_cluster(self, world: World) -> None:
         seen = await self.explained(world, patch("/spec/replicas", 5, **SOUTH))
         assert (seen["north"]["replicas"], seen["south"]["replicas"]) == (2, 5)
@@ -165,6 +185,18 @@ class TestKarmadasFiles:
         assert says in " ".join(said.err.split())
         assert "nothing was sent" in said.err
         assert (await world.store.load()).workloads == ()
+
+    async def test_what_kubectl_got_from_karmada_is_taken(self, muster: Muster, tmp_path: Path) -> None:
+        policies = {"apiVersion": "v1", "kind": "List", "items": [policy()], "metadata": {}}
+        fetched = deployment("web", "shop") | {"status": {"replicas": 2}}
+        fetched["metadata"] |= {
+            "uid": "u",
+            "resourceVersion": "7",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        }
+        objects = {"apiVersion": "v1", "kind": "List", "items": [fetched], "metadata": {}}
+        said = await muster("apply", "-f", write(tmp_path / "all.yaml", policies, objects))
+        assert "workload/web-deployment.shop created" in said.out
 
     async def test_delete_takes_names_or_files(self, muster: Muster, tmp_path: Path) -> None:
         said = await muster("delete", expect=2)

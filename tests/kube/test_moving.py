@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from controlplane.embedded.kube import KubeControlPlane
-from controlplane.migration import GivenPolicy, converted, given_objects
+from controlplane.migration import GivenPolicy, converted, given_object
 from schemas.manifests.karmada import parse_policy
 from schemas.wire.orders import FIELD_MANAGER, WORKLOAD_LABEL
 from tests.circle import Circle, Object, config_map, deployment, eventually, running_circle
@@ -86,7 +86,7 @@ def app(namespace: str, replicas: int, image: str) -> Object:
 def workload(namespace: str) -> Object:
     given = [GivenPolicy(parse_policy(each, "f"), "f", 0) for each in policies(namespace)]
     objects = [app(namespace, 6, "registry.example/web:2"), config_map("settings", namespace, colour="blue")]
-    (made,) = converted(given, [one for each in objects for one in given_objects(each, "f", 0)]).workloads
+    (made,) = converted(given, [given_object(each, "f", 0) for each in objects]).workloads
     return made.model_dump(mode="json", by_alias=True, exclude_unset=True) | {"kind": "Workload"}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.migration import Converted, GivenPolicy, converted, given_objects
+from controlplane.migration import Converted, GivenPolicy, converted, given_object
 from schemas.manifests import ManifestError, Workload
 from schemas.manifests.karmada import parse_policy
 
@@ -88,7 +88,7 @@ def convert(*documents: Object) -> Converted:
         if "karmada" in each["apiVersion"]:
             policies.append(GivenPolicy(parse_policy(each, "file", index), "file", index))
         else:
-            objects += given_objects(each, "file", index)
+            objects.append(given_object(each, "file", index))
     return converted(policies, objects)
 
 
@@ -597,8 +597,7 @@ def test_what_a_server_wrote_is_left_behind() -> None:
     fetched["status"] = {"replicas": 2}
     front = service("front", app="web")
     front["spec"] |= {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]}
-    listed = {"apiVersion": "v1", "kind": "List", "items": [fetched, front]}
-    web, front = only(convert(selecting(DEPLOYMENT, SERVICE), listed)).spec.manifests
+    web, front = only(convert(selecting(DEPLOYMENT, SERVICE), fetched, front)).spec.manifests
     assert web["metadata"] == {"name": "web", "namespace": "shop", "labels": {"app": "web"}}
     assert "status" not in web
     assert front["spec"] == {"selector": {"app": "web"}, "ports": [{"port": 80}]}

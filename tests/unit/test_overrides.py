@@ -302,6 +302,20 @@ def test_a_rule_changes_what_it_selects_and_the_given_objects_stay_as_they_are()
             id="predicate",
         ),
         pytest.param(
+            config_map(
+                conf="\n".join(
+                    ["a0: &a0 [x]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12))]
+                )
+            ),
+            {
+                "fieldOverrider": [
+                    {"fieldPath": "/data/conf", "yaml": [{"subPath": "/a0", "operator": "remove"}]}
+                ]
+            },
+            "once its aliases are followed",
+            id="a-document-that-explodes",
+        ),
+        pytest.param(
             config_map(conf="{"),
             {
                 "fieldOverrider": [
