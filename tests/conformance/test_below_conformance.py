@@ -31,7 +31,7 @@ from schemas.wire.hardware import (
     Topology,
     TopologyPolicy,
 )
-from schemas.wire.orders import TEMPLATE_LABEL, WORKLOAD_LABEL
+from schemas.wire.orders import TEMPLATE_LABEL, WORKLOAD_LABEL, ObjectRef
 from schemas.wire.reports import Inventory, Profile, Report, Usage
 from tests.conformance.kube_worlds import define
 
@@ -58,6 +58,10 @@ class World(Protocol):
 
     async def put(self, resource: Resource, manifest: Object) -> Object: ...
 
+    async def pass_time(self) -> None:
+        """Controllers act, at the latest by then."""
+        ...
+
 
 class SimulatedWorld:
     def __init__(self, cluster: SimulatedCluster, namespace: str) -> None:
@@ -72,6 +76,9 @@ class SimulatedWorld:
 
     async def put(self, resource: Resource, manifest: Object) -> Object:
         return self._cluster.put_as("people", manifest)
+
+    async def pass_time(self) -> None:
+        self._cluster.tick(0.0)
 
 
 @dataclass
@@ -102,6 +109,9 @@ class RealWorld:
             )
             made = answer.raise_for_status().json()
         return made
+
+    async def pass_time(self) -> None:
+        await asyncio.sleep(POLL_SECONDS)
 
 
 @pytest.fixture(params=["simulated", pytest.param("real", marks=pytest.mark.kube)])
@@ -446,6 +456,26 @@ async def test_a_pod_that_contradicts_its_class_is_refused(
         await world.put(catalogue.RUNTIME_CLASSES, manifest(catalogue.RUNTIME_CLASSES, name, **body))
     with pytest.raises(Rejected, match=f'pods "refused" is forbidden: {why}'):
         await world.kube.create(sandboxed_pod(world, "refused", name, **spec))
+
+
+async def test_a_deployment_of_a_class_that_is_not_there_says_why_it_has_no_pods(world: World) -> None:
+    pod = sandboxed_pod(world, "none", "never-there")
+    labels = {"app": "none"}
+    template = {"metadata": {"labels": labels}, "spec": pod["spec"]}
+    spec = {"replicas": 2, "selector": {"matchLabels": labels}, "template": template}
+    made = manifest(catalogue.DEPLOYMENTS, "none", world.namespace, spec=spec)
+    await world.put(catalogue.DEPLOYMENTS, made)
+    ref = ObjectRef("apps/v1", "Deployment", world.namespace, "none")
+    deadline = time.monotonic() + BOUND_SECONDS
+    while True:
+        found = await world.kube.get(ref) or {}
+        conditions = {each["type"]: each for each in found.get("status", {}).get("conditions", ())}
+        if failure := conditions.get("ReplicaFailure"):
+            break
+        assert time.monotonic() < deadline, found
+        await world.pass_time()
+    assert (failure["status"], failure["reason"]) == ("True", "FailedCreate")
+    assert 'RuntimeClass "never-there" not found' in failure["message"]
 
 
 def inventory_of(reports: Reports, node: str) -> tuple[str, Inventory, int]:
