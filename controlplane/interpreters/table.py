@@ -74,7 +74,7 @@ TABLE: tuple[Mapping[str, Any], ...] = (
             "failedWhen": [{"condition": "Ready", "status": "False"}],
         },
     },
-    # OpenFunction, core.openfunction.io/v1beta1 and v1beta2. Without `serving` it is only built, and has no pods.
+    # OpenFunction, core.openfunction.io/v1beta1, v1beta2. Without `serving` it has no pods.
     {
         "group": "core.openfunction.io",
         "kind": "Function",
@@ -100,7 +100,7 @@ TABLE: tuple[Mapping[str, Any], ...] = (
             "message": "status.serving.message",
         },
     },
-    # Argo Rollouts, argoproj.io/v1alpha1. A paused canary serves; `phase` says the same as `kubectl argo rollouts`.
+    # Argo Rollouts, argoproj.io/v1alpha1. A paused canary serves.
     {
         "group": "argoproj.io",
         "kind": "Rollout",
@@ -166,7 +166,7 @@ TABLE: tuple[Mapping[str, Any], ...] = (
             "message": "status.reason",
         },
     },
-    # Flink Kubernetes Operator, flink.apache.org/v1beta1. Task managers: as stated, or parallelism over slots of each.
+    # Flink Kubernetes Operator, flink.apache.org/v1beta1.
     {
         "group": "flink.apache.org",
         "kind": "FlinkDeployment",
@@ -210,7 +210,7 @@ TABLE: tuple[Mapping[str, Any], ...] = (
             "message": "status.error",
         },
     },
-    # Volcano, batch.volcano.sh/v1alpha1. Counted are all of a task's pods: those above minAvailable start as well.
+    # Volcano, batch.volcano.sh/v1alpha1. Pods above minAvailable are started as well.
     {
         "group": "batch.volcano.sh",
         "kind": "Job",

@@ -311,3 +311,65 @@ async def test_a_workload_is_understood_anew_once_its_kind_is_declared(
     assert circle.client.get("/interpreters/gizmo").body["workloads"] == 1
     with pytest.raises(Refused, match=f"used by workloads: {name}"):
         circle.client.delete("/interpreters/gizmo")
+
+
+def asking(cpu: str) -> Object:
+    return {"name": "c", "image": "registry.example/c:1", "resources": {"requests": {"cpu": cpu}}}
+
+
+async def test_a_cron_job_goes_whole_into_one_cluster_or_nowhere(
+    circle: Circle, members: Members, name: str
+) -> None:
+    def job(parallelism: int) -> Object:
+        template = {"spec": {"restartPolicy": "Never", "containers": [asking("1500m")]}}
+        run = {"parallelism": parallelism, "template": template}
+        return {
+            "apiVersion": "batch/v1",
+            "kind": "CronJob",
+            "metadata": {"name": name, "namespace": name},
+            "spec": {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": run}},
+        }
+
+    def promised() -> int:
+        return sum(circle.cluster(each)["promised"].get("cpu", 0) for each in ("one", "two"))
+
+    before = promised()
+    circle.apply(workload(name, job(2), **BY_ROOM))
+    running = await circle_state(circle, name, "Running")
+    assert list(running["clusters"].values()) == [1]
+    assert promised() - before == 3000
+
+    huge = f"{name}-huge"
+    circle.apply(workload(huge, job(1000) | {"metadata": {"name": huge, "namespace": name}}, **BY_ROOM))
+    unplaced = await circle_state(circle, huge, "Unplaced")
+    assert "InsufficientCapacity" in unplaced["message"]
+    assert promised() - before == 3000
+    verdicts = circle.client.get(f"/workloads/{huge}/explain").body["clusters"]
+    assert {each["reasons"][0]["message"] for each in verdicts} == {"not all of its pods fit together"}
+
+
+async def test_a_daemon_set_goes_into_every_cluster_and_its_pods_count_when_they_are_there(
+    circle: Circle, members: Members, name: str
+) -> None:
+    daemons = deployment(name, name, 1)
+    daemons["kind"] = "DaemonSet"
+    del daemons["spec"]["replicas"]
+    circle.apply(workload(name, daemons, **DIVIDED))
+    running = await circle_state(circle, name, "Running")
+    assert running["clusters"] == {"one": 0, "two": 0}
+    for cluster in ("one", "two"):
+        nodes = circle.cluster(cluster)["nodes"]
+        row = await eventually(
+            f"a pod on each node of {cluster}",
+            lambda cluster=cluster: circle.placement(name, cluster),
+            lambda row, nodes=nodes: row["ready"] == nodes,
+        )
+        assert row["objects"][0]["desired"] == nodes
+
+
+async def circle_state(circle: Circle, name: str, wanted: str) -> Object:
+    return await eventually(
+        f"{name} is {wanted}",
+        lambda: circle.workload(name)["status"],
+        lambda status: status["state"] == wanted,
+    )
