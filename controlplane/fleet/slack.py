@@ -1,8 +1,8 @@
 """What clusters really used over a while, so that capacity that stands idle is found."""
 
 import math
-from collections import deque
-from dataclasses import dataclass
+from array import array
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -38,10 +38,30 @@ class Slack:
 _NEVER = Slack(None, "its metrics were never read")
 
 
+def _shares() -> "array[float]":
+    return array("f")
+
+
 @dataclass
 class _Ring:
-    samples: "deque[tuple[float, float, float]]"
-    answer: Slack
+    """16 bytes a sample, since there may be thousands of clusters."""
+
+    at: "array[float]" = field(default_factory=lambda: array("d"))
+    cpu: "array[float]" = field(default_factory=_shares)
+    memory: "array[float]" = field(default_factory=_shares)
+    answer: Slack = _NEVER
+
+    def put(self, share: UsedShare, now: float) -> None:
+        for column, value in ((self.at, now), (self.cpu, share.cpu), (self.memory, share.memory)):
+            column.append(value)
+
+    def expire(self, now: float) -> None:
+        """What is out of the window, and of more than fit it the oldest."""
+        old = max(0, len(self.at) - _MOST_SAMPLES)
+        while old < len(self.at) and now - self.at[old] > WINDOW_SECONDS:
+            old += 1
+        for column in (self.at, self.cpu, self.memory):
+            del column[:old]
 
 
 class Slacks:
@@ -52,12 +72,11 @@ class Slacks:
 
     def sample(self, cluster: str, share: UsedShare | None, now: float) -> None:
         """One look; None where the cluster serves no metrics at this moment. What is too old goes."""
-        ring = self._rings.setdefault(cluster, _Ring(deque(maxlen=_MOST_SAMPLES), _NEVER))
-        while ring.samples and now - ring.samples[0][0] > WINDOW_SECONDS:
-            ring.samples.popleft()
+        ring = self._rings.setdefault(cluster, _Ring())
         if share is not None:
-            ring.samples.append((now, share.cpu, share.memory))
-        ring.answer = _answer(ring.samples, served=share is not None)
+            ring.put(share, now)
+        ring.expire(now)
+        ring.answer = _answer(ring, served=share is not None)
 
     def slack(self, cluster: str) -> Slack:
         ring = self._rings.get(cluster)
@@ -69,13 +88,13 @@ class Slacks:
             del self._rings[cluster]
 
 
-def _answer(samples: "deque[tuple[float, float, float]]", *, served: bool) -> Slack:
-    count = len(samples)
+def _answer(ring: _Ring, *, served: bool) -> Slack:
+    count = len(ring.at)
     if count < LEAST_SAMPLES:
         if not count and not served:
             return Slack(None, "it serves no metrics")
         return Slack(None, f"{count} of {LEAST_SAMPLES} samples that are needed, one a minute")
-    busy = max(_high(sorted(each[at] for each in samples)) for at in (1, 2))
+    busy = max(_high(sorted(column)) for column in (ring.cpu, ring.memory))
     return Slack(min(1.0, max(0.0, 1.0 - busy)))
 
 
