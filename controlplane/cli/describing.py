@@ -61,7 +61,7 @@ def _workload(body: dict[str, Any]) -> None:
             ("Revision", f"{status['revision']}, written {moment(status['updated_at'])}"),
             ("Kinds", ", ".join(status["kinds"])),
             ("Labels", pairs(status["labels"]) or "-"),
-            ("Ready", f"{status['ready']} of {status['replicas']}"),
+            ("Ready", f"{status['ready']} of {max(status['replicas'], status['pods'])}"),
         ]
     )
     print_table(COLUMNS[Kind.PLACEMENTS], body["placements"], "placed nowhere: muster explain NAME")

@@ -38,8 +38,9 @@ def _where(row: Row) -> Text:
 
 
 def _ready(row: Row) -> Text:
-    ready, replicas = int(row["ready"]), int(row["replicas"])
-    return Text(f"{ready}/{replicas}", style="" if ready >= replicas else "yellow")
+    """Of a set, and of a DaemonSet, only its pods can be counted."""
+    ready, wanted = int(row["ready"]), max(int(row["replicas"]), int(row["pods"]))
+    return Text(f"{ready}/{wanted}", style="" if ready >= wanted else "yellow")
 
 
 def _taints(row: Row) -> str:

@@ -156,7 +156,8 @@ class PlacementRow:
 class WorkloadRow:
     """state: Deciding, Unplaced, Progressing, Running, Refused, Failed, Held, Deleting.
 
-    replicas: promised over all clusters; clusters: the same by cluster name. reason: of the last decision.
+    replicas: promised over all clusters, whole sets of a kind that is placed whole; clusters: the same by
+    cluster name. pods: that are there, ready ones among them. reason: of the last decision.
     """
 
     name: str
@@ -168,6 +169,7 @@ class WorkloadRow:
     kinds: tuple[str, ...]
     replicas: int
     ready: int
+    pods: int
     clusters: Mapping[str, int]
     labels: Mapping[str, str]
     annotations: Mapping[str, str]

@@ -141,6 +141,7 @@ def workload_row(known: Known, record: WorkloadRecord) -> WorkloadRow:
         kinds=tuple(sorted({str(each.get("kind", "")) for each in _manifests(record)})),
         replicas=sum(row.replicas for row in rows),
         ready=sum(row.ready for row in rows if row.cluster_id not in known.losses.unreachable),
+        pods=sum(row.pods for row in rows if row.cluster_id not in known.losses.unreachable),
         clusters={row.cluster: row.replicas for row in rows if row.verb == Verb.APPLY.value},
         labels=record.labels,
         annotations=record.annotations,
