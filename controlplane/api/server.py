@@ -35,8 +35,11 @@ def create_api(deps: ApiDeps) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         responses=PROBLEMS,
+        # Its own beside ours is asked of every request whether anybody wants it.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     problems.install(app)
+    app.router.routes[:0] = workloads.shortcuts(deps, PREFIX)
     app.add_middleware(Telemetry, registry=deps.metrics)
     for module in (clusters, workloads, tenants, interpreters, inventory, streams, events):
         app.include_router(module.router(deps), prefix=PREFIX)

@@ -23,6 +23,7 @@ from controlplane.api.conditions import write_of
 from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import Problem, invalid, not_found
 from controlplane.api.remembering import remember_workload
+from controlplane.api.shortcut import Shortcut
 from controlplane.api.writing import draft_of, record_of
 from controlplane.intent import PreconditionFailed
 from controlplane.known.records import WorkloadRecord
@@ -54,6 +55,17 @@ def router(deps: ApiDeps) -> APIRouter:
     _add_writes(api, deps, writer)
     _add_history(api, deps, reader, writer)
     return api
+
+
+def shortcuts(deps: ApiDeps, prefix: str) -> list[Shortcut]:
+    """Before the routes of all routers."""
+    writer = require(deps.access, Act.WRITE)
+
+    async def put(request: Request) -> Response:
+        principal = await writer(request)
+        return await _put(deps, request.path_params["name"], request, principal, dry_run=False)
+
+    return [Shortcut(f"{prefix}/workloads/{{name}}", put, methods=["PUT"], include_in_schema=False)]
 
 
 def _add_reads(api: APIRouter, deps: ApiDeps, reader: Any) -> None:
@@ -107,10 +119,7 @@ def _add_writes(api: APIRouter, deps: ApiDeps, writer: Any) -> None:
         dry_run: DryRun = False,
     ) -> Response:
         """Make it or write a new revision; what does not differ stays as it is."""
-        workload = await _read(request)
-        if workload.metadata.name != name:
-            raise invalid("metadata.name", f"{workload.metadata.name!r}, but the address says {name!r}")
-        return await _submit(deps, workload, request, principal, dry_run)
+        return await _put(deps, name, request, principal, dry_run)
 
     @api.post("/workloads", openapi_extra=manifest_body(_MANIFEST))
     async def post(
@@ -170,6 +179,13 @@ def _add_history(api: APIRouter, deps: ApiDeps, reader: Any, writer: Any) -> Non
         tried first. Replicas that stay where they are go on running."""
         record = await deps.intent.reschedule_workload(name, write_of(request, principal))
         return _stored(deps, record)
+
+
+async def _put(deps: ApiDeps, name: str, request: Request, principal: Principal, dry_run: bool) -> Response:
+    workload = await _read(request)
+    if workload.metadata.name != name:
+        raise invalid("metadata.name", f"{workload.metadata.name!r}, but the address says {name!r}")
+    return await _submit(deps, workload, request, principal, dry_run)
 
 
 async def _read(request: Request) -> Workload:
