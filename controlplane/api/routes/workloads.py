@@ -96,7 +96,9 @@ def _add_reads(api: APIRouter, deps: ApiDeps, reader: Any) -> None:
         responses=documented(Explanation, "An answer for every cluster"),
     )
     async def why(name: str) -> Response:
-        """For every cluster: chosen, passed or left out with its reasons, counted in nodes."""
+        """For every cluster: chosen, passed or left out with its reasons, counted in nodes; what it scores by
+        part; and the smallest changes that would let it in. For the workload: how its replicas were divided,
+        and what would let it run. Each change was tried."""
         return answer(await _explained(deps, _named(deps, name)))
 
     @api.get(
