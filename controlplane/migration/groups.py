@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controlplane.migration.objects import Given, GivenPolicy, Key
-from controlplane.migration.uses import follows, has_pods, used_by
+from controlplane.migration.uses import Labels, follows, has_pods, pod_labels, sought, used_by
 from schemas.manifests.karmada import PropagationSpec, name_of
 from schemas.manifests.objects import group_kind
 
@@ -28,16 +28,14 @@ class Group:
 
 def grouped(objects: Sequence[Given], claims: Mapping[Key, GivenPolicy]) -> tuple[list[Group], list[str]]:
     """(groups, what people should know). Every object that goes anywhere is in exactly one of them."""
-    leaders = [each for each in objects if each.key in claims and _leads(each)]
-    groups = {each.key: Group(each, [claims[each.key]]) for each in leaders}
+    leaders = _Leaders.of([each for each in objects if each.key in claims and _leads(each)])
+    groups = {each.key: Group(each, [claims[each.key]]) for each in leaders.all}
     notes: list[str] = []
     for given in objects:
         if given.key in groups:
             continue
         owner = claims.get(given.key)
-        users = [leader for leader in leaders if given.key in used_by(leader.manifest)]
-        if owner is not None:
-            users += [leader for leader in leaders if follows(given.manifest, leader.manifest)]
+        users = leaders.using(given) + (leaders.followed_by(given) if owner is not None else [])
         takers = [each for each in users if _takes(claims[each.key], owner)]
         if owner is None and not takers:
             notes.append(_goes_nowhere(given, users))
@@ -48,6 +46,41 @@ def grouped(objects: Sequence[Given], claims: Mapping[Key, GivenPolicy]) -> tupl
             groups[given.key] = Group(given, policies, users=takers)
             notes += _elsewhere(given, owner, users, claims) if owner is not None else []
     return list(groups.values()), notes
+
+
+@dataclass(frozen=True)
+class _Leaders:
+    """Each looked through once. users: by what they use.
+
+    known_by: by namespace and a label of their pods, or "" and their name; with all labels of their pods.
+    """
+
+    all: Sequence[Given]
+    users: Mapping[Key, list[Given]]
+    known_by: Mapping[tuple[str, str, str], list[tuple[Given, Sequence[Labels]]]]
+
+    @classmethod
+    def of(cls, leaders: Sequence[Given]) -> "_Leaders":
+        users: dict[Key, list[Given]] = {}
+        known_by: dict[tuple[str, str, str], list[tuple[Given, Sequence[Labels]]]] = {}
+        for each in leaders:
+            for key in used_by(each.manifest):
+                users.setdefault(key, []).append(each)
+            _, namespace, name = each.key
+            labels = pod_labels(each.manifest)
+            for key, value in {("", name), *(pair for some in labels for pair in some.items())}:
+                known_by.setdefault((namespace, key, value), []).append((each, labels))
+        return cls(leaders, users, known_by)
+
+    def using(self, given: Given) -> list[Given]:
+        return self.users.get(given.key, [])
+
+    def followed_by(self, given: Given) -> list[Given]:
+        seeking = sought(given.manifest)
+        if seeking is None:
+            return []
+        found = self.known_by.get((given.key[1], *seeking), [])
+        return [leader for leader, labels in found if follows(given.manifest, leader.manifest, labels)]
 
 
 def _leads(given: Given) -> bool:

@@ -13,6 +13,7 @@ from schemas.manifests.placement import LabelSelector
 from schemas.manifests.selecting import labels_match
 
 Body = Mapping[str, Any]
+Labels = Mapping[str, str]
 _SECRET_VOLUMES = (
     *(("secret", "secretName"), ("azureFile", "secretName")),
     *(
@@ -41,26 +42,45 @@ def used_by(manifest: Body) -> frozenset[Key]:
     return frozenset((f"v1/{kind}", namespace, name) for kind, name in named if name)
 
 
-def follows(manifest: Body, leader: Body) -> bool:
-    """Whether a Service, autoscaler or disruption budget is there for the pods of `leader`."""
-    mine, its = manifest["metadata"], leader["metadata"]
-    if mine.get("namespace", "") != its.get("namespace", ""):
-        return False
+def sought(manifest: Body) -> tuple[str, str] | None:
+    """A label that pods must have, or ("", name) of the object, for it to be there for them.
+
+    None where it is of no such kind, or seeks nothing that a label says.
+    """
+    spec = _part(manifest, "spec")
+    match group_kind(manifest):
+        case "v1/Service":
+            return _first(_part(spec, "selector"))
+        case "autoscaling/HorizontalPodAutoscaler":
+            return "", _text(_part(spec, "scaleTargetRef"), "name")
+        case "policy/PodDisruptionBudget":
+            return _first(_part(_part(spec, "selector"), "matchLabels"))
+        case _:
+            return None
+
+
+def _first(labels: Body) -> tuple[str, str] | None:
+    return next(((key, str(value)) for key, value in labels.items()), None)
+
+
+def follows(manifest: Body, leader: Body, labels: Sequence[Labels]) -> bool:
+    """Whether a Service, autoscaler or disruption budget is there for the pods of `leader`.
+
+    Both of one namespace; labels: of the leader's pods.
+    """
     spec = _part(manifest, "spec")
     match group_kind(manifest):
         case "v1/Service":
             selector = _part(spec, "selector")
             return bool(selector) and any(
-                all(labels.get(key) == value for key, value in selector.items()) for labels in _labels(leader)
+                all(each.get(key) == value for key, value in selector.items()) for each in labels
             )
         case "autoscaling/HorizontalPodAutoscaler":
             target = _part(spec, "scaleTargetRef")
             wanted = (target.get("apiVersion"), target.get("kind"), target.get("name"))
-            return wanted == (leader["apiVersion"], leader["kind"], its["name"])
-        case "policy/PodDisruptionBudget":
-            return any(_selected(_part(spec, "selector"), each) for each in _labels(leader))
+            return wanted == (leader["apiVersion"], leader["kind"], leader["metadata"]["name"])
         case _:
-            return False
+            return any(_selected(_part(spec, "selector"), each) for each in labels)
 
 
 def _selected(selector: Body, labels: Mapping[str, str]) -> bool:
@@ -70,7 +90,7 @@ def _selected(selector: Body, labels: Mapping[str, str]) -> bool:
         return False
 
 
-def _labels(manifest: Body) -> list[Mapping[str, str]]:
+def pod_labels(manifest: Body) -> list[Labels]:
     return [
         cast(Mapping[str, str], _part(template, "metadata").get("labels") or {})
         for template, _ in _pods(manifest)
