@@ -93,6 +93,7 @@ def _cluster(body: dict[str, Any]) -> None:
             ("Agent", f"{body['agent_version'] or '-'}, heard {age(body['heard_at'], time.time())} ago"),
             ("Spool", f"{body['spool_depth']} batches of alerts wait there"),
             ("Nodes", f"{body['nodes_ready']:,} ready of {body['nodes']:,}"),
+            ("Headroom", f"{sum(make['left'] for make in body['headroom']):,} nodes may be added"),
             ("Workloads", f"{body['workloads']:,}"),
             ("Labels", pairs(body["labels"]) or "-"),
             ("Taints", _taints(body["effective_taints"]) or "-"),

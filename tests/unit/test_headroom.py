@@ -1,5 +1,6 @@
 """Nodes that an autoscaler may add: room after the room there is, told apart, and promised once."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from pydantic import ValidationError
 
 from controlplane.fleet import Demand, Fleet, Promise
 from controlplane.fleet.headroom import MOST_NODES, Make
+from controlplane.known.known import Known
+from controlplane.known.records import ClusterRecord, Loaded, Standing
 from controlplane.placement import fleet_manifest
 from controlplane.placement.headroom import makes_of
 from controlplane.placement.rules import ClusterView
@@ -156,6 +159,35 @@ def test_never_more_is_promised_than_was_declared(promised: list[int], count: in
     counts = fleet.explain("c", WORKER)
     assert counts.replicas == max(0, 8 - given_away)
     assert counts.replicas + counts.headroom == total - given_away
+
+
+def test_what_is_stored_is_counted_by_whoever_loads_it() -> None:
+    """A leader that comes after another begins with what was declared."""
+    fleet = fleet_of()
+    record = ClusterRecord(
+        id="c",
+        name="north",
+        labels={},
+        taints=(),
+        cluster_uid="u",
+        agent_key="k",
+        sealing_key=b"",
+        standing=Standing.JOINED,
+        standing_reason="",
+        incarnation=0,
+        resource_version=1,
+        joined_at=0.0,
+        headroom=(make(),),
+    )
+    known = Known(fleet=fleet)
+    known.replace_records(Loaded((record,), (), (), (), (), (), (), 0, {}, 0))
+    assert room(fleet) == 16
+    known.put_cluster(replace(record, headroom=()))
+    assert room(fleet) == 8
+    known.put_cluster(record)
+    assert room(fleet) == 16
+    known.put_cluster(replace(record, standing=Standing.REMOVED))
+    assert fleet.headroom("c") == []
 
 
 MORE = {"count": 2, "allocatable": {"cpu": 8, "memory": "64Gi"}}
