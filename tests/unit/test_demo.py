@@ -7,8 +7,11 @@ import pytest
 from rich.console import Console
 
 from controlplane.cli.demo.outcome import EXPECTED, EXPECTED_AFTER_LOSS, Course, Seen, outcome
+from controlplane.cli.demo.run import SAMPLES
 from controlplane.cli.demo.screen import Screen
-from controlplane.cli.demo.story import Line
+from controlplane.cli.demo.story import MOVES, TOLERATED_SECONDS, Line
+from controlplane.cli.files import read_manifests
+from schemas.manifests import Workload
 
 Row = dict[str, Any]
 
@@ -21,6 +24,7 @@ def workload(clusters: tuple[str, ...] = ("a",), state: str = "Running", after_l
         "state": state,
         "ready": 1,
         "replicas": 1,
+        "pods": 1,
         "revision": 1,
         "created_at": 0.0,
         "reason": "",
@@ -101,6 +105,13 @@ def test_what_went_wrong_is_a_problem(course: Course, streams: tuple[Row, ...], 
     ended = outcome(seen(workload(), streams=streams), course)
     assert not ended.ok
     assert says in ended.problems
+
+
+def test_the_sample_that_moves_tolerates_a_loss_for_as_long_as_the_story_tells() -> None:
+    (manifest,) = read_manifests([SAMPLES / f"{MOVES}.yaml"])
+    assert isinstance(manifest, Workload)
+    seconds = [each.toleration_seconds for each in manifest.spec.placement.cluster_tolerations]
+    assert TOLERATED_SECONDS in seconds
 
 
 def test_orders_repeated_by_an_agent_that_was_started_anew_are_no_duplicates() -> None:

@@ -16,7 +16,8 @@ from schemas.reasons import Reason
 from schemas.wire.orders import Verb
 
 LOST_AFTER_SECONDS = 6.0
-PLACED_AGAIN_AFTER_SECONDS = 4.0
+TOLERATED_SECONDS = 4
+"""By the sample that moves: its `tolerationSeconds`."""
 LOSS_SECONDS = 18.0
 """What the last scene takes, with some to spare."""
 STEP_SECONDS = 30.0
@@ -122,8 +123,8 @@ class Story:
         await self.installation.stop_agent(LOST)
         self._tell(f"{LOST} goes dark: its agent is stopped", lead=True)
         self._tell(
-            f"after {LOST_AFTER_SECONDS:g} s of silence it is lost, {PLACED_AGAIN_AFTER_SECONDS:g} s later"
-            " what may leave it is placed again"
+            f"after {LOST_AFTER_SECONDS:g} s of silence it is lost; {MOVES} tolerates that for"
+            f" {TOLERATED_SECONDS} s, then it is placed again"
         )
         await self._until(f"{LOST} is tainted", lambda seen: bool(_unreachable(_cluster(seen))))
         self.lost = True
