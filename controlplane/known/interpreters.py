@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from controlplane.interpreters import KINDS, Kinds, compiled_kind
+from controlplane.interpreters.kinds import Kind
 from controlplane.known.records import InterpreterRecord, WorkloadRecord
 from schemas.manifests.interpreter import InterpreterSpec
 from schemas.manifests.objects import group_kind
@@ -47,9 +48,14 @@ class Interpreters:
         return bool(declared) and any(group_kind(each) in declared for each in workload.spec["manifests"])
 
     def _compile(self) -> None:
-        # Written in the order of their names, so that every process has the same of two for one kind.
-        specs = [self._records[name].spec for name in sorted(self._records)]
-        compiled = dict(compiled_kind(InterpreterSpec.model_validate(spec)) for spec in specs)
+        compiled: dict[str, Kind] = {}
+        for record in self._records.values():
+            try:
+                name, kind = compiled_kind(InterpreterSpec.model_validate(record.spec))
+            except ValueError:
+                # Stored by another version of ours: one kind must not keep the centre from starting.
+                continue
+            compiled[name] = kind
         self.kinds = {**KINDS, **compiled} if compiled else KINDS
 
 
