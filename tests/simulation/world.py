@@ -33,7 +33,7 @@ from tests.simulation.virtual_time import WorldClock
 TICK_SECONDS = 2.0
 RESTORE_SECONDS = 5.0
 ORDERED_KINDS = ("ConfigMap", "Deployment")
-MAKES = ((Make.CLOUD, 3), (Make.EDGE, 2), (Make.CLOUD, 2))
+MAKES = ((Make.CLOUD, 3), (Make.EDGE, 2), (Make.DATACENTRE, 2))
 WRITE = Write("world")
 
 
