@@ -54,6 +54,9 @@ class Records:
             self.entries.pop(workload, None)
             self._places.pop(workload, None)
             return None
+        held, metadata = self.entries.get(workload), manifest["metadata"]
+        if held is not None and self._places.get(workload) == (metadata["resourceVersion"], metadata["uid"]):
+            return held
         return self._remember(manifest)
 
     async def write(self, entry: Entry) -> None:

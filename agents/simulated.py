@@ -4,20 +4,22 @@ Its state lies in a SQLite file that outlives the agent (":memory:" for a world 
 clock and no tasks of its own: whoever owns it calls `tick`. Between two ticks only what is asked happens.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
 from agents.ports import AlreadyExists, Gone, NotServed, Rejected, Resource, Unreachable
 from agents.simulation import catalogue, fields, metrics
 from agents.simulation.bodies import Body, copy_of, labels_of
+from agents.simulation.faults import Faults
 from agents.simulation.kubelets import NODES, PODS
 from agents.simulation.selectors import compile_selector
 from agents.simulation.state import NAMESPACES, ClusterState
 from agents.simulation.store import Event, Kind, Name, TooOld
 from schemas.wire.orders import FIELD_MANAGER, OUR_LABELS, ObjectRef
 
+_BOOKMARK_EVERY = 1_000
+"""Resource versions of which a watcher has seen nothing; well within the history that is kept."""
 _Labelled = list[tuple[dict[str, str], bytes]]
 _Resources = list[Resource]
 
@@ -103,7 +105,7 @@ class SimulatedCluster(ClusterState):
             if generation != self._generation:
                 return
             self.faults.check_watch()
-            if seen != told:
+            if seen - told >= _BOOKMARK_EVERY:
                 told = seen
                 yield _bookmark(resource, seen)
             await self._objects.changed()
@@ -179,11 +181,24 @@ class SimulatedCluster(ClusterState):
                 self._expect(kind, name, uid, resource_version)
                 self._remove(kind, name)
 
-    @asynccontextmanager
-    async def _calling(self, operation: str, manifest: Body | None = None) -> AsyncGenerator[None]:
-        await self.faults.before(operation, manifest)
-        yield
-        await self.faults.after(operation)
+    def _calling(self, operation: str, manifest: Body | None = None) -> "_Calling":
+        return _Calling(self.faults, operation, manifest)
+
+
+class _Calling:
+    """What is broken strikes before the call, or after it was done. By hand: it is around every call."""
+
+    __slots__ = ("_faults", "_manifest", "_operation")
+
+    def __init__(self, faults: Faults, operation: str, manifest: Body | None) -> None:
+        self._faults, self._operation, self._manifest = faults, operation, manifest
+
+    async def __aenter__(self) -> None:
+        await self._faults.before(self._operation, self._manifest)
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        if error is None:
+            await self._faults.after(self._operation)
 
 
 def _seen_as(event: Event, matches: Callable[[dict[str, str]], bool]) -> str:
