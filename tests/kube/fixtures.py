@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncGenerator
 from typing import NoReturn, cast
 
+import httpx
 import pytest
 import pytest_asyncio
 from _pytest.capture import CaptureManager
@@ -17,11 +18,17 @@ from _pytest.capture import CaptureManager
 from controlplane.embedded.kube import KubeControlPlane
 from controlplane.embedded.kube_assets import KubeAssets, KubeMissing, find_kube_assets
 from controlplane.embedded.kube_nodes import pretended_nodes
+from schemas.wire.orders import WORKLOAD_LABEL
 from tests.kube.build import CannotBuild, build
 
 REQUIRE = "MUSTER_REQUIRE_KUBE"
 BASE_NODES = 3
 
+_RECORDS = (
+    "/api/v1/namespaces/muster-system/configmaps",
+    "/apis/coordination.k8s.io/v1/namespaces/muster-system/leases",
+)
+_ORDERED = {"labelSelector": WORKLOAD_LABEL}
 _why_missing = pytest.StashKey[str]()
 
 
@@ -102,6 +109,31 @@ async def kube_pair(
     async with KubeControlPlane(tmp_path_factory.mktemp("kube-two"), kube_assets) as second:
         await second.add_nodes(pretended_nodes(BASE_NODES))
         yield kube_one, second
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def member_pair(
+    kube_pair: tuple[KubeControlPlane, KubeControlPlane],
+) -> AsyncGenerator[tuple[KubeControlPlane, KubeControlPlane]]:
+    """The pair as if no agent had ever acted there: the agents of each file obey a centre of its own."""
+    for plane in kube_pair:
+        async with plane.client() as client:
+            await forget_agents(client)
+    yield kube_pair
+    for plane in kube_pair:
+        async with plane.client() as client:
+            await forget_agents(client)
+
+
+async def forget_agents(*members: httpx.AsyncClient) -> None:
+    """What agents recorded, and the workloads that they left running: their nodes are needed."""
+    for member in members:
+        for path in _RECORDS:
+            await member.delete(path)
+        listed = (await member.get("/apis/apps/v1/deployments", params=_ORDERED)).raise_for_status().json()
+        for namespace in {each["metadata"]["namespace"] for each in listed["items"]}:
+            path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+            (await member.delete(path, params=_ORDERED)).raise_for_status()
 
 
 @pytest_asyncio.fixture

@@ -91,11 +91,11 @@ def pool() -> Object:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def equipped(
-    kube_pair: tuple[KubeControlPlane, KubeControlPlane],
+    member_pair: tuple[KubeControlPlane, KubeControlPlane],
 ) -> AsyncGenerator[tuple[KubeControlPlane, KubeControlPlane]]:
     """The first has it all; what was put there is taken away again."""
     crds = (NODE_FEATURE, TOPOLOGY, ATTACHMENT, IP_POOL)
-    async with kube_pair[0].client() as client:
+    async with member_pair[0].client() as client:
         await serve(client, *crds)
         for crd in crds:
             await eventually(f"{crd.kind} is served", lambda crd=crd: is_served(client, crd))
@@ -108,7 +108,7 @@ async def equipped(
         ]
         for path, body in put:
             (await client.post(path, json=body)).raise_for_status()
-        yield kube_pair
+        yield member_pair
         for path, body in put:
             await client.delete(f"{path}/{body['metadata']['name']}")
 

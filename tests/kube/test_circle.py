@@ -69,9 +69,9 @@ def _in(path: str, namespace: str) -> str:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def circle(kube_pair: tuple[KubeControlPlane, KubeControlPlane]) -> AsyncGenerator[Circle]:
+async def circle(member_pair: tuple[KubeControlPlane, KubeControlPlane]) -> AsyncGenerator[Circle]:
     async with running_circle() as circle:
-        for name, plane in zip(CLUSTERS, kube_pair, strict=True):
+        for name, plane in zip(CLUSTERS, member_pair, strict=True):
             await circle.join(name, ["--kubeconfig", str(plane.kubeconfig)])
         yield circle
 

@@ -97,15 +97,15 @@ async def members(kube_pair: tuple[KubeControlPlane, KubeControlPlane]) -> Async
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def circle(kube_pair: tuple[KubeControlPlane, KubeControlPlane]) -> AsyncGenerator[Circle]:
+async def circle(member_pair: tuple[KubeControlPlane, KubeControlPlane]) -> AsyncGenerator[Circle]:
     """RayCluster is served by the first only, Rollout by both, Gizmo by both."""
-    for plane, definitions in zip(kube_pair, ((RAY, ROLLOUT, GIZMO), (ROLLOUT, GIZMO)), strict=True):
+    for plane, definitions in zip(member_pair, ((RAY, ROLLOUT, GIZMO), (ROLLOUT, GIZMO)), strict=True):
         async with plane.client() as client:
             for each in definitions:
                 path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
                 (await client.post(path, json=each)).raise_for_status()
     async with running_circle() as circle:
-        for name, plane in zip(("one", "two"), kube_pair, strict=True):
+        for name, plane in zip(("one", "two"), member_pair, strict=True):
             await circle.join(name, ["--kubeconfig", str(plane.kubeconfig)])
         yield circle
 

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from controlplane.embedded.kube import KubeControlPlane
 from tests.circle import Circle, Object, deployment, eventually, running_circle, workload
+from tests.kube.fixtures import forget_agents
 
 NAMES = ("one", "two")
 NAMESPACE = "lost"
@@ -22,10 +23,6 @@ DIVIDED = {
         "weightPreference": {"dynamicWeight": "AvailableReplicas"},
     }
 }
-OURS = (
-    "/api/v1/namespaces/muster-system/configmaps",
-    "/apis/coordination.k8s.io/v1/namespaces/muster-system/leases",
-)
 
 
 @pytest_asyncio.fixture
@@ -38,12 +35,6 @@ async def planes(
         await forget_agents(first, second)
         yield dict(zip(NAMES, (first, second), strict=True))
         await forget_agents(first, second)
-
-
-async def forget_agents(*clients: httpx.AsyncClient) -> None:
-    for client in clients:
-        for path in OURS:
-            await client.delete(path)
 
 
 @pytest_asyncio.fixture

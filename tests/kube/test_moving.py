@@ -15,12 +15,9 @@ from controlplane.migration import GivenPolicy, converted, given_object
 from schemas.manifests.karmada import parse_policy
 from schemas.wire.orders import FIELD_MANAGER, WORKLOAD_LABEL
 from tests.circle import Circle, Object, config_map, deployment, eventually, running_circle
+from tests.kube.fixtures import forget_agents
 
 NAMES = ("one", "two")
-OURS = (
-    "/api/v1/namespaces/muster-system/configmaps",
-    "/apis/coordination.k8s.io/v1/namespaces/muster-system/leases",
-)
 
 
 @pytest_asyncio.fixture
@@ -30,9 +27,7 @@ async def planes(
     """As if no agent had ever acted there: those of other tests obeyed another centre."""
     one, two = kube_pair
     async with one.client() as first, two.client() as second:
-        for client in (first, second):
-            for path in OURS:
-                await client.delete(path)
+        await forget_agents(first, second)
         yield dict(zip(NAMES, (first, second), strict=True))
 
 
