@@ -9,9 +9,9 @@ from controlplane.fleet.preferences import Preference
 from controlplane.interpreters.kinds import Kinds
 from controlplane.interpreters.located import Located, whole
 from controlplane.interpreters.podded import KINDS, Podded, joint_hash, podded_of, ref_of
-from controlplane.interpreters.pods import mapping, pod_demand, pod_preferences
+from controlplane.interpreters.pods import NotUnderstood, mapping, pod_demand, pod_preferences
 from schemas.crds import brought_kinds
-from schemas.paths import first, path_text
+from schemas.paths import Path, first, path_text
 from schemas.wire.orders import ObjectRef
 
 
@@ -125,15 +125,10 @@ def _to_divide(podded: Podded, components: Sequence[Component]) -> tuple[int, st
         return 1, f"{what} are placed together"
     if podded.autoscaler is not None:
         return podded.autoscaler.most, ""
-    stated = first(manifest, kind.scaled)
-    if kind.minimum is not None and (
-        stated is None or not whole(stated, f"{path}.{path_text(kind.scaled)}", as_text=True)
-    ):
-        least = first(manifest, kind.minimum)
-        running = (
-            1 if least is None else max(1, whole(least, f"{path}.{path_text(kind.minimum)}", as_text=True))
-        )
-        return running, f"{path_text(kind.scaled)} has no upper bound: state one, or duplicate"
+    if kind.minimum is not None:
+        found = _unbounded(kind.scaled, kind.minimum, manifest, path)
+        if found is not None:
+            return found
     count = components[0].replicas
     total = None if kind.tied is None else first(manifest, kind.tied)
     if kind.tied is not None and total is not None and total != count:
@@ -145,3 +140,19 @@ def _to_divide(podded: Podded, components: Sequence[Component]) -> tuple[int, st
 def _needed(objects: Sequence[Mapping[str, Any]], refs: Sequence[ObjectRef]) -> tuple[str, ...]:
     """What a cluster must serve: all kinds but those that a CustomResourceDefinition among them brings."""
     return tuple(sorted({f"{ref.api_version}/{ref.kind}" for ref in refs} - brought_kinds(objects)))
+
+
+def _unbounded(
+    ceiling: Path, minimum: Path, manifest: Mapping[str, Any], path: str
+) -> tuple[int, str] | None:
+    """As `_to_divide` where there is no ceiling; NotUnderstood where it is below the lower bound."""
+    above, below = f"{path}.{path_text(ceiling)}", f"{path}.{path_text(minimum)}"
+    most, least = (
+        0 if (stated := first(manifest, each)) is None else whole(stated, at, as_text=True)
+        for each, at in ((ceiling, above), (minimum, below))
+    )
+    if not most:
+        return max(1, least), f"{path_text(ceiling)} has no upper bound: state one, or duplicate"
+    if least > most:
+        raise NotUnderstood(f"{below}: {least}: at most {most}, which is {path_text(ceiling)}")
+    return None

@@ -102,7 +102,7 @@ class Located:
         part = self.part
         above = part.labels if part.template is None else (*part.template, "metadata", "labels")
         held = mapping(first(self.root, above), self.at(above))
-        put(self.root, above, {**held, **labels})
+        write_field(self.root, above, {**held, **labels}, self.path)
 
     def _whole(self, path: Path) -> int:
         return whole(first(self.root, path), self.at(path), as_text=self.kind.as_text)
@@ -120,8 +120,10 @@ class Located:
             if (amount := self._amount(each)) is not None
         }
         for path in self.part.devices:
-            for _, device in find(self.root, path):
-                requests[str(device)] = str(int(requests.get(str(device), "0")) + 1)
+            for where, device in find(self.root, path):
+                if not isinstance(device, str):
+                    raise NotUnderstood(f"{_joined(self.path, where)}: {device!r}: a string is needed")
+                requests[device] = str(int(requests.get(device, "0")) + 1)
         placing = {field: merged[field] for field in _PLACING if merged.get(field) is not None}
         return placing | {"containers": [{"name": "all", "resources": {"requests": requests}}]}
 
@@ -163,7 +165,7 @@ def locate(manifest: Mapping[str, Any], kind: Kind, path: str) -> list[Located]:
     stopped = any(first(manifest, field) in values for field, values in kind.stopped)
     located: list[Located] = []
     for part in kind.parts:
-        for where, root in find(manifest, part.at):
+        for where, root in _roots(manifest, part, path):
             at = _joined(path, where)
             name = _name(part, where, mapping(root, at))
             located.append(Located(kind, part, name, mapping(root, at), at, stopped))
@@ -172,6 +174,21 @@ def locate(manifest: Mapping[str, Any], kind: Kind, path: str) -> list[Located]:
     if kind.selector is not None:
         _check_selector(manifest, kind.selector, located, path)
     return located
+
+
+def write_field(root: dict[str, Any], path: Path, value: Any, at: str) -> None:
+    """NotUnderstood where something else than objects stands on the way; `at`: where `root` stands."""
+    try:
+        put(root, path, value)
+    except ValueError as error:
+        raise NotUnderstood(f"{at}.{error}") from error
+
+
+def _roots(manifest: Mapping[str, Any], part: Part, path: str) -> list[tuple[tuple[str | int, ...], Any]]:
+    try:
+        return find(manifest, part.at)
+    except ValueError as error:
+        raise NotUnderstood(f"{path}: {error}") from error
 
 
 def whole(given: Any, path: str, *, as_text: bool = False) -> int:

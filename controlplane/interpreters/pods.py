@@ -119,6 +119,8 @@ def _is_sidecar(container: Any) -> bool:
 def _amounts(given: Any, path: str) -> dict[str, int]:
     amounts: dict[str, int] = {}
     for resource, text in mapping(given, path).items():
+        if not isinstance(text, str | int | float):
+            raise NotUnderstood(f"{path}.{resource}: {text!r}: a quantity is needed")
         try:
             amounts[resource] = quantity_amount(resource, text)
         except ValueError as error:

@@ -6,10 +6,10 @@ from typing import Any
 
 from controlplane.interpreters.adaption import Adaption, adapt, claim_template
 from controlplane.interpreters.kinds import APPLY_FIRST, APPLY_LAST, Kinds, kind_of
-from controlplane.interpreters.located import copy_of, whole
+from controlplane.interpreters.located import copy_of, whole, write_field
 from controlplane.interpreters.podded import KINDS, Podded, joint_hash, podded_of, ref_of
 from controlplane.interpreters.pods import mapping
-from schemas.paths import drop, first, path_text, put
+from schemas.paths import drop, first, path_text
 from schemas.wire.orders import TEMPLATE_LABEL, WORKLOAD_LABEL, HealthRule
 
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
@@ -73,7 +73,7 @@ def pod_templates(objects: Sequence[Mapping[str, Any]], kinds: Kinds = KINDS) ->
 
 def _scale(objects: Sequence[dict[str, Any]], podded: Podded, share: int) -> None:
     """What is tied to the count follows it only where both are equal: a Job's completions are its own."""
-    kind, manifest = podded.kind, objects[podded.index]
+    kind, manifest, at = podded.kind, objects[podded.index], f"spec.manifests[{podded.index}]"
     if kind.scaled is None:
         return
     if podded.autoscaler is not None:
@@ -85,12 +85,12 @@ def _scale(objects: Sequence[dict[str, Any]], podded: Podded, share: int) -> Non
         if stated in (None, 0, "0"):
             return
         least = first(manifest, kind.minimum)
-        if least is not None and whole(least, path_text(kind.minimum), as_text=True) > share:
-            put(manifest, kind.minimum, _as(least, share))
+        if least is not None and whole(least, f"{at}.{path_text(kind.minimum)}", as_text=True) > share:
+            write_field(manifest, kind.minimum, _as(least, share), at)
     count = podded.located[0].replicas
     if kind.tied is not None and first(manifest, kind.tied) == count:
-        put(manifest, kind.tied, share)
-    put(manifest, kind.scaled, _as(stated, share))
+        write_field(manifest, kind.tied, share, at)
+    write_field(manifest, kind.scaled, _as(stated, share), at)
 
 
 def _as(like: Any, number: int) -> int | str:

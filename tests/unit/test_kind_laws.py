@@ -1,12 +1,14 @@
 """Laws of what is rendered: what is ordered is understood as it was decided, nothing else moves."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.interpreters import KINDS, interpret, render
+from controlplane.interpreters import KINDS, NotUnderstood, compiled_kind, interpret, render, uses
+from schemas.manifests import InterpreterSpec
 from schemas.paths import Path, find
 from tests.unit.test_autoscaling import autoscaler, deployment
 from tests.unit.test_kinds import written
@@ -65,3 +67,80 @@ def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield from leaves(inner, (*path, None))
     else:
         yield path, value
+
+
+JUNK: tuple[Any, ...] = (
+    None,
+    "x",
+    "",
+    7,
+    -1,
+    2**40,
+    True,
+    [],
+    {},
+    [1],
+    {"a": 1},
+    1.5,
+    "9" * 30,
+    {"a": {"b": []}},
+)
+GANG = compiled_kind(
+    InterpreterSpec.model_validate(
+        {
+            "group": "example.com",
+            "kind": "Gang",
+            "divisible": True,
+            "minimum": "spec.size.least",
+            "components": [{"at": "spec.pods", "replicas": "size.most", "labels": "marks.labels"}],
+            "stoppedWhen": [{"path": "spec.off", "in": [True]}],
+        }
+    )
+)
+GANG_OBJECT = {
+    "apiVersion": "example.com/v1",
+    "kind": "Gang",
+    "metadata": {"name": "x", "namespace": "x"},
+    "spec": {"pods": {"size": {"most": 3}, "marks": {"labels": {"a": "b"}}}, "size": {"least": 1}},
+}
+
+
+@given(st.sampled_from([*DIVISIBLE, *WHOLE, "gang", "scaled"]), st.data())
+def test_whatever_stands_there_is_understood_or_refused_by_name(name: str, data: st.DataObject) -> None:
+    objects: list[dict[str, Any]] = copy.deepcopy(
+        [GANG_OBJECT]
+        if name == "gang"
+        else [deployment(), autoscaler()]
+        if name == "scaled"
+        else [written(name)]
+    )
+    path, _ = data.draw(st.sampled_from(list(branches(objects[-1]["spec"]))))
+    put_anywhere(objects[-1]["spec"], path, data.draw(st.sampled_from(JUNK)))
+    kinds = {**KINDS, GANG[0]: GANG[1]}
+    refused = ""
+    try:
+        uses(interpret(objects, kinds).components)
+        render(objects, "uid", data.draw(counts), kinds)
+    except NotUnderstood as error:
+        refused = str(error)
+    assert not refused or refused.startswith("spec.manifests[")
+
+
+def branches(value: Any, where: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Every value below `value`, with its place."""
+    items = (
+        cast(dict[str, Any], value).items()
+        if isinstance(value, dict)
+        else enumerate(cast(list[Any], value))
+        if isinstance(value, list)
+        else ()
+    )
+    for key, inner in items:
+        yield (*where, key), inner
+        yield from branches(inner, (*where, key))
+
+
+def put_anywhere(root: Any, where: tuple[str | int, ...], value: Any) -> None:
+    for step in where[:-1]:
+        root = root[step]
+    root[where[-1]] = copy.deepcopy(value)

@@ -175,6 +175,11 @@ def test_how_many_pods(name: str, changes: dict[str, Any], expected: list[int]) 
             r"memory: 'much' is no quantity",
         ),
         ("flink-deployment", {"spec__job__parallelism": "many"}, r"parallelism: 'many': a whole number"),
+        (
+            "function",
+            {"spec__serving__scaleOptions": {"minReplicas": 11, "maxReplicas": 10}},
+            r"scaleOptions\.minReplicas: 11: at most 10, which is spec\.serving\.scaleOptions\.maxReplicas",
+        ),
         ("knative-service", {"spec__template__metadata": 7}, r"template\.metadata: a int: an object"),
     ],
 )
