@@ -264,6 +264,17 @@ class Known:
         }
         self.losses = look(self.losses, heard, now, self.loss_rules)
 
+    def awaits_beats(self, now: float) -> bool:
+        """Whether a joined cluster may yet be heard that this leader has not heard: it began just now."""
+        began = self.losses.began
+        if now - began > self.loss_rules.lost_seconds:
+            return False
+        return any(
+            (held := self.heard.get(record.id)) is None or held.at < began
+            for record in self.clusters.values()
+            if record.standing is Standing.JOINED
+        )
+
     def end_watch(self) -> None:
         """Another process hears the beats now."""
         self.losses = begin(0.0)

@@ -92,6 +92,7 @@ class Place:
         self._generations = range(0)
         self._due: dict[str, None] = {}
         self._skipped: set[str] = set()
+        self._postponed: set[str] = set()
         self._retried_at = 0.0
         for uid in known.workloads:
             self._offer(uid)
@@ -138,6 +139,8 @@ class Place:
             if (not decision.placed or is_stranded(decision)) and uid in self._known.workloads:
                 self._due[uid] = None
         self._due |= dict.fromkeys(await self._failover.due())
+        self._due |= dict.fromkeys(uid for uid in self._postponed if uid in self._known.workloads)
+        self._postponed.clear()
 
     async def _reserve(self) -> None:
         if len(self._generations) < GENERATION_BLOCK // 2:
@@ -171,6 +174,9 @@ class Place:
             compiled = self._compiler.compiled(record)
             if record.deleted:
                 return self._withdrawn(compiled)
+            if _is_lasting(compiled) and self._known.awaits_beats(self._clock.now()):
+                self._postponed.add(record.uid)
+                return None
             gone = leaving(self._known, compiled)
             stands = self._decided(record)
             # Where its kind may have been declared meanwhile, it is decided on anew.
@@ -408,3 +414,12 @@ class Place:
         promise = restored_promise(objects, self._known.kinds, view, placement.replicas)
         if promise is not None:
             self._known.fleet.promise(cluster, uid, promise)
+
+
+def _is_lasting(compiled: Compiled) -> bool:
+    """Whether later decisions keep to what this one finds: then it waits for clusters to be heard.
+
+    A request to place anew is carried out once, and the affinity group that takes a workload first stays.
+    """
+    request = compiled.request
+    return request.fresh or (bool(request.groups) and not request.current)

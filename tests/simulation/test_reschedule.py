@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from controlplane.known.known import Heard, Known
+from controlplane.loops.place import Place
 from schemas.wire.beats import Beat
 from schemas.wire.reports import Facts
-from tests.conformance.store_worlds import ME, draft, joined
+from tests.conformance.store_worlds import ME, draft, joined, lead
 from tests.simulation.test_centre_loops import Around
 from tests.unit import reports
 
@@ -48,15 +49,23 @@ class Fleet:
         wanted = draft(manifests=[deployment(replicas)], placement=stanza)
         await self.around.store.submit_workload(replace(wanted, tenant=""), ME)
 
-    async def decide(self) -> tuple[Mapping[str, int], Mapping[str, Any]]:
+    async def decide(self, unheard: str = "") -> tuple[Mapping[str, int], Mapping[str, Any]]:
         """(replicas by cluster, what was stored with the decision)"""
-        store = self.around.store
+        await (await self.begin(unheard)).run_pass()
+        return await self.outcome()
+
+    async def begin(self, unheard: str = "") -> Place:
+        """A new leader; unheard: the cluster whose beat it misses."""
         self.around.known = Known()
         lease = await self.around.lead()
         for name, cluster in self.ids.items():
             self.report(name, cluster)
-        await self.around.place(lease).run_pass()
-        loaded = await store.load()
+            if name != unheard:
+                self.hear(name)
+        return self.around.place(lease)
+
+    async def outcome(self) -> tuple[Mapping[str, int], Mapping[str, Any]]:
+        loaded = await self.around.store.load()
         names = {cluster: name for name, cluster in self.ids.items()}
         (decision,) = loaded.decisions
         return {names[each.cluster]: each.replicas for each in loaded.placements}, decision.explanation
@@ -70,9 +79,11 @@ class Fleet:
         made = reports.inventory("n", cpu=self.cores[name] * 1000, pods=100)
         reports.apply(known.fleet, cluster, "inventory.1-0", made)
         reports.apply(known.fleet, cluster, "usage.1-0", reports.usage(1))
+
+    def hear(self, name: str) -> None:
         now = self.around.clock.now()
         beat = Beat(incarnation=1, sequence=1, clock=now, agent_version="1")
-        known.heard[cluster] = Heard(now, 1, beat)
+        self.around.known.heard[self.ids[name]] = Heard(now, 1, beat)
 
 
 GROUPS = [{"affinityName": name, "clusterNames": [name]} for name in "ab"]
@@ -156,6 +167,32 @@ class TestPlacedAnew:
         await fleet.submit(8)
         placed, told = await fleet.decide()
         assert (placed, told) == ({"a": 4, "b": 4}, _Says(rescheduled=asked.rescheduled))
+
+
+class TestALeaderThatHasJustBegun:
+    async def test_it_waits_for_clusters_that_it_has_not_heard_and_not_for_ever(self) -> None:
+        fleet = Fleet()
+        await fleet.join(a=8)
+        await fleet.submit(8)
+        await fleet.decide()
+        await fleet.join(b=8)
+        await fleet.around.store.reschedule_workload("web", ME)
+        assert (await fleet.decide(unheard="b"))[0] == {"a": 8}, "else it would be done, and nothing moved"
+        assert (await fleet.decide())[0] == {"a": 4, "b": 4}
+
+    async def test_it_goes_on_without_one_that_stays_silent(self) -> None:
+        fleet = Fleet()
+        await fleet.join(a=8, b=9)
+        await fleet.submit(4, clusterAffinities=[GROUPS[1], GROUPS[0]])
+        place = await fleet.begin(unheard="b")
+        await place.run_pass()
+        assert (await fleet.around.store.load()).placements == ()
+        for _ in range(int(fleet.around.known.loss_rules.lost_seconds / 2) + 1):
+            await fleet.around.clock.sleep(2.0)
+            fleet.hear("a")
+            await lead(fleet.around.store)
+            await place.run_pass()
+        assert await fleet.outcome() == ({"a": 4}, _Says(affinity="a"))
 
 
 class _Says:
