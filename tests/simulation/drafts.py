@@ -7,6 +7,8 @@ from typing import Any
 from controlplane.intent import WorkloadDraft
 
 NAMESPACE = "apps"
+OVERRIDDEN_MILLIS = 200
+"""What asks for so much is told otherwise in the first cluster that it names: no draw of the seed's."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,26 @@ class Wish:
         spec: dict[str, Any] = {"manifests": objects, "placement": placement}
         if self.may_move:
             spec["failover"] = {"singleton": "Move", "data": "Move"}
+        if self.clusters and self.cpu_millis == OVERRIDDEN_MILLIS:
+            spec["overrides"] = [self._override(self.clusters[0])]
         return WorkloadDraft(self.name, {}, {}, "", spec)
+
+    @staticmethod
+    def _override(cluster: str) -> dict[str, Any]:
+        """Its pods ask for less there, and say so."""
+        cpu = {
+            "path": "/spec/template/spec/containers/0/resources/requests/cpu",
+            "operator": "replace",
+            "value": f"{OVERRIDDEN_MILLIS // 2}m",
+        }
+        return {
+            "resourceSelectors": [{"apiVersion": "apps/v1", "kind": "Deployment"}],
+            "targetCluster": {"clusterNames": [cluster]},
+            "overriders": {
+                "plaintext": [cpu],
+                "labelsOverrider": [{"operator": "add", "value": {"overridden": cluster}}],
+            },
+        }
 
     def _config_map(self, name: str) -> dict[str, Any]:
         return {
