@@ -91,7 +91,7 @@ async def world(database: str, nats_installation: NatsInstallation) -> AsyncGene
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def eventually(holds: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+async def eventually(holds: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"

@@ -11,7 +11,7 @@ from httpx import AsyncClient
 
 from controlplane.cli.main import run
 from controlplane.client import Refused
-from tests.circle import Circle, eventually, running_circle, workload
+from tests.circle import Circle, eventually, only, running_circle, workload
 
 Rows = dict[str, dict[str, Any]]
 
@@ -91,7 +91,7 @@ class TestApi:
             "metadata": {"name": "train", "namespace": "train"},
             "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "train"}}, "template": template},
         }
-        circle.apply(workload("train", deployment))
+        circle.apply(workload("train", deployment, **only("datacentre")))
         await eventually(
             "eight of them are taken",
             lambda: rows(circle, "gpus")["NVIDIA-H100-80GB-HBM3"]["free"],
