@@ -134,16 +134,22 @@ def _service(manifest: Manifest) -> Manifest:
 
 def _job(manifest: Manifest) -> Manifest:
     """Labels by which the server's own controller finds its pods."""
-    spec = cast(Manifest, manifest.get("spec") or {})
-    if spec.get("manualSelector"):
+    spec = _part(manifest, "spec")
+    if not spec or spec.get("manualSelector"):
         return manifest
     kept = {key: value for key, value in spec.items() if key != "selector"}
-    template = cast(Manifest, kept.get("template") or {})
-    metadata = cast(Manifest, template.get("metadata") or {})
-    if metadata.get("labels"):
-        labels = {key: value for key, value in metadata["labels"].items() if key not in _JOB_LABELS}
+    template = _part(kept, "template")
+    metadata = _part(template, "metadata")
+    labels = {key: value for key, value in _part(metadata, "labels").items() if key not in _JOB_LABELS}
+    if labels != _part(metadata, "labels"):
         kept["template"] = {**template, "metadata": {**metadata, "labels": labels}}
     return {**manifest, "spec": kept}
+
+
+def _part(body: Manifest, field: str) -> Manifest:
+    """An object inside, {} where there is none."""
+    value = body.get(field)
+    return cast(Manifest, value) if isinstance(value, dict) else {}
 
 
 def _secret(manifest: Manifest) -> Manifest:
@@ -154,8 +160,14 @@ def _secret(manifest: Manifest) -> Manifest:
 
 
 def _service_account(manifest: Manifest) -> Manifest:
-    secrets: list[Manifest] = manifest.get("secrets") or []
+    secrets: Any = manifest.get("secrets")
+    if not isinstance(secrets, list):
+        return manifest
     prefix = f"{manifest['metadata']['name']}-token-"
-    kept = [each for each in secrets if not str(each.get("name", "")).startswith(prefix)]
+    kept = [each for each in cast(list[Any], secrets) if not _name(each).startswith(prefix)]
     rest = {key: value for key, value in manifest.items() if key != "secrets"}
     return {**rest, "secrets": kept} if kept else rest
+
+
+def _name(reference: Any) -> str:
+    return str(cast(Manifest, reference).get("name", "")) if isinstance(reference, dict) else ""

@@ -91,10 +91,9 @@ def _selected(selector: Body, labels: Mapping[str, str]) -> bool:
 
 
 def pod_labels(manifest: Body) -> list[Labels]:
-    return [
-        cast(Mapping[str, str], _part(template, "metadata").get("labels") or {})
-        for template, _ in _pods(manifest)
-    ]
+    """Of each of its pod templates."""
+    found = [_part(_part(template, "metadata"), "labels") for template, _ in _pods(manifest)]
+    return [{key: value for key, value in labels.items() if isinstance(value, str)} for labels in found]
 
 
 def _pods(manifest: Body) -> list[tuple[Body, Body]]:
