@@ -8,13 +8,13 @@ import msgspec
 from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import FieldError, Problem, invalid
 from controlplane.intent import WorkloadDraft
-from controlplane.interpreters import Interpretation, Kinds, NotUnderstood, interpret, render
+from controlplane.interpreters import Kinds, NotUnderstood, render
+from controlplane.known.meanings import Meaning
 from controlplane.known.records import WorkloadRecord
 from controlplane.known.views import Views
 from controlplane.loops.orders import MAX_ORDER_BYTES
 from controlplane.placement import placement_request
-from controlplane.placement.hardware import needs_of
-from controlplane.placement.overriding import Variant, Variants, check_overrides
+from controlplane.placement.overriding import Variant, check_overrides
 from controlplane.queries.sealed import BadSecret, seal
 from controlplane.queries.tenancy import Trespass, tenant_clashes, trespass, workloads_of
 from controlplane.queries.warnings import warnings
@@ -26,12 +26,15 @@ _NO_UID = "00000000-0000-0000-0000-000000000000"
 _SEALING_OVERHEAD_BYTES = 4096
 
 
-def draft_of(deps: ApiDeps, workload: Workload) -> tuple[WorkloadDraft, tuple[str, ...]]:
-    """(what is stored of a Workload, what is warned of). Problem names the field that cannot be taken."""
+def draft_of(deps: ApiDeps, workload: Workload) -> tuple[WorkloadDraft, Meaning, tuple[str, ...]]:
+    """(what is stored of a Workload, what it says, what is warned of).
+
+    Problem names the field that cannot be taken.
+    """
     spec: dict[str, Any] = workload.spec.model_dump(by_alias=True, exclude_unset=True)
-    interpretation, warned = _understood(deps, workload)
+    meaning, warned = _understood(deps, workload)
     tenant = workload.spec.tenant or ""
-    found = trespass(deps.known, tenant, interpretation)
+    found = trespass(deps.known, tenant, meaning.interpretation)
     if found is not None:
         raise _trespassing(found)
     name = workload.metadata.name
@@ -41,7 +44,7 @@ def draft_of(deps: ApiDeps, workload: Workload) -> tuple[WorkloadDraft, tuple[st
     except BadSecret as error:
         raise invalid(f"spec.{error.field}", str(error)) from error
     metadata = workload.metadata
-    return WorkloadDraft(name, metadata.labels, metadata.annotations, tenant, sealed), warned
+    return WorkloadDraft(name, metadata.labels, metadata.annotations, tenant, sealed), meaning, warned
 
 
 def record_of(deps: ApiDeps, draft: WorkloadDraft) -> WorkloadRecord:
@@ -96,19 +99,17 @@ def check_unused(deps: ApiDeps, tenant: str) -> None:
         raise Problem(409, Reason.CONFLICT, f"tenant {tenant!r} still has workloads: {shown}")
 
 
-def _understood(deps: ApiDeps, workload: Workload) -> tuple[Interpretation, tuple[str, ...]]:
+def _understood(deps: ApiDeps, workload: Workload) -> tuple[Meaning, tuple[str, ...]]:
     """422 where it cannot be understood, contradicts itself, or makes an order too large for the stream."""
     kinds = deps.known.kinds
     try:
-        interpretation = interpret(workload.spec.manifests, kinds)
-        needs = needs_of(workload.spec, interpretation.components)
-        placement_request(_NO_UID, workload.spec, interpretation)
-        variants = Variants.of(workload.spec, interpretation, needs, kinds)
-        if not variants.everywhere_alike:
-            check_overrides(variants, Views(deps.known).all(deps.clock.now()))
-        for variant in variants.made:
+        meaning = Meaning.of(workload.spec, kinds)
+        placement_request(_NO_UID, workload.spec, meaning.interpretation)
+        if not meaning.variants.everywhere_alike:
+            check_overrides(meaning.variants, Views(deps.known).all(deps.clock.now()))
+        for variant in meaning.variants.made:
             _check_size(workload, variant, kinds)
-        return interpretation, warnings(workload.spec, interpretation)
+        return meaning, warnings(workload.spec, meaning.interpretation)
     except NotUnderstood as error:
         field, _, message = str(error).partition(": ")
         if field.startswith("spec."):

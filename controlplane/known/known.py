@@ -7,6 +7,7 @@ from controlplane.fleet import Fleet
 from controlplane.fleet.slack import Slacks
 from controlplane.interpreters import Kinds
 from controlplane.known.interpreters import Interpreters
+from controlplane.known.meanings import Meanings
 from controlplane.known.records import (
     ClusterRecord,
     DecisionRecord,
@@ -79,6 +80,7 @@ class Known:
     unordered: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     traffic: defaultdict[str, Traffic] = field(default_factory=lambda: defaultdict[str, Traffic](Traffic))
     interpreters: Interpreters = field(default_factory=Interpreters)
+    meanings: Meanings = field(default_factory=Meanings)
     epochs: tuple[EpochRecord, ...] = ()
     last_generation: int = 0
     change_cursor: int = 0

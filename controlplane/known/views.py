@@ -3,14 +3,15 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from controlplane.interpreters import Interpretation, Kinds, interpret
+from controlplane.interpreters import Interpretation, Kinds
 from controlplane.known.known import Known
+from controlplane.known.meanings import Meaning
 from controlplane.known.records import ClusterRecord, Standing, TenantRecord, WorkloadRecord
 from controlplane.placement import ClusterView, Decision, PlacementRequest, TenantRule
 from controlplane.placement.asking import Ask
 from controlplane.placement.claims import matches
 from controlplane.placement.compiled import placement_request, tenant_rule
-from controlplane.placement.hardware import Needs, needs_of
+from controlplane.placement.hardware import Needs
 from controlplane.placement.measures import Sources
 from controlplane.placement.overriding import Variants
 from controlplane.placement.rooms import selection
@@ -51,15 +52,15 @@ class Compiler:
         held = self._compiled.get(record.uid)
         kinds = self._known.kinds
         if held is None or held.record is not record or held.kinds is not kinds:
-            spec = WorkloadSpec.model_validate(record.spec)
-            interpretation = interpret(spec.manifests, kinds)
-            needs = needs_of(spec, interpretation.components)
+            meaning = self._known.meanings.take(record.spec, kinds)
+            if meaning is None:
+                meaning = Meaning.of(WorkloadSpec.model_validate(record.spec), kinds)
+            spec, interpretation, needs = meaning.spec, meaning.interpretation, meaning.needs
             request = replace(
                 placement_request(record.uid, spec, interpretation),
                 selection=selection(needs, interpretation),
             )
-            variants = Variants.of(spec, interpretation, needs, kinds)
-            held = Compiled(record, spec, interpretation, request, needs, kinds, variants)
+            held = Compiled(record, spec, interpretation, request, needs, kinds, meaning.variants)
             self._compiled[record.uid] = held
         current = {
             cluster: placement.replicas

@@ -32,9 +32,13 @@ class Follow:
             interpreters = {change.name for change in changes if change.kind == "Interpreter"}
             if uids:
                 for record in await self._store.read_workloads(uids):
-                    if not (record.deleted and record.uid not in self._known.workloads):
+                    held = self._known.workloads.get(record.uid)
+                    if held is None and record.deleted:
+                        continue
+                    # The same version, remembered by the API: what it understood of it goes by that object.
+                    if held is None or held.resource_version != record.resource_version:
                         self._known.put_workload(record)
-                        self._touched[record.uid] = None
+                    self._touched[record.uid] = None
             if clusters:
                 for record in await self._store.read_clusters(clusters):
                     self._touched |= dict.fromkeys(self._known.put_cluster(record))

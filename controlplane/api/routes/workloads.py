@@ -200,12 +200,15 @@ async def _read(request: Request) -> Workload:
 async def _submit(
     deps: ApiDeps, workload: Workload, request: Request, principal: Principal, dry_run: bool
 ) -> Response:
-    draft, warned = draft_of(deps, workload)
+    draft, meaning, warned = draft_of(deps, workload)
     write = write_of(request, principal)
     if dry_run:
         _check_version(deps, draft.name, write.if_match)
         return answer(replace(await _explained(deps, record_of(deps, draft)), warnings=warned))
     record = await deps.intent.submit_workload(draft, write)
+    # What is stored of a Secret is sealed, and not what was understood.
+    if record.spec == draft.spec and "v1/Secret" not in meaning.interpretation.kinds:
+        deps.known.meanings.put(record.spec, meaning)
     return _stored(deps, record, warned)
 
 
