@@ -35,7 +35,7 @@ def create_api(deps: ApiDeps) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         responses=PROBLEMS,
-        # Its own beside ours is asked of every request whether anybody wants it.
+        # FastAPI's own telemetry would be asked about with every request; ours is added below.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     problems.install(app)
