@@ -1,0 +1,237 @@
+"""One decision, from a workload's record to what is committed: placed or refused, its orders and promises.
+
+What is promised counts at once for the decisions that follow, also before it is committed.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from controlplane.fleet import Promise
+from controlplane.interpreters import NotUnderstood
+from controlplane.known.explained import explained, remembered
+from controlplane.known.known import Known
+from controlplane.known.losing import DELETED, PLACED, is_stranded, leaving
+from controlplane.known.records import DecisionRecord, WorkloadRecord
+from controlplane.known.views import Compiled, Compiler, Views, decide, summary
+from controlplane.loops.failover import listed
+from controlplane.loops.orders import OrderTooLarge, OrderWriter, Signer, understood_anew
+from controlplane.loops.ports import Clock, NewDecision, NewOrder
+from controlplane.loops.promises import promise_of
+from controlplane.loops.versions import Versions
+from controlplane.placement import ClusterView, Decision, Refused
+from controlplane.placement.overriding import Variant
+from controlplane.placement.rooms import Asked, asked_in
+from controlplane.placement.spelling import adaptions
+from controlplane.placement.wording import counted
+from schemas.reasons import Reason
+from schemas.wire.orders import PRESERVE, Verb
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Made:
+    """One decision on its way to Postgres, with what to take back when it is skipped."""
+
+    record: WorkloadRecord
+    new: NewDecision
+    promises: Mapping[str, Promise]
+
+
+def decided(known: Known, record: WorkloadRecord) -> DecisionRecord | None:
+    """The decision that stands; None where there is something to decide or to issue anew."""
+    decision = known.decisions.get(record.uid)
+    orders = known.orders.get(record.uid, {}).values()
+    if decision is None or decision.resource_version < record.resource_version:
+        return None
+    return None if any(known.below_floor(order) for order in orders) else decision
+
+
+class Deciding:
+    """postponed: uids of what has to wait for clusters to be heard."""
+
+    def __init__(
+        self,
+        known: Known,
+        views: Views,
+        compiler: Compiler,
+        signer: Signer,
+        clock: Clock,
+        versions: Versions,
+    ) -> None:
+        self._known = known
+        self._views = views
+        self._compiler = compiler
+        self._signer = signer
+        self._clock = clock
+        self._versions = versions
+        self.postponed: set[str] = set()
+
+    def decide(self, record: WorkloadRecord, views: list[ClusterView]) -> Made | None:
+        """None where nothing is new, and where it has to wait for clusters to be heard."""
+        try:
+            compiled = self._compiler.compiled(record)
+            if record.deleted:
+                return self._withdrawn(compiled)
+            if _is_lasting(compiled) and self._known.awaits_beats(self._clock.now()):
+                self.postponed.add(record.uid)
+                return None
+            gone = leaving(self._known, compiled)
+            stands = decided(self._known, record)
+            # Where its kind may have been declared meanwhile, it is decided on anew.
+            if (
+                stands is not None
+                and is_stranded(stands)
+                and not (gone or self._known.interpreters.declares(record))
+            ):
+                return self._stays(record, stands, PLACED, summary(compiled.request.current))
+            decision = decide(self._known, compiled, views, gone)
+            if gone and decision.error is not None:
+                if stands is not None and stands.placed:
+                    text = f"stays in {listed(self._known, gone)}, which is lost: {decision.error.message}"
+                    return self._stays(record, stands, decision.error.reason, text)
+                decision, gone = decide(self._known, compiled, views), frozenset[str]()
+            if decision.error is not None:
+                told = explained(self._known, record, decision)
+                return self._refused(record, decision.error.reason, decision.error.message, told)
+            return self._placed(compiled, decision, gone)
+        except OrderTooLarge as error:
+            return self._refused(record, error.reason, str(error), {})
+        except ValueError as error:
+            # Stored by an older version of ours, or by hand: it must not keep the others from their place.
+            log.exception("workload_not_understood", workload=record.name)
+            return self._refused(record, Reason.INVALID, str(error), {})
+
+    def _refused(
+        self, record: WorkloadRecord, reason: Reason, message: str, explanation: dict[str, object]
+    ) -> Made | None:
+        held = self._known.decisions.get(record.uid)
+        if (
+            held is not None
+            and held.resource_version == record.resource_version
+            and (held.reason, held.message) == (reason, message)
+        ):
+            return None
+        explanation = remembered(held) | explanation
+        new = NewDecision(
+            record.uid, record.resource_version, record.revision, False, reason, message, explanation
+        )
+        return Made(record, new, {})
+
+    @staticmethod
+    def _stays(record: WorkloadRecord, stands: DecisionRecord, reason: str, message: str) -> Made | None:
+        """As it is placed; said once, and not with every number that changes."""
+        if stands.reason == reason:
+            return None
+        new = NewDecision(
+            record.uid, record.resource_version, record.revision, True, reason, message, stands.explanation
+        )
+        return Made(record, new, {})
+
+    def _placed(self, compiled: Compiled, decision: Decision, gone: Collection[str] = ()) -> Made:
+        record = compiled.record
+        writer = OrderWriter(self._signer, compiled)
+        placed = self._known.placements_of(record.uid)
+        orders: list[NewOrder] = []
+        promises: dict[str, Promise] = {}
+        is_declared = self._known.interpreters.declares(record)
+        for cluster, replicas in decision.assignments.items():
+            before = self._known.order(cluster, record.uid)
+            held = placed.get(cluster)
+            unchanged = held is not None and (held.replicas, held.revision) == (replicas, record.revision)
+            stands = unchanged and before is not None and not self._known.below_floor(before)
+            if stands and not is_declared:
+                continue
+            variant, asked = self._asked(compiled, cluster)
+            adapted = adaptions(self._known.fleet, cluster, variant.needs, asked)
+            rendered = writer.rendered(replicas, adapted, variant)
+            if stands and before is not None and not understood_anew(before, rendered):
+                continue
+            order = writer.apply(
+                self._known.clusters[cluster], rendered, replicas, self._versions.next(), before
+            )
+            orders.append(order)
+            promise = promise_of(variant.interpretation, asked, replicas, rendered.templates)
+            if promise is not None:
+                promises[cluster] = promise
+        orders += [
+            writer.withdraw(cluster, self._versions.next(), self._known.order(cluster, record.uid))
+            for cluster in [*placed, *self._withdrawn_below_floor(record.uid)]
+            if cluster not in decision.assignments
+        ]
+        new = NewDecision(
+            record.uid,
+            record.resource_version,
+            record.revision,
+            True,
+            PLACED,
+            summary(decision.assignments)
+            + (f", placed again: {listed(self._known, gone)} is lost" if gone else ""),
+            explained(self._known, record, decision),
+            tuple(orders),
+        )
+        for cluster, promise in promises.items():
+            self._known.fleet.promise(cluster, record.uid, promise)
+        return Made(record, new, promises)
+
+    def _asked(self, compiled: Compiled, cluster: str) -> tuple[Variant, Asked]:
+        """What it comes to in a cluster that was found to have all that it needs."""
+        view = self._views.one(self._known.clusters[cluster], self._clock.now())
+        variant = compiled.variants.in_cluster(view)
+        asked = asked_in(variant.needs, variant.interpretation, view)
+        if isinstance(asked, Refused):
+            raise NotUnderstood(f"{view.name}: {asked.message}")
+        return variant, asked
+
+    def _withdrawn(self, compiled: Compiled) -> Made | None:
+        record = compiled.record
+        writer = OrderWriter(self._signer, compiled)
+        unable = self._unable_to_preserve(compiled) if compiled.spec.preserve_resources_on_deletion else []
+        if unable:
+            text = f"the agent of {', '.join(unable)} would remove what is to be preserved: update it first"
+            return self._refused(record, Reason.CAPABILITY_MISSING, text, {})
+        orders = [
+            writer.withdraw(cluster, self._versions.next(), order)
+            for cluster, order in self._known.orders.get(record.uid, {}).items()
+            if order.verb is Verb.APPLY or self._known.below_floor(order)
+        ]
+        new = NewDecision(
+            record.uid,
+            record.resource_version,
+            record.revision,
+            True,
+            DELETED,
+            f"withdrawn from {counted(len(orders), 'cluster')}",
+            {},
+            tuple(orders),
+        )
+        return Made(record, new, {})
+
+    def _unable_to_preserve(self, compiled: Compiled) -> list[str]:
+        """Clusters that run it, and whose agent does not say that it can leave it there."""
+        now = self._clock.now()
+        running = self._known.orders.get(compiled.record.uid, {})
+        views = [
+            self._views.one(self._known.clusters[cluster], now)
+            for cluster, order in running.items()
+            if order.verb is Verb.APPLY and cluster in self._known.clusters
+        ]
+        return sorted(view.name for view in views if PRESERVE not in (view.capabilities or ()))
+
+    def _withdrawn_below_floor(self, uid: str) -> list[str]:
+        return [
+            cluster
+            for cluster, order in self._known.orders.get(uid, {}).items()
+            if order.verb is Verb.WITHDRAW and self._known.below_floor(order)
+        ]
+
+
+def _is_lasting(compiled: Compiled) -> bool:
+    """Whether later decisions keep to what this one finds: then it waits for clusters to be heard.
+
+    A request to place anew is carried out once, and the affinity group that takes a workload first stays.
+    """
+    request = compiled.request
+    return request.fresh or (bool(request.groups) and not request.current)
