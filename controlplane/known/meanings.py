@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controlplane.interpreters import Interpretation, Kinds, interpret
-from controlplane.placement.hardware import Needs, needs_of
+from controlplane.placement.needs import Needs, needs_of
 from controlplane.placement.overriding import Variants
 from schemas.manifests import WorkloadSpec
 

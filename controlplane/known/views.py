@@ -11,8 +11,8 @@ from controlplane.placement import ClusterView, Decision, PlacementRequest, Tena
 from controlplane.placement.asking import Ask
 from controlplane.placement.claims import matches
 from controlplane.placement.compiled import placement_request, tenant_rule
-from controlplane.placement.hardware import Needs
 from controlplane.placement.measures import Sources
+from controlplane.placement.needs import Needs
 from controlplane.placement.overriding import Variants
 from controlplane.placement.rooms import selection
 from controlplane.placement.rules import ClusterHardware

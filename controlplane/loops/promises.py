@@ -12,7 +12,8 @@ from controlplane.known.known import Known
 from controlplane.known.views import Views
 from controlplane.loops.ports import Clock
 from controlplane.placement import ClusterView, Refused
-from controlplane.placement.hardware import alike, needs_of
+from controlplane.placement.hardware import alike
+from controlplane.placement.needs import needs_of
 from controlplane.placement.rooms import Asked, asked_in
 from schemas.wire.orders import OrderBody, Verb
 

@@ -12,7 +12,7 @@ from controlplane.interpreters import KINDS, Interpretation, Kinds, NotUnderstoo
 from controlplane.interpreters.overrides import CannotOverride, override
 from controlplane.placement.compiled import compiled_affinity
 from controlplane.placement.filters import selected
-from controlplane.placement.hardware import Needs, needs_of
+from controlplane.placement.needs import Needs, needs_of
 from controlplane.placement.rules import Affinity, ClusterView, Refused
 from schemas.manifests import WorkloadSpec
 from schemas.manifests.objects import ObjectError, checked_objects

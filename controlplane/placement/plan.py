@@ -11,9 +11,9 @@ from controlplane.placement.accounts import Account
 from controlplane.placement.asking import Ask
 from controlplane.placement.changes import Change
 from controlplane.placement.compiled import placement_request, tenant_rule
-from controlplane.placement.hardware import needs_of
 from controlplane.placement.headroom import written
 from controlplane.placement.measures import Sources
+from controlplane.placement.needs import needs_of
 from controlplane.placement.overriding import Variants, check_overrides
 from controlplane.placement.paper import hardware_of, paper_fleet, written_hardware
 from controlplane.placement.rooms import selection

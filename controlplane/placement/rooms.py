@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from controlplane.fleet import Demand, Fleet
 from controlplane.interpreters import Interpretation
-from controlplane.placement.hardware import Needs, Resolved, alike, resolve
+from controlplane.placement.hardware import Resolved, alike, resolve
+from controlplane.placement.needs import Needs
 from controlplane.placement.rules import ClusterView, Refused
 
 Asked = tuple[Resolved, ...]

@@ -6,7 +6,7 @@ from controlplane.fleet import Demand, Fleet, Requirement
 from controlplane.fleet.demand import HOSTNAME, Numa, Operator
 from controlplane.fleet.traits import FEATURE
 from controlplane.interpreters.adaption import Adaption
-from controlplane.placement.hardware import Needs
+from controlplane.placement.needs import Needs
 from controlplane.placement.rooms import Asked
 
 MOST_NAMES = 500

@@ -7,9 +7,9 @@ from enum import StrEnum
 
 from controlplane.fleet import Demand, Requirement
 from controlplane.fleet.demand import REPELLING, Operator, Toleration, untolerated
+from controlplane.fleet.traits import FEATURE, HANDLER
 from controlplane.placement.asking import Ask, Asking
 from controlplane.placement.filters import field_holds, refusals, selected
-from controlplane.placement.hardware import FEATURE, HANDLER
 from controlplane.placement.rules import ClusterView, PlacementRequest
 from schemas.quantities import quantity_text
 from schemas.reasons import Reason

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from controlplane.fleet import Demand
 from controlplane.interpreters import Interpretation
 from controlplane.placement.asking import Ask, Room
-from controlplane.placement.hardware import Needs
 from controlplane.placement.measures import Measured, Sources, measured
+from controlplane.placement.needs import Needs
 from controlplane.placement.overriding import Variants
 from controlplane.placement.place import place
 from controlplane.placement.rooms import Asked, Rooms, ShapeIn, asked_in, rooms

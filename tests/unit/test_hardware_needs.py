@@ -8,7 +8,8 @@ import pytest
 from controlplane.fleet.demand import Demand, Numa, Operator, Requirement, Toleration
 from controlplane.interpreters import Component, NotUnderstood, pod_requests
 from controlplane.interpreters.adaption import Adaption, Claim
-from controlplane.placement.hardware import Needs, Resolved, needs_of, resolve
+from controlplane.placement.hardware import Resolved, resolve
+from controlplane.placement.needs import Needs, needs_of
 from controlplane.placement.rules import ClusterHardware, ClusterView, Refused
 from schemas.manifests import WorkloadSpec
 from schemas.wire.hardware import Attachment, Hardware, PodToleration, Pool, RuntimeClass

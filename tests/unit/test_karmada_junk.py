@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from controlplane.interpreters import NotUnderstood, interpret
 from controlplane.migration import Given, GivenPolicy, converted, given_object
-from controlplane.placement.hardware import needs_of
+from controlplane.placement.needs import needs_of
 from controlplane.placement.overriding import Variants, check_overrides
 from controlplane.placement.rules import ClusterView
 from schemas.manifests import ManifestError

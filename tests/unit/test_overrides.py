@@ -10,8 +10,8 @@ from controlplane.interpreters import interpret, render
 from controlplane.interpreters.overrides import CannotOverride, override
 from controlplane.placement.asking import Ask
 from controlplane.placement.compiled import placement_request
-from controlplane.placement.hardware import needs_of
 from controlplane.placement.measures import Sources
+from controlplane.placement.needs import needs_of
 from controlplane.placement.overriding import Variants, check_overrides
 from controlplane.placement.rules import ClusterView
 from controlplane.placement.trials import Trials

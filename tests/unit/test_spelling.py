@@ -7,7 +7,8 @@ import pytest
 from controlplane.fleet import Demand
 from controlplane.fleet.demand import HOSTNAME, Operator, Requirement
 from controlplane.interpreters.adaption import Adaption
-from controlplane.placement.hardware import Needs, Resolved
+from controlplane.placement.hardware import Resolved
+from controlplane.placement.needs import Needs
 from controlplane.placement.paper import paper_fleet
 from controlplane.placement.spelling import adaptions
 from schemas.manifests import FleetSpec
