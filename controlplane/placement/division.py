@@ -122,12 +122,28 @@ def _start(replicas: int, votes: list[int]) -> list[int]:
     column = np.array(
         votes, object if 2 * max(votes) * (replicas + len(votes)) + total >= 2**63 else np.int64
     )
-    # Each name is at most half a seat from its share, so s lies this near to the number of replicas.
+
+    def is_too_many(s: int) -> bool:
+        return int(((2 * s * column + total) // (2 * total)).sum()) > replicas
+
+    # Each name is at most half a seat from its share, so s lies this near to the number of replicas; halves
+    # even out, and it is much nearer as a rule: from there outwards, then in between.
     low, high = max(0, replicas - len(votes)), replicas + len(votes)
+    step = 8
+    if is_too_many(replicas):
+        high = replicas - 1
+        while high - step > low and is_too_many(high - step):
+            high, step = high - step - 1, 4 * step
+        low = max(low, high - step)
+    else:
+        low = replicas
+        while low + step < high and not is_too_many(low + step):
+            low, step = low + step, 4 * step
+        high = min(high, low + step)
     while low < high:
         middle = (low + high + 1) // 2
-        if int(((2 * middle * column + total) // (2 * total)).sum()) <= replicas:
-            low = middle
-        else:
+        if is_too_many(middle):
             high = middle - 1
+        else:
+            low = middle
     return ((2 * low * column + total) // (2 * total)).tolist()
