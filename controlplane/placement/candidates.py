@@ -56,9 +56,14 @@ def filtered(
     sure = surely_pass(request, clusters)
     checked = matching if request.has_pods else None
     plain = not (current or request.overflow or request.whole)
+    one_by_one = clusters
+    if plain and all(sure) and (checked is None or all(checked)):
+        found.views = {cluster.name: cluster for cluster in clusters}
+        found.available = dict(zip(found.views, available, strict=True))
+        one_by_one = ()
     views, rooms, overflows = found.views, found.available, bool(request.overflow)
     special: dict[str, Mapping[str, float]] = {}
-    for index, cluster in enumerate(clusters):
+    for index, cluster in enumerate(one_by_one):
         if sure[index] and plain and (checked is None or checked[index]):
             views[cluster.name] = cluster
             rooms[cluster.name] = available[index]
