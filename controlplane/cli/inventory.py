@@ -1,25 +1,18 @@
 """muster inventory: what the fleet has below its clusters' sums."""
 
-from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from controlplane.cli.connection import connect, path
+from controlplane.cli.inventories import Inventory
 from controlplane.cli.options import FilterOption, LimitOption, Output, OutputOption, SortOption
 
 if TYPE_CHECKING:
     from controlplane.client import Client
 
 PAGE = 500
-
-
-class Inventory(StrEnum):
-    RUNTIMES = "runtimes"
-    NETWORKS = "networks"
-    GPUS = "gpus"
-    FEATURES = "features"
 
 
 def inventory(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from controlplane.cli.inventory import Inventory
+from controlplane.cli.inventories import Inventory
 from controlplane.cli.output import Column, Row, amount, dim
 
 NAMED = 3
