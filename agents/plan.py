@@ -1,7 +1,8 @@
 """From what is ordered and what is there to what is done, object by object. Pure.
 
 What exists and does not bear the label of this workload is somebody else's: it is refused by name, never
-touched; where the order says so, what bears no workload's label is taken over. `replicas` is left out once
+touched; where the order says so, what bears no workload's label is taken over. Nothing at all is put into
+the agent's own namespace, where its records and keys lie. `replicas` is left out once
 another manager owns it; where the order leaves it out and only Muster owns it, the live value stays, for
 leaving it out would set it to 1.
 """
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agents.namespace import NAMESPACE
 from schemas.reasons import Reason
 from schemas.wire.orders import FIELD_MANAGER, WORKLOAD_LABEL, ObjectRef
 from schemas.wire.reports import Refusal
@@ -117,6 +119,8 @@ def plan_object(
     overwrite: what no workload of Muster's owns is taken over; what another one owns never is.
     """
     ref = ref_of(manifest)
+    if ref.namespace == NAMESPACE:
+        return Refuse(_in_our_namespace(ref))
     if live is None:
         return Create(ref, manifest)
     metadata: Manifest = live["metadata"]
@@ -138,6 +142,14 @@ def plan_removal(
     metadata: Manifest = live["metadata"]
     step = Disown if preserve else Delete
     return step(ref, metadata["uid"], metadata["resourceVersion"])
+
+
+def _in_our_namespace(ref: ObjectRef) -> Refusal:
+    return Refusal(
+        reason=Reason.OWNED_BY_OTHER,
+        message=f"{ref}: namespace {NAMESPACE} is the agent's own: use another one",
+        object=str(ref),
+    )
 
 
 def owned_by_other(ref: ObjectRef, live: Manifest, *, overwrite: bool = False) -> Refusal:

@@ -271,6 +271,9 @@ class KubernetesApi:
         resource = await self._resource(ref.api_version, ref.kind)
         if resource.namespaced and not ref.namespace:
             raise Rejected(f"{ref}: metadata.namespace is missing")
+        if ref.namespace and not resource.namespaced:
+            # The API server would drop it without a word, and a tenant of that namespace rule the cluster.
+            raise Rejected(f"{ref}: {ref.kind} is cluster-scoped: leave metadata.namespace out")
         if not ref.name:
             raise Rejected(f"{ref.kind}: metadata.name is missing")
         where = f"namespaces/{quote(ref.namespace, safe='')}/" if resource.namespaced else ""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from controlplane.fleet.demand import HOSTNAME, NODE_NAME_FIELD, Demand, Numa, untolerated
 from controlplane.fleet.features import Features, Selection
-from controlplane.fleet.rows import Floats, NodeClass, NodeRows, UsageRows, free_of
+from controlplane.fleet.rows import MOST, Floats, NodeClass, NodeRows, UsageRows, free_of
 from controlplane.fleet.zone_rows import ZoneRows
 from controlplane.fleet.zones import Zones
 
@@ -128,7 +128,8 @@ class Columns:
         weights = self.weights(demand, selection)
         if weights.nowhere:
             return 0, weights.matching
-        return int(self._fits(demand, weights).sum()), weights.matching
+        # Who boasts of more than there is in the world shall not overflow a column of 64-bit integers.
+        return int(min(self._fits(demand, weights).sum(), MOST)), weights.matching
 
     def fits(self, demand: Demand, selection: Selection) -> Floats:
         """Per node, how many replicas fit; good until the next call."""

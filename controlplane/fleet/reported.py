@@ -12,6 +12,7 @@ from schemas.wire.reports import Facts, Inventory, Profile, Stamp, Usage
 from schemas.wire.subjects import parse_shard, shard_name
 
 _MOST_LAYOUTS = 4
+_MOST_OF_A_CLASS = 100
 _BEFORE_ALL: Stamp = (-1, -1)
 Profiles = Mapping[str, tuple[LabelSet, Stamp]]
 
@@ -163,8 +164,16 @@ class Reported:
         return Outcome.APPLIED
 
     def take_hardware(self, hardware: Hardware) -> Outcome:
+        """ValueError names a runtime class that asks for more than is looked at with every decision."""
         if self.hardware is not None and hardware.stamp <= self.hardware.stamp:
             return Outcome.OLDER
+        for each in hardware.runtime_classes:
+            for part in ("overhead", "node_selector", "tolerations"):
+                if (count := len(getattr(each, part))) > _MOST_OF_A_CLASS:
+                    raise ValueError(
+                        f"runtime_classes: {each.name[:64]}: {part} has {count:,} entries: "
+                        f"up to {_MOST_OF_A_CLASS} are taken"
+                    )
         self.hardware = hardware
         return Outcome.APPLIED
 

@@ -15,6 +15,9 @@ Floats = NDArray[np.float64]
 
 MOST = 2**53 - 1
 """No amount is taken as larger, so that a float64 holds it exactly (8 PiB of memory on one node)."""
+MOST_RESOURCES = 2_000
+MOST_CELLS = 4_000_000
+"""Of what pods of a shard ask for: nodes times resources. A few KB can name more than fit in memory."""
 NOT_KNOWN = -1
 """In a column of `used`: metrics are served, but not yet of this node."""
 
@@ -41,6 +44,12 @@ def column(field: str, packed: bytes, *, least: int = 0) -> Ints:
             raise ValueError(f"{field}: {int(values.min())} is negative")
         values = np.minimum(values, MOST)
     return values
+
+
+def check_resources(field: str, count: int) -> None:
+    """ValueError above MOST_RESOURCES: each is a column, and work of its own at every look."""
+    if count > MOST_RESOURCES:
+        raise ValueError(f"{field}: {count:,} resources: up to {MOST_RESOURCES:,} are taken")
 
 
 def _index(field: str, packed: bytes, size: int) -> Ints:
@@ -70,6 +79,7 @@ class NodeRows:
         _index("profiles", inventory.profiles, len(inventory.profile_hashes))
         _index("taints", inventory.taints, len(inventory.taint_sets))
         _index("conditions", inventory.conditions, len(inventory.condition_sets))
+        check_resources("allocatable", len(inventory.resources))
         for resource, packed in zip(inventory.resources, inventory.allocatable, strict=True):
             column(f"allocatable {resource}", packed)
         if len(set(inventory.names)) != len(inventory.names):
@@ -136,7 +146,9 @@ class UsageRows:
 
     @staticmethod
     def of(usage: Usage) -> "UsageRows":
-        """ValueError names a negative amount."""
+        """ValueError names a negative amount, or what there is too much of."""
+        check_resources("foreign", len(usage.resources))
+        check_resources("used", len(usage.used_resources))
         foreign = {
             resource: column(f"foreign {resource}", packed)
             for resource, packed in zip(usage.resources, usage.foreign, strict=True)
@@ -252,10 +264,19 @@ def _bound_amounts(
 ) -> dict[str, Ints]:
     if not pods_node.size:
         return {}
+    by_resource: dict[str, list[tuple[int, int]]] = {}
+    for index, each in enumerate(requests):
+        for name, amount in each.items():
+            by_resource.setdefault(name, []).append((index, min(amount, MOST)))
+    check_resources("requests", len(by_resource))
+    if len(by_resource) * nodes > MOST_CELLS:
+        raise ValueError(f"requests: {len(by_resource):,} resources on {nodes:,} nodes are too many")
     amounts: dict[str, Ints] = {}
-    for resource in {name for each in requests for name in each}:
+    for resource, stated in by_resource.items():
         # Floats are exact up to MOST, and what is beyond counts as MOST without ever wrapping around.
-        asked = np.array([min(each.get(resource, 0), MOST) for each in requests], np.float64)
+        asked = np.zeros(len(requests))
+        for index, amount in stated:
+            asked[index] = amount
         total = np.bincount(pods_node, weights=asked[pods_requests] * pods_replicas, minlength=nodes)
         amounts[resource] = np.minimum(total, MOST).astype(np.int64)
     return amounts

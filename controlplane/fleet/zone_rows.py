@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from controlplane.fleet.rows import Ints, column
+from controlplane.fleet.rows import Ints, check_resources, column
 from schemas.wire.hardware import Topology, TopologyPolicy
 from schemas.wire.reports import Stamp
 
@@ -45,6 +45,7 @@ class ZoneRows:
     @staticmethod
     def of(topology: Topology) -> "ZoneRows":
         """ValueError names what points nowhere, is out of order, or is no amount."""
+        check_resources("available", len(topology.resources))
         kinds = _kinds(topology)
         node = column("zone_node", topology.zone_node)
         if node.size and (node.max() >= topology.nodes or (np.diff(node) < 0).any()):

@@ -175,8 +175,20 @@ Networks = Annotated[list[Network], Field(max_length=32)]
 Features = Annotated[list[FeatureMatch], Field(max_length=32)]
 
 
+MOST_EXPRESSIONS = 100
+MOST_PATTERNS = 50
+"""In a whole workload: each is asked of every profile of every cluster, each pattern of every value."""
+
+
 def features_once(features: list[FeatureMatch]) -> list[FeatureMatch]:
     """Each element of a feature once: two expressions over one would be easy to misread."""
+    every = [one for each in features for one in each.match_expressions.values()]
+    patterns = sum(len(each.value) for each in every if each.op == "InRegexp")
+    if len(every) > MOST_EXPRESSIONS or patterns > MOST_PATTERNS:
+        raise ValueError(
+            f"{len(every)} expressions with {patterns} patterns: up to {MOST_EXPRESSIONS} "
+            f"with {MOST_PATTERNS} are taken"
+        )
     named = Counter(f"{each.feature}.{name}" for each in features for name in each.match_expressions)
     twice = [name for name, count in named.items() if count > 1]
     if twice:

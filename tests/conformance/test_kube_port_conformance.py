@@ -527,3 +527,12 @@ async def test_a_watch_from_a_forgotten_version_says_gone(world: World) -> None:
     with pytest.raises(Gone):
         async for _ in world.kube.watch(of, version):
             pass
+
+
+async def test_promise_5_nothing_cluster_scoped_hides_behind_a_namespace(world: World) -> None:
+    """A tenant may use its namespace; an API server would drop it, and make the object for everyone."""
+    metadata = {"name": "hidden", "namespace": world.namespace}
+    hidden = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": metadata, "handler": "runc"}
+    with pytest.raises(Rejected, match="namespace"):
+        await world.kube.create(hidden)
+    assert await world.kube.get(ObjectRef("node.k8s.io/v1", "RuntimeClass", "", "hidden")) is None

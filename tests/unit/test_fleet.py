@@ -1,5 +1,6 @@
 """The fleet: reports in the order of their stamps, whole states only, and what fits."""
 
+import msgspec
 import pytest
 
 from controlplane.fleet import Demand, Fleet, Outcome, Promise, Requirement, Term, Toleration
@@ -209,6 +210,31 @@ class TestMalformed:
     def test_a_shard_that_is_none(self, fleet: Fleet) -> None:
         with pytest.raises(ValueError, match="'2-2' is no shard"):
             fleet.apply_usage("c", "2-2", usage(1))
+
+    def test_more_resources_than_anyone_has(self, fleet: Fleet) -> None:
+        names = [f"example.com/{at}" for at in range(2_001)]
+        column = inventory("n1 n2").allocatable[0]
+        many = {"resources": names, "allocatable": [column] * len(names)}
+        with pytest.raises(ValueError, match="allocatable: 2,001 resources: up to 2,000 are taken"):
+            fleet.apply_inventory("c", "1-0", msgspec.structs.replace(inventory("n1 n2", 2), **many))
+        many = {"resources": names, "foreign": [column] * len(names)}
+        with pytest.raises(ValueError, match="foreign: 2,001 resources"):
+            fleet.apply_usage("c", "1-0", msgspec.structs.replace(usage(2, 2), **many))
+        asks, bound = [dict.fromkeys(names, 1)], [Bound("w", "t", 0, 1, 0)]
+        with pytest.raises(ValueError, match="requests: 2,002 resources"):
+            fleet.apply_usage("c", "1-0", usage(2, 2, requests=asks, bound=bound))
+        assert capacity(fleet) == 8
+
+    def test_a_few_names_that_would_fill_memory(self, fleet: Fleet) -> None:
+        asks, bound = [{f"example.com/{at}": 1} for at in range(100)], [Bound("w", "t", 0, 1, 0)]
+        with pytest.raises(ValueError, match="requests: 101 resources on 65,536 nodes are too many"):
+            fleet.apply_usage("c", "1-0", usage(65_536, 2, epoch=2, requests=asks, bound=bound))
+
+    def test_more_room_than_a_column_holds(self, fleet: Fleet) -> None:
+        names = " ".join(f"n{at}" for at in range(3_000))
+        fleet.apply_inventory("c", "1-0", inventory(names, 2, epoch=2, cpu=2**62, pods=2**62))
+        fleet.apply_usage("c", "1-0", usage(3_000, 2, epoch=2))
+        assert capacity(fleet, Demand.of({"cpu": 1})) == 2**53 - 1
 
     def test_amounts_beyond_reason_count_as_the_most(self, fleet: Fleet) -> None:
         fleet.apply_inventory("c", "1-0", inventory("n1 n2", 2, memory=2**62, pods=2**40))

@@ -1,12 +1,15 @@
 """Addresses that bound a cluster, components that go together, and how features are spelled as labels."""
 
+from typing import Any
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.fleet import Demand, Fleet, Outcome, Part, Promise, Requirement
 from controlplane.fleet.demand import Operator
-from schemas.wire.hardware import Attachment, Hardware, Pool
+from schemas.wire.hardware import Attachment, Hardware, PodToleration, Pool, RuntimeClass
 from schemas.wire.reports import Bound, Profile
 from tests.unit.reports import PLAIN, facts, inventory, profile, usage
 
@@ -58,6 +61,18 @@ class TestHardware:
         assert fleet.hardware("c") == hardware(2)
         assert fleet.applied("c", "hardware") == (1, 2)
         assert "hardware" not in fleet.missing("c")
+
+    @pytest.mark.parametrize("part", ["overhead", "node_selector", "tolerations"])
+    def test_a_class_that_asks_for_thousands_of_things_is_refused(self, fleet: Fleet, part: str) -> None:
+        many: dict[str, Any] = {
+            "overhead": {f"example.com/{at}": 1 for at in range(101)},
+            "node_selector": {str(at): "" for at in range(101)},
+            "tolerations": [PodToleration(str(at)) for at in range(101)],
+        }
+        kata = RuntimeClass(name="kata", handler="kata", **{part: many[part]})
+        with pytest.raises(ValueError, match=f"runtime_classes: kata: {part} has 101 entries"):
+            fleet.apply_hardware("c", msgspec.structs.replace(hardware(2), runtime_classes=[kata]))
+        assert fleet.hardware("c") is None
 
     def test_addresses_bound_what_fits(self, fleet: Fleet) -> None:
         assert room(fleet, asking("net/a")) == 8, "nothing is known of addresses"

@@ -117,6 +117,11 @@ def test_a_runtime_class_of_the_template_is_counted_and_left_as_it_is() -> None:
     assert found.adaption == Adaption()
 
 
+def test_an_overhead_of_nothing_asks_for_nothing() -> None:
+    kata = RuntimeClass(name="kata", handler="kata", overhead={"example.com/none": 0, "cpu": 0})
+    assert resolved(needs(isolation="kata"), view(runtime_classes=[kata])).demand.requests == DEMAND.requests
+
+
 def test_overhead_that_the_template_states_is_not_counted_twice() -> None:
     spec = {"runtimeClassName": "kata", "overhead": {"cpu": "250m", "memory": "320Mi"}}
     assert dict(resolved(needs(template(spec=spec))).demand.requests)["cpu"] == 1000

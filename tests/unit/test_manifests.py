@@ -159,6 +159,18 @@ def test_a_namespace_left_out(manifest: dict[str, Any], namespace: str | None) -
             "spec.manifests[0].spec.containers[0].resources.requests.cpu: '1.1.M' is no quantity",
         ),
         (
+            workload(
+                features=[
+                    {
+                        "feature": f"cpu.f{at}",
+                        "matchExpressions": {"x": {"op": "InRegexp", "value": ["a", "b"]}},
+                    }
+                    for at in range(26)
+                ]
+            ),
+            "spec.features: 26 expressions with 52 patterns: up to 100 with 50 are taken",
+        ),
+        (
             workload(placement={"workloadAffinity": {}}),
             "spec.placement: placement.workloadAffinity is not yet supported",
         ),

@@ -193,3 +193,16 @@ def test_namespaces_are_made_unless_the_order_brings_them() -> None:
 def test_an_order_with_a_wrong_object_says_which_and_why(manifests: list[dict[str, Any]], says: str) -> None:
     with pytest.raises(BadManifest, match=says):
         check_ordered(UID, manifests)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_promise_3_nothing_goes_where_the_agent_keeps_its_records(overwrite: bool, is_there: bool) -> None:
+    record = manifest("ConfigMap")
+    record["metadata"] |= {"name": "order-w2", "namespace": "muster-system"}
+    there = live(("muster", {}), label=None)
+    there["metadata"] |= {"name": "order-w2", "namespace": "muster-system"}
+    step = plan_object(UID, record, there if is_there else None, overwrite=overwrite)
+    assert isinstance(step, Refuse)
+    assert step.refusal.reason is Reason.OWNED_BY_OTHER
+    assert "muster-system is the agent's own" in step.refusal.message
