@@ -204,6 +204,7 @@ class Term:
             self._cache.touch_workloads(self._records.entries)
             return
         self._publisher.resend(tails)
+        self._reporting.answer(tails)
         asked = [tail.partition(".")[2] for tail in tails if tail.startswith("work.")]
         for workload in asked:
             self._standings.ask(workload)

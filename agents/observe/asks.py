@@ -1,4 +1,4 @@
-"""What a pod asks of its node, from its decoded spec."""
+"""What a pod asks of its node, and what of it it holds alone, from its decoded spec."""
 
 from agents.observe.quantities import amounts
 from agents.observe.shapes import Container, PodSpec, Resources
@@ -21,11 +21,35 @@ def asks_of(spec: PodSpec) -> dict[str, int]:
     return asked
 
 
+def held_alone(spec: PodSpec, *, guaranteed: bool) -> tuple[str, ...]:
+    """Resources that kubelets hand out to one container alone, where their managers are static; sorted.
+
+    Devices; of a Guaranteed pod whole CPUs, memory and hugepages. Init containers that end hold nothing.
+    Source: scheduler-plugins pkg/noderesourcetopology, resourcerequests/exclusive.go.
+    """
+    held: set[str] = set()
+    sidecars = [each for each in spec.init_containers or () if _is_sidecar(each)]
+    for container in (*spec.containers, *sidecars):
+        asked = _asked(container.resources)
+        names = [name for name in asked if _is_device(name) or (guaranteed and is_pod_level(name))]
+        amounts_of = amounts({name: asked[name] for name in names})
+        held.update(n for n, amount in amounts_of.items() if amount and (n != "cpu" or amount % 1000 == 0))
+    return tuple(sorted(held))
+
+
+def _is_device(resource: str) -> bool:
+    return "/" in resource and "kubernetes.io/" not in resource
+
+
 def _is_sidecar(container: Container) -> bool:
     return container.restart_policy == "Always"
 
 
 def _requests(resources: Resources | None) -> dict[str, int]:
+    return amounts(_asked(resources))
+
+
+def _asked(resources: Resources | None) -> dict[str, str | int | float]:
     if resources is None:
         return {}
-    return amounts((resources.limits or {}) | (resources.requests or {}))
+    return (resources.limits or {}) | (resources.requests or {})

@@ -11,7 +11,10 @@ from schemas.wire.orders import ObjectRef
 
 @dataclass
 class Changes:
-    """Names of nodes whose inventory, zones or usage changed, and workloads of which something changed."""
+    """Names of nodes whose inventory, zones or usage changed, and workloads of which something changed.
+
+    topology: also where other pods are bound than those that the zones are said to be of.
+    """
 
     inventory: set[str] = field(default_factory=set[str])
     topology: set[str] = field(default_factory=set[str])
@@ -114,6 +117,8 @@ class Cache:
                 self._changes.usage.add(row.node)
             if row.workload:
                 self._changes.workloads.add(row.workload)
+        if _bound(before) != _bound(after):
+            self._pods_bound(row.node for row in (before, after) if row is not None)
         if before is not None:
             _take_out(self.pods_on, before.node, key)
             _take_out(self.pods_of, before.workload, key)
@@ -122,9 +127,20 @@ class Cache:
             _put_in(self.pods_of, after.workload, key, after)
         self._wake()
 
+    def _pods_bound(self, nodes: Iterable[str]) -> None:
+        topologies = self.below.topologies.rows
+        self._changes.topology.update(
+            name for name in nodes if (row := topologies.get(name)) is not None and row.told is not None
+        )
+
     def _object_changed(self, ref: ObjectRef, before: ObjectRow | None, after: ObjectRow | None) -> None:
         self._changes.workloads.update(row.workload for row in (before, after) if row is not None)
         self._wake()
+
+
+def _bound(row: PodRow | None) -> tuple[object, ...]:
+    """What counts of a pod where it is asked which pods zones are of."""
+    return (row.node, row.finished, row.held) if row is not None else ()
 
 
 def _put_in(index: dict[str, dict[PodKey, PodRow]], name: str, key: PodKey, row: PodRow) -> None:

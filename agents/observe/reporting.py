@@ -1,6 +1,6 @@
 """From the cache to reports: only what may have changed is made anew."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from agents.observe.cache import Cache, Changes
@@ -9,6 +9,7 @@ from agents.observe.nodes import inventory, next_layout, profiles, shard_of
 from agents.observe.rows import NodeRow
 from agents.observe.topology import topology
 from agents.observe.usage import usage
+from schemas.wire.hardware import Topology
 from schemas.wire.reports import Report, Work
 from schemas.wire.subjects import shard_name
 
@@ -37,6 +38,7 @@ class Reporting:
         self._shards: list[list[NodeRow]] = []
         self._hardware_told = False
         self._said: dict[str, tuple[object, ...]] = {}
+        self._stale_zones: set[str] = set()
         self._later: set[str] = set()
         self.discovered = Discovered()
 
@@ -50,6 +52,7 @@ class Reporting:
             self._outlet.offer(f"inventory.{self._name(index)}", inventory(self._shards[index]))
         if stale:
             self._forget_profiles()
+        self._judge_zones(changes.topology)
         self._report_topology(stale | {shard_of(name, self._layout) for name in changes.topology})
         if changes.hardware or not self._hardware_told:
             self._hardware_told = True
@@ -85,9 +88,33 @@ class Reporting:
         known = set(self._outlet.tails("topology"))
         for index in sorted(stale):
             tail = f"topology.{self._name(index)}"
-            report = topology([node.name for node in self._shards[index]], self._cache.below.topologies.rows)
+            report = self._topology(index)
             if report.zones or tail in known:
                 self._outlet.offer(tail, report)
+
+    def answer(self, tails: Iterable[str]) -> None:
+        """Offer what the centre asks for and was never said, for there was nothing to say.
+
+        The centre may hold zones that went while no agent was there to see it.
+        """
+        asked = set(tails).difference(self._outlet.tails("topology"))
+        for index in range(len(self._shards)):
+            tail = f"topology.{self._name(index)}"
+            if tail in asked:
+                self._outlet.offer(tail, self._topology(index))
+
+    def _topology(self, index: int) -> Topology:
+        names = [node.name for node in self._shards[index]]
+        return topology(names, self._cache.below.topologies.rows, self._stale_zones)
+
+    def _judge_zones(self, names: Iterable[str]) -> None:
+        """Of these nodes; of the others neither zones nor pods changed."""
+        for name in names:
+            row = self._cache.below.topologies.rows.get(name)
+            if row is not None and row.is_stale(self._cache.pods_on.get(name, {})):
+                self._stale_zones.add(name)
+            else:
+                self._stale_zones.discard(name)
 
     def _report_facts(self) -> None:
         if not self.discovered.version:

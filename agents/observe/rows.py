@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from agents.observe.asks import asks_of
+from agents.observe.asks import asks_of, held_alone
 from agents.observe.health import is_known, judge
 from agents.observe.quantities import amounts
 from agents.observe.shapes import NodeShape, ObjectShape, PodShape
@@ -16,6 +16,7 @@ from schemas.wire.reports import ObjectStatus, Taint, profile_hash
 HOSTNAME = "kubernetes.io/hostname"
 """Left out of profiles: it would make every node one of its own."""
 _FINISHED = ("Succeeded", "Failed")
+_GUARANTEED = "Guaranteed"
 _UNSCHEDULABLE = Taint("node.kubernetes.io/unschedulable", "NoSchedule")
 
 PodKey = tuple[str, str]
@@ -55,7 +56,10 @@ class NodeRow:
 
 @dataclass(frozen=True, slots=True)
 class PodRow:
-    """`asks` is shared between equal pods. `finished` pods exist and hold nothing."""
+    """`asks` is shared between equal pods. `finished` pods exist and hold nothing.
+
+    held: names of resources that it holds alone, while it runs.
+    """
 
     node: str
     workload: str
@@ -64,6 +68,7 @@ class PodRow:
     finished: bool
     deleting: bool
     ready: bool
+    held: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,7 @@ class PodRows:
             finished=pod.status.phase in _FINISHED,
             deleting=metadata.deletion_timestamp is not None,
             ready=any(each.type == "Ready" and each.status == "True" for each in conditions),
+            held=held_alone(pod.spec, guaranteed=pod.status.qos_class == _GUARANTEED),
         )
 
 

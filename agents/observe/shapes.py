@@ -70,6 +70,7 @@ class PodSpec(msgspec.Struct, rename="camel"):
 
 class PodStatus(msgspec.Struct):
     phase: str = ""
+    qos_class: str = msgspec.field(default="", name="qosClass")
     conditions: list[Condition] | None = None
 
 

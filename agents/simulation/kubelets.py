@@ -21,12 +21,16 @@ UNREACHABLE = "node.kubernetes.io/unreachable"
 
 @dataclass(frozen=True)
 class Pace:
-    """How long things take in the simulated cluster, in seconds."""
+    """How long things take in the simulated cluster, in seconds.
+
+    zones_seconds: until the topology updater has seen a change.
+    """
 
     ready_seconds: float = 2.0
     termination_seconds: float = 1.0
     eviction_seconds: float = 300.0
     job_seconds: float = 30.0
+    zones_seconds: float = 0.0
 
 
 def timestamp(now: float) -> str:
@@ -55,7 +59,9 @@ class Kubelets:
         self._pace = pace
         self._networks = networks
         self._remove = remove
-        self._zones = Zones(objects, lambda node: self._bodies(self._pods_on.get(node, set())))
+        self._zones = Zones(
+            objects, lambda node: self._bodies(self._pods_on.get(node, set())), pace.zones_seconds
+        )
         self._room = Room()
         self._room_changed = True
         self._waiting: set[Name] = set()
@@ -130,7 +136,7 @@ class Kubelets:
             elif not (self._tend(pod, node, now) if is_ready(node) else self._abandon(pod, node, now)):
                 self._unsettled.add(_name(pod))
         self._networks.release()
-        self._zones.publish()
+        self._zones.publish(now)
 
     def _tend(self, pod: dict[str, Any], node: dict[str, Any], now: float) -> bool:
         """Whether the pod is settled; one that was changed here is unsettled by that."""

@@ -1,7 +1,8 @@
 """NUMA zones of simulated nodes: what a kubelet admits, and the NodeResourceTopology that says what is left.
 
 CPU and memory manager are static: they pin containers of Guaranteed pods, whole CPUs only; devices are handed
-out to any pod. What a pod holds stands in its annotation, so that it outlives this process.
+out to any pod. What a pod holds stands in its annotation, so that it outlives this process. The updater tells
+of which pods the zones are, as NFD's does: of all that are bound and not finished.
 """
 
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from agents.observe.fingerprint import ATTRIBUTE, fingerprint
 from agents.observe.quantities import amounts
 from agents.simulation import catalogue
 from agents.simulation.bodies import Body, annotations_of, items, part
@@ -28,19 +30,21 @@ _Held = dict[str, _Amounts]
 class Zones:
     """What the kubelets of all nodes have given out. `pods_on` names a node's pods."""
 
-    def __init__(self, objects: Objects, pods_on: Callable[[str], list[Body]]) -> None:
+    def __init__(self, objects: Objects, pods_on: Callable[[str], list[Body]], update_seconds: float) -> None:
         self._objects = objects
         self._pods_on = pods_on
-        self._due = {name.name for name in objects.names(_TOPOLOGIES)}
+        self._update_seconds = update_seconds
+        self._changed_on = {name.name for name in objects.names(_TOPOLOGIES)}
+        self._due: dict[str, float] = {}
         objects.on_change(self._changed)
 
     def _changed(self, kind: Kind, before: Stored | None, after: Stored | None) -> None:
         if kind == _PODS:
-            for stored in (before, after):
-                if stored is not None and HELD in annotations_of(stored.body):
-                    self._due.add(stored.body["spec"]["nodeName"])
+            told = [_told(stored.body) if stored is not None else ("", "") for stored in (before, after)]
+            if told[0] != told[1]:
+                self._changed_on.update(node for node, _ in told if node)
         elif kind == _TOPOLOGIES and after is not None:
-            self._due.add(after.body["metadata"]["name"])
+            self._changed_on.add(after.body["metadata"]["name"])
 
     def admit(self, pod: Body) -> tuple[str, str]:
         """(what the pod holds, for its annotation, "" for nothing; why it is refused, "" where it is not)."""
@@ -66,14 +70,17 @@ class Zones:
                 given[resource] = given.get(resource, 0) + amount
         return (msgspec.json.encode(held, order="deterministic").decode() if held else ""), ""
 
-    def publish(self) -> None:
+    def publish(self, now: float) -> None:
         """What is left, as the topology updater writes it."""
-        due, self._due = self._due, set[str]()
-        for name in sorted(due):
+        for name in self._changed_on:
+            self._due.setdefault(name, now + self._update_seconds)
+        self._changed_on.clear()
+        for name in sorted(name for name, at in self._due.items() if at <= now):
+            del self._due[name]
             topology = self._objects.get(_TOPOLOGIES, Name("", name))
             if topology is None:
                 continue
-            free, changed = self._free(topology, name), False
+            free, changed = self._free(topology, name), self._sign(topology, name)
             for zone in topology["zones"]:
                 for resource in zone["resources"]:
                     left = quantity_text(resource["name"], max(0, free[zone["name"]][resource["name"]]))
@@ -81,7 +88,17 @@ class Zones:
                     resource["available"] = left
             if changed:
                 self._objects.put(_TOPOLOGIES, topology)
-        self._due.clear()
+        # What it has just written is no news to it.
+        self._changed_on.clear()
+
+    def _sign(self, topology: Body, node: str) -> bool:
+        """Say of which pods the zones are; whether these are others than before."""
+        pods = [pod for pod in self._pods_on(node) if part(pod, "status").get("phase") not in _FINISHED]
+        text = fingerprint((pod["metadata"].get("namespace", ""), pod["metadata"]["name"]) for pod in pods)
+        attributes = items(topology, "attributes")
+        kept = [each for each in attributes if each["name"] != ATTRIBUTE]
+        topology["attributes"] = [*kept, {"name": ATTRIBUTE, "value": text}]
+        return topology["attributes"] != attributes
 
     def _free(self, topology: Body, node: str) -> dict[str, _Amounts]:
         free = {
@@ -97,6 +114,13 @@ class Zones:
                 for resource, amount in asked.items():
                     free[name][resource] = free[name].get(resource, 0) - amount
         return free
+
+
+def _told(pod: Body) -> tuple[str, str]:
+    """(node, what it holds there) of a pod that counts."""
+    if part(pod, "status").get("phase") in _FINISHED:
+        return "", ""
+    return pod["spec"].get("nodeName", ""), annotations_of(pod).get(HELD, "")
 
 
 def _policy(topology: Body) -> tuple[str, str]:
