@@ -114,7 +114,7 @@ class World:
             make=make,
             seed=index * 1_000 + random.randrange(1_000),
             nodes=nodes,
-            pace=Pace(eviction_seconds=20.0),
+            pace=Pace(eviction_seconds=20.0, zones_seconds=3.0),
         )
         self._exits.callback(cluster.close)
         member = MemberCluster(identity, f"cluster-{index + 1}", cluster)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
+from agents.observe.fingerprint import ATTRIBUTE
 from agents.ports import Forbidden, Resource
 from agents.simulation import catalogue
 from agents.simulation.networks import NETWORKS
@@ -15,7 +16,7 @@ from schemas.wire.codec import unpack_column
 from schemas.wire.hardware import DEVICE_CLASS_RESOURCE, Hardware, Topology
 from schemas.wire.orders import ObjectRef
 from schemas.wire.reports import Inventory, Profile, Usage
-from tests.unit.agents.world import AgentWorld, apply_order, deployment
+from tests.unit.agents.world import AgentWorld, apply_order, deployment, withdraw_order
 
 NFD = "nfd.k8s-sigs.io/v1alpha1"
 PARTS = ("hardware", "topology.1-0", "inventory.1-0", "usage.1-0")
@@ -123,6 +124,73 @@ async def test_what_is_asked_for_again_is_said_again(datacentre: AgentWorld) -> 
         ),
         "digests of both",
     )
+
+
+def zones(world: AgentWorld) -> Topology:
+    found = world.centre.report(Topology, "topology.1-0")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("is_served", [True, False])
+async def test_zones_that_went_while_no_agent_was_there_are_denied_when_asked_for(
+    datacentre: AgentWorld, *, is_served: bool
+) -> None:
+    datacentre.start()
+    await reported(datacentre, *PARTS)
+    assert zones(datacentre).zones == 16
+    await datacentre.kill()
+    kind = catalogue.NODE_TOPOLOGIES
+    if is_served:
+        for body in datacentre.cluster.objects(kind.kind):
+            datacentre.cluster.remove(ObjectRef(kind.api_version, kind.kind, "", body["metadata"]["name"]))
+    else:
+        datacentre.cluster.stop_serving(kind)
+    datacentre.start()
+    await datacentre.until(lambda: datacentre.centre.reports["inventory.1-0"].incarnation == 2, "is back")
+    assert zones(datacentre).zones == 16, "nobody told the centre"
+    datacentre.centre.resend = ["topology.1-0", "topology.2-1", "topology.junk"]
+    await datacentre.until(lambda: zones(datacentre).incarnation == 2, "an answer")
+    inventory = datacentre.centre.reports["inventory.1-0"]
+    assert isinstance(inventory, Inventory)
+    assert (zones(datacentre).zones, zones(datacentre).epoch) == (0, inventory.epoch)
+    datacentre.centre.resend = ["topology.1-0"]
+    before = zones(datacentre).stamp
+    await datacentre.until(lambda: zones(datacentre).stamp > before, "another, for who asks again")
+    assert {tail for tail in datacentre.centre.reports if tail.startswith("topology")} == {"topology.1-0"}
+
+
+async def test_zones_are_stale_from_a_pod_until_their_updater_has_seen_it(tmp_path: Path) -> None:
+    world = AgentWorld(tmp_path, "datacentre", zones_seconds=1.0)
+
+    def stale() -> list[str]:
+        inventory = world.centre.report(Inventory, "inventory.1-0")
+        said = world.centre.report(Topology, "topology.1-0")
+        if inventory is None or said is None or said.epoch != inventory.epoch:
+            return []
+        found = zip(inventory.names, unpack_column(said.policy_of), strict=True)
+        return [name for name, index in found if index >= 0 and said.policies[index].stale]
+
+    def told() -> set[bool]:
+        bodies = world.cluster.objects(catalogue.NODE_TOPOLOGIES.kind)
+        return {ATTRIBUTE in {each["name"] for each in body["attributes"]} for body in bodies}
+
+    try:
+        world.start()
+        await reported(world, *PARTS)
+        await world.until(lambda: told() == {True}, "fingerprints")
+        await world.until(lambda: not stale(), "zones of all pods that are there")
+        web = deployment("w1")
+        web["spec"]["template"]["spec"]["nodeSelector"] = {"kubernetes.io/hostname": "amx-001"}
+        world.centre.order(apply_order("w1", 1, web))
+        await world.until(lambda: stale() == ["amx-001"], "stale zones")
+        assert world.centre.work("w1") is not None
+        await world.until(lambda: not stale(), "zones that are of its pods, too")
+        world.centre.order(withdraw_order("w1", 2))
+        await world.until(lambda: stale() == ["amx-001"], "stale zones, once they are gone")
+        await world.until(lambda: not stale(), "zones without them")
+    finally:
+        await world.close()
 
 
 async def test_addresses_that_our_pods_hold_are_told_by_workload(datacentre: AgentWorld) -> None:

@@ -217,10 +217,18 @@ def deployment_ref(name: str = "web") -> ObjectRef:
 class AgentWorld:
     """One member cluster; `start` and `kill` its agent, which keeps its disk and its cluster."""
 
-    def __init__(self, folder: Path, make: str = "cloud", nodes: int = 4, *, state: str = ":memory:") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        make: str = "cloud",
+        nodes: int = 4,
+        *,
+        state: str = ":memory:",
+        zones_seconds: float = 0.0,
+    ) -> None:
         self.folder = folder
         self.centre = CentreDouble()
-        pace = Pace(ready_seconds=0.05, termination_seconds=0.02)
+        pace = Pace(ready_seconds=0.05, termination_seconds=0.02, zones_seconds=zones_seconds)
         self.cluster = SimulatedCluster(state, make, 7, nodes=nodes, pace=pace)
         self.random = Random(7)
         self.starts = 0
