@@ -16,6 +16,7 @@ from agents.kube import KubernetesApi, kubeconfig_access
 from agents.kube.discovery import version_path
 from agents.observe.cache import Cache
 from agents.observe.facts import Discovered, Given
+from agents.observe.fingerprint import ATTRIBUTE, METHOD_ATTRIBUTE, fingerprint
 from agents.observe.observer import Observer
 from agents.observe.reporting import Reporting
 from agents.ports import Kube, Rejected, Resource
@@ -402,6 +403,75 @@ async def test_both_report_the_same_of_the_same(world: World, reports: Reports) 
     assert zones == [(0, 40_000), (1, 40_000)]
 
 
+def node(name: str) -> Object:
+    return manifest(
+        catalogue.NODES,
+        name,
+        spec={"unschedulable": True},
+        status={
+            "allocatable": {"cpu": "8", "pods": "9"},
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    )
+
+
+def pod_on(node: str, name: str, namespace: str, limits: dict[str, str]) -> Object:
+    container = {"name": "main", "image": "registry.example/none:1", "resources": {"limits": limits}}
+    return manifest(catalogue.PODS, name, namespace, spec={"nodeName": node, "containers": [container]})
+
+
+def zones_for(name: str, method: str, pods: list[tuple[str, str]]) -> Object:
+    said = {
+        "topologyManagerPolicy": "single-numa-node",
+        ATTRIBUTE: fingerprint(pods),
+        METHOD_ATTRIBUTE: method,
+    }
+    resources = [{"name": "cpu", "capacity": "4", "allocatable": "4", "available": "2"}]
+    return manifest(
+        catalogue.NODE_TOPOLOGIES,
+        name,
+        attributes=[{"name": key, "value": value} for key, value in said.items()],
+        zones=[{"name": "node-0", "type": "Node", "resources": resources}],
+    )
+
+
+async def test_zones_are_stale_once_another_pod_is_bound(world: World, reports: Reports) -> None:
+    await world.serve(catalogue.NODE_TOPOLOGIES)
+    name, namespace = f"told-{world.namespace[-4:]}", world.namespace
+    await world.put(catalogue.NODES, node(name))
+    await world.put(catalogue.PODS, pod_on(name, "first", namespace, {}))
+    await world.put(catalogue.NODE_TOPOLOGIES, zones_for(name, "all", [(namespace, "first")]))
+    await reports.until(lambda: is_stale(reports, name) is False, "zones of the one that is there")
+    await world.put(catalogue.PODS, pod_on(name, "second", namespace, {}))
+    await reports.until(lambda: is_stale(reports, name) is True, "zones that are not of the other")
+
+
+@pytest.mark.kube
+async def test_of_pods_with_exclusive_resources_only_those_count(real_below: RealWorld) -> None:
+    """The API server says which pods are Guaranteed."""
+    reports = Reports(real_below.kube)
+    task = asyncio.create_task(reports.observer.run())
+    try:
+        await real_below.serve(catalogue.NODE_TOPOLOGIES)
+        name, namespace = f"part-{real_below.namespace[-4:]}", real_below.namespace
+        await real_below.put(catalogue.NODES, node(name))
+        for pod, limits in {
+            "pinned": {"cpu": "2", "memory": "1Gi"},
+            "burstable": {"cpu": "2"},
+            "half": {"cpu": "500m", "memory": "1Gi"},
+        }.items():
+            await real_below.put(catalogue.PODS, pod_on(name, pod, namespace, limits))
+        told = zones_for(name, "with-exclusive-resources", [(namespace, "pinned")])
+        await real_below.put(catalogue.NODE_TOPOLOGIES, told)
+        await reports.until(lambda: is_stale(reports, name) is False, "zones of the one that is pinned")
+        another = pod_on(name, "another", namespace, {"cpu": "1", "memory": "1Gi"})
+        await real_below.put(catalogue.PODS, another)
+        await reports.until(lambda: is_stale(reports, name) is True, "zones that are not of the other")
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_kind_that_is_defined_while_the_agent_runs_is_found(world: World, reports: Reports) -> None:
     await reports.until(lambda: "hardware" in reports.last, "what there is")
     for resource in DEFINED:
@@ -509,6 +579,17 @@ def bound(reports: Reports, it: Furnished) -> dict[str, int]:
     usage = reports.of(Usage, f"usage.{shard}")
     found = [each for each in usage.bound if (each.node, each.workload) == (row, it.workload)]
     return usage.requests[found[0].requests] if found else {}
+
+
+def is_stale(reports: Reports, node: str) -> bool | None:
+    """None while nothing is said of its zones."""
+    said = reports.last.get("topology.1-0")
+    inventory = reports.last.get("inventory.1-0")
+    if not isinstance(said, Topology) or not isinstance(inventory, Inventory) or node not in inventory.names:
+        return None
+    policy_of = unpack_column(said.policy_of)
+    index = policy_of[inventory.names.index(node)] if said.epoch == inventory.epoch and policy_of else -1
+    return said.policies[index].stale if index >= 0 else None
 
 
 def zones_of(reports: Reports, node: str) -> tuple[TopologyPolicy, list[tuple[int, int]]]:
