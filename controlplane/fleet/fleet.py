@@ -27,6 +27,9 @@ from schemas.wire.hardware import Hardware, Topology
 from schemas.wire.reports import Facts, Inventory, Profile, Stamp, Taint, Usage
 from schemas.wire.subjects import parse_shard
 
+MOST_SAID = 4_000
+"""Labels, features and handlers of one profile: some hundred labels, and up to 512 features of an agent."""
+
 
 class Fleet:
     """Vectors are in the order of `clusters`. A cluster appears with its first report or promise.
@@ -90,7 +93,10 @@ class Fleet:
         return 0 if member is None else nodes_with(member.reported, labels)
 
     def apply_profile(self, cluster: str, profile_hash: str, profile: Profile) -> Outcome:
-        """ValueError where the labels do not have this hash."""
+        """ValueError where the labels do not have this hash, or say more than any node does."""
+        said = len(profile.labels) + len(profile.features) + len(profile.handlers)
+        if said > MOST_SAID:
+            raise ValueError(f"profile {profile_hash}: {said:,} entries: up to {MOST_SAID:,} are taken")
         member = self._cluster(cluster)
         known = member.reported.profiles.get(profile_hash)
         if known is not None and profile.stamp <= known[1]:

@@ -11,7 +11,8 @@ import zstandard
 
 COMPRESS_ABOVE_BYTES = 8 * 1024
 MAX_MESSAGE_BYTES = 512 * 1024
-MAX_DECODED_BYTES = 16 * 1024 * 1024
+MAX_DECODED_BYTES = 4 * 1024 * 1024
+"""What a body of a few KB may become: taking it in is one step of the loop."""
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 T = TypeVar("T", bound=msgspec.Struct)
 

@@ -207,6 +207,12 @@ class TestMalformed:
         with pytest.raises(ValueError, match="its labels have the hash"):
             fleet.apply_profile("c", "0" * 16, profile())
 
+    def test_a_profile_that_says_more_than_any_node(self, fleet: Fleet) -> None:
+        many = profile({str(at): "" for at in range(4_001)})
+        with pytest.raises(ValueError, match="4,001 entries: up to 4,000 are taken"):
+            fleet.apply_profile("c", many.hash, many)
+        assert fleet.unreferenced_profiles("c") == []
+
     def test_a_shard_that_is_none(self, fleet: Fleet) -> None:
         with pytest.raises(ValueError, match="'2-2' is no shard"):
             fleet.apply_usage("c", "2-2", usage(1))

@@ -411,3 +411,11 @@ class TestReports:
         with pytest.raises(ValueError, match=message):
             fleet.apply_topology("c", "1-0", bad)
         assert room(fleet, self.ASKED) == 2
+
+
+def test_of_a_node_of_more_zones_than_are_looked_at_nothing_is_said() -> None:
+    zone = dict.fromkeys(RESOURCES, 4)
+    nodes = [Node((zone,) * 16), Node((zone,) * 17), Node((zone,) * 17, policy="none")]
+    fleet = built(nodes)
+    assert room(fleet, demand(one(cpu=4), cpu=4)) == 16 + 16, "as much as the third has in all"
+    assert fleet.explain("c", demand(one(cpu=4), cpu=4)).unaligned == 1
