@@ -85,7 +85,7 @@ def _cluster(body: dict[str, Any]) -> None:
             ("Cluster", Text(body["name"], style="bold")),
             ("Id", dim(body["id"])),
             ("Status", state(body["status"]) + Text(f"  {body['message']}")),
-            ("Standing", body["standing"]),
+            ("Standing", body["standing"] + (f", {body['asked']} asked for" if body["asked"] else "")),
             ("Where", "/".join(part for part in (body["provider"], body["region"]) if part) or "-"),
             ("Zones", ", ".join(body["zones"]) or "-"),
             ("Environment", body["environment"] or "-"),

@@ -158,6 +158,7 @@ def cluster_row(known: Known, record: ClusterRecord, now: float, placed: Mapping
         joined_at=record.joined_at,
         resource_version=record.resource_version,
         headroom=tuple(as_data(make, left) for make, left in known.fleet.headroom(record.id)),
+        asked=record.requested.value,
     )
 
 

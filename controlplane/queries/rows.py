@@ -35,6 +35,7 @@ class ClusterRow:
     unordered: workloads that its agent runs by orders which this database does not know.
     taints: the operator's. effective_taints: these, and what Muster sets by itself.
     headroom: nodes that an autoscaler may add, by make; `left` of `count` may still come.
+    asked: what an operator asked for and is not done yet (Recovery, Release, Readmission); "" for nothing.
     """
 
     name: str
@@ -65,6 +66,7 @@ class ClusterRow:
     joined_at: float
     resource_version: int
     headroom: tuple[Mapping[str, Any], ...] = ()
+    asked: str = ""
 
 
 @dataclass(frozen=True)
