@@ -51,8 +51,7 @@ def _by_static_weight(request: PlacementRequest, chosen: Candidates) -> Mapping[
     if least > request.replicas:
         return _too_many_floors(request, least)
     if most < request.replicas:
-        text = f"replicaBounds: {wanted(request.replicas)}, maxReplicas sum to {most:,}"
-        return Refused(Reason.INSUFFICIENT_CAPACITY, text)
+        return _caps_too_low(request, most)
     return divide(request.replicas, weights, request.uid, chosen.floors, chosen.caps)
 
 
@@ -68,6 +67,11 @@ def static_weights(request: PlacementRequest, views: Mapping[str, ClusterView]) 
 def _too_many_floors(request: PlacementRequest, least: int) -> Refused:
     text = f"replicaBounds: minReplicas sum to {least:,}, and {wanted(request.replicas)}"
     return Refused(Reason.INVALID, text)
+
+
+def _caps_too_low(request: PlacementRequest, most: int) -> Refused:
+    text = f"replicaBounds: {wanted(request.replicas)}, maxReplicas sum to {most:,}"
+    return Refused(Reason.INSUFFICIENT_CAPACITY, text)
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ def _added(
     more: int,
 ) -> Mapping[str, int] | Refused:
     caps: dict[str, int] = {}
+    unbounded = sum(room.values())
     if chosen.floors or chosen.caps:
         unfit = {name for name in chosen.floors if name not in kept and name not in needs}
         caps = {
@@ -136,11 +141,24 @@ def _added(
     share = _Share(more, room, needs, caps)
     fits = sum(map(share.most, room)) if caps else sum(room.values())
     if fits < more:
-        count = len(chosen.views)
-        passing = "cluster that passes" if count == 1 else f"{count:,} clusters that pass"
-        text = f"{wanted(more, 'more' if kept else '')}, {fits:,} fit the {passing}"
-        return Refused(Reason.INSUFFICIENT_CAPACITY, text)
+        return _no_room(request, chosen, sum(kept.values()), fits, unbounded)
     return _shared(request, chosen, share)
+
+
+def _no_room(request: PlacementRequest, chosen: Candidates, kept: int, fits: int, unbounded: int) -> Refused:
+    """kept: what stays. fits: of what is to be added. unbounded: what of it would fit if no cluster had
+    bounds; bounds that take from it are named.
+    """
+    most = sum(chosen.caps.values())
+    all_capped = len(chosen.caps) == len(chosen.views)
+    if fits < unbounded and all_capped and fits + kept == most:
+        return _caps_too_low(request, most)
+    count = len(chosen.views)
+    passing = "cluster that passes" if count == 1 else f"{count:,} clusters that pass"
+    text = f"{wanted(request.replicas - kept, 'more' if kept else '')}, {fits:,} fit the {passing}"
+    if fits < unbounded:
+        text = f"replicaBounds: {text} within their bounds, {unbounded:,} without"
+    return Refused(Reason.INSUFFICIENT_CAPACITY, text)
 
 
 def _taken_back(

@@ -14,7 +14,7 @@ from controlplane.placement.rules import (
     PlacementRequest,
     Refused,
 )
-from controlplane.placement.spread import select
+from controlplane.placement.spread import select, without_group
 from controlplane.placement.wording import counted
 from schemas.reasons import Reason
 
@@ -82,7 +82,8 @@ def _placed(
     if isinstance(chosen, Candidates) and len(chosen.views) < len(candidates.views):
         for name, cluster in candidates.views.items():
             if name not in chosen.views:
-                candidates.refused[cluster.id] = _SPREAD_ELSEWHERE
+                lacks = without_group(request, cluster)
+                candidates.refused[cluster.id] = _SPREAD_ELSEWHERE if lacks is None else (lacks,)
     return _decision(request, candidates, assigned, None)
 
 
@@ -128,21 +129,34 @@ def _left_out(
     request: PlacementRequest, candidates: Candidates, name: str, error: Refused | None
 ) -> tuple[Refused, ...]:
     available = candidates.available[name]
+    floor = candidates.floors.get(name, 0)
     by_room = request.division in (Division.DYNAMIC, Division.AGGREGATED)
     if by_room and available == 0:
         return _FULL
     if error is not None:
         if error.reason is not Reason.INSUFFICIENT_CAPACITY:
-            return (error,)
-        text = f"{counted(available, 'replica')} fit: not enough with all others"
-        return (Refused(Reason.INSUFFICIENT_CAPACITY, text),)
+            lacks = without_group(request, candidates.views[name])
+            return (error,) if lacks is None else (lacks,)
+        return (_not_enough(candidates, name, floor),)
     if candidates.caps.get(name) == 0:
         return _NONE_ALLOWED
-    floor = candidates.floors.get(name, 0)
     if by_room and available < floor:
         text = f"replicaBounds: it must have at least {counted(floor, 'replica')}, {available:,} fit"
         return (Refused(Reason.INSUFFICIENT_CAPACITY, text),)
     return _NOT_NEEDED if request.division is Division.AGGREGATED else _NO_WEIGHT
+
+
+def _not_enough(candidates: Candidates, name: str, floor: int) -> Refused:
+    """With the bound that takes from what fits, where one does."""
+    available = candidates.available[name]
+    bounds: list[str] = []
+    cap = candidates.caps.get(name)
+    if cap is not None and cap < available + candidates.running.get(name, 0):
+        bounds.append(f"it may have at most {cap:,}")
+    if available < floor:
+        bounds.append(f"it must have at least {floor:,}")
+    text = ", ".join([f"{counted(available, 'replica')} fit", *bounds]) + ": not enough with all others"
+    return Refused(Reason.INSUFFICIENT_CAPACITY, f"replicaBounds: {text}" if bounds else text)
 
 
 def _nobody(candidates: Candidates, clusters: int) -> Refused:

@@ -37,6 +37,16 @@ def select(request: PlacementRequest, candidates: Candidates) -> Candidates | Re
     return chosen if isinstance(chosen, Refused) else candidates.narrowed(chosen)
 
 
+def without_group(request: PlacementRequest, cluster: ClusterView) -> Refused | None:
+    """Where it is in no group of a constraint, since it has no such label or field; None where it is."""
+    if request.division is Division.STATIC:
+        return None
+    for spread in request.spread:
+        if spread.by != "cluster" and not _groups_of(cluster, spread):
+            return Refused(Reason.NOT_CHOSEN, f"spreadConstraints: has no {spread}")
+    return None
+
+
 def _by_cluster(
     request: PlacementRequest, order: Sequence[str], totals: Mapping[str, int], spread: Spread
 ) -> list[str] | Refused:
@@ -48,9 +58,10 @@ def _by_cluster(
     chosen = _swapped(order, totals, count, request.replicas)
     room = sum(totals[name] for name in chosen)
     if room < request.replicas:
+        bounded = any(each.most is not None for each in request.bounds)
         text = (
             f"spreadConstraints: {wanted(request.replicas)}, {room:,} fit the {count:,} "
-            "clusters with the most room that maxGroups allows"
+            f"clusters with the most room that maxGroups allows{', within replicaBounds' if bounded else ''}"
         )
         return Refused(Reason.INSUFFICIENT_CAPACITY, text)
     return chosen

@@ -13,6 +13,7 @@ from controlplane.placement import (
     Division,
     PlacementRequest,
     ReplicaBounds,
+    Spread,
     StaticWeight,
     place,
 )
@@ -137,7 +138,24 @@ def test_bounds(request_: PlacementRequest, available: list[int], expected: str)
         (
             replace(DYNAMIC, bounds=(bounds("abcd", 0, 1),)),
             Reason.INSUFFICIENT_CAPACITY,
-            "6 replicas are wanted, 4 fit the 4 clusters that pass",
+            "replicaBounds: 6 replicas are wanted, maxReplicas sum to 4",
+        ),
+        (
+            replace(AGGREGATED, replicas=20, bounds=(bounds("abc", 0, 2),)),
+            Reason.INSUFFICIENT_CAPACITY,
+            "replicaBounds: 20 replicas are wanted, 15 fit the 4 clusters that pass within their bounds, "
+            "36 without",
+        ),
+        (
+            replace(DYNAMIC, replicas=99, bounds=(bounds("a", 0, 9),)),
+            Reason.INSUFFICIENT_CAPACITY,
+            "99 replicas are wanted, 36 fit the 4 clusters that pass",
+        ),
+        (
+            replace(DYNAMIC, bounds=(bounds("abcd", 0, 2),), spread=(Spread("cluster", "", 1, 2),)),
+            Reason.INSUFFICIENT_CAPACITY,
+            "spreadConstraints: 6 replicas are wanted, 4 fit the 2 clusters with the most room that "
+            "maxGroups allows, within replicaBounds",
         ),
     ],
 )
@@ -155,6 +173,21 @@ def test_why_a_cluster_within_bounds_is_left_out() -> None:
     refused = place(request, ALL, [9, 3, 9, 0]).refusals
     assert refused["id-b"][0].message == "replicaBounds: it must have at least 4 replicas, 3 fit"
     assert refused["id-c"][0].message == "replicaBounds: it may have at most 0 replicas"
+
+
+def test_where_maxima_are_in_the_way_the_rows_say_so() -> None:
+    request = replace(DYNAMIC, replicas=20, bounds=(bounds("ab", most=4), bounds("c", 3)))
+    refused = place(request, ALL, [100, 3, 2, 1]).refusals
+    assert [each.message for (each,) in refused.values()] == [
+        "replicaBounds: 100 replicas fit, it may have at most 4: not enough with all others",
+        "3 replicas fit: not enough with all others",
+        "replicaBounds: 2 replicas fit, it must have at least 3: not enough with all others",
+        "1 replica fit: not enough with all others",
+    ]
+    running_on = replace(DYNAMIC, replicas=9, current=running(a=3), bounds=(bounds("abcd", most=2),))
+    error = place(running_on, ALL, [9] * 4).error
+    assert error is not None
+    assert error.message == "replicaBounds: 9 replicas are wanted, maxReplicas sum to 8"
 
 
 DIVIDED = st.sampled_from([Division.DYNAMIC, Division.AGGREGATED])

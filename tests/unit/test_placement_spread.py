@@ -142,6 +142,27 @@ def test_what_cannot_be_spread_is_refused(
 ROOM = st.lists(st.integers(0, 9), min_size=5, max_size=5)
 
 
+def test_a_cluster_without_what_it_is_spread_by_is_told_so() -> None:
+    with_rack = cluster("a", "x", "1", rack="r1"), cluster("b", "x", "2", rack="r2")
+    without = cluster("c"), cluster("d", "x")
+    for spread, lacking in (
+        (Spread("", "rack", 1, 1), "has no label rack"),
+        (Spread("zone", "", 1, 1), "has no zone"),
+    ):
+        refused = place(replace(DUPLICATED, spread=(spread,)), (*with_rack, *without), [9] * 4).refusals
+        assert [each.message for (each,) in refused.values()] == [
+            "spreadConstraints: other clusters were chosen",
+            f"spreadConstraints: {lacking}",
+            f"spreadConstraints: {lacking}",
+        ]
+        too_many = replace(spread, min_groups=3, max_groups=0)
+        refused = place(replace(DYNAMIC, spread=(too_many,)), (*with_rack, *without), [9] * 4).refusals
+        assert [each.message for (each,) in refused.values()] == [
+            *[f"spreadConstraints: by {spread}, minGroups is 3; 2 can be had"] * 2,
+            *[f"spreadConstraints: {lacking}"] * 2,
+        ]
+
+
 def swapped_by_hand(room: list[int], most: int, replicas: int) -> set[str] | None:
     """As the rule is written down, one look at everything for every swap."""
     order = sorted(zip("abcde", room, strict=True), key=lambda each: (-each[1], each[0]))
