@@ -3,9 +3,10 @@
 from controlplane.fleet.demand import Demand, Numa, Requirement, Term, Toleration
 from controlplane.fleet.fleet import Fleet
 from controlplane.fleet.preferences import Preference
-from controlplane.fleet.views import NodeCounts, NodeRow, Outcome, Part, Promise, Totals
+from controlplane.fleet.views import Alignment, NodeCounts, NodeRow, Outcome, Part, Promise, Totals
 
 __all__ = [
+    "Alignment",
     "Demand",
     "Fleet",
     "NodeCounts",

@@ -11,7 +11,7 @@ from controlplane.fleet.columns import Columns
 from controlplane.fleet.demand import HOSTNAME, NODE_NAME_FIELD, Demand, untolerated
 from controlplane.fleet.features import Selection
 from controlplane.fleet.rows import NOT_KNOWN, Ints, NodeRows, UsageRows
-from controlplane.fleet.views import NodeCounts, NodeRow, Totals
+from controlplane.fleet.views import Alignment, NodeCounts, NodeRow, Totals
 
 
 def totals(cluster: Cluster) -> Totals:
@@ -62,12 +62,15 @@ def nodes(
             and all(each.label_set.labels.get(key) == value for key, value in labels.items())
             for each in slot.nodes.classes
         ]
+        alignments = slot.zones.alignments() if slot.zones is not None else {}
         for row, (name, code) in enumerate(zip(slot.nodes.names, slot.nodes.codes.tolist(), strict=True)):
             if wanted[code] and name_contains in name:
-                yield _row(slot.nodes, slot.usage, row, code)
+                yield _row(slot.nodes, slot.usage, row, code, alignments.get(row))
 
 
-def _row(nodes: NodeRows, usage: UsageRows | None, row: int, code: int) -> NodeRow:
+def _row(
+    nodes: NodeRows, usage: UsageRows | None, row: int, code: int, alignment: Alignment | None
+) -> NodeRow:
     of = nodes.classes[code]
     allocatable = _amounts(nodes.allocatable, row)
     foreign = _amounts(usage.foreign, row) if usage else {}
@@ -81,6 +84,7 @@ def _row(nodes: NodeRows, usage: UsageRows | None, row: int, code: int) -> NodeR
         labels=of.label_set.labels,
         features=of.label_set.features,
         handlers=tuple(sorted(of.label_set.handlers)),
+        alignment=alignment,
         allocatable=allocatable,
         foreign=foreign,
         bound=bound,

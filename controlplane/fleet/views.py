@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
-from controlplane.fleet.demand import Demand
+from controlplane.fleet.demand import Amounts, Demand
 from schemas.wire.reports import Taint
 
 
@@ -54,10 +55,23 @@ class Totals:
 
 
 @dataclass(frozen=True)
+class Alignment:
+    """Of a kubelet that refuses pods for their NUMA zones. scope: what it puts into one zone.
+
+    zones: what is available in each, in their order. stale: they are not known; there are none.
+    """
+
+    scope: Literal["container", "pod"] = "container"
+    zones: tuple[Amounts, ...] = ()
+    stale: bool = False
+
+
+@dataclass(frozen=True)
 class NodeRow:
     """One node. Amounts by resource. labels: of its profile, without kubernetes.io/hostname.
 
     features: raw ones of NFD that the labels do not tell. handlers: of its container runtime, if known.
+    alignment: None where no zone keeps a pod out.
     """
 
     name: str
@@ -73,6 +87,7 @@ class NodeRow:
     free: Mapping[str, int]
     features: Mapping[str, str] = field(default_factory=dict[str, str])
     handlers: tuple[str, ...] = ()
+    alignment: Alignment | None = None
 
     @property
     def requested(self) -> Mapping[str, int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from controlplane.fleet import Fleet
+from controlplane.fleet import Alignment, Fleet
 from controlplane.interpreters import NotUnderstood
 from controlplane.placement.headroom import makes_of
 from schemas import manifests
@@ -98,6 +98,15 @@ def written_hardware(report: Hardware | None) -> FleetHardware | None:
     )
 
 
+def written_topology(alignment: Alignment | None) -> FleetTopology | None:
+    if alignment is None:
+        return None
+    # A kubelet that aligns, and whose zones list nothing, has one that lists nothing.
+    listed = alignment.zones if alignment.zones or alignment.stale else ((),)
+    zones = [{name: quantity_text(name, amount) for name, amount in zone} for zone in listed]
+    return FleetTopology.model_construct(scope=alignment.scope, zones=zones, stale=alignment.stale)
+
+
 def _apply_nodes(fleet: Fleet, cluster: str, nodes: Sequence[manifests.FleetNodes], path: str) -> None:
     """All of them in one shard, `count` rows for each make."""
     shard = shard_name(1, 0)
@@ -168,7 +177,7 @@ def _topology(nodes: Sequence[manifests.FleetNodes], path: str) -> Topology:
             policy_of += [-1] * each.count
         else:
             policy_of += [len(policies)] * each.count
-            policies.append(TopologyPolicy(each.topology.policy, each.topology.scope))
+            policies.append(TopologyPolicy(each.topology.policy, each.topology.scope, each.topology.stale))
             available = _zones(each.topology, f"{path}[{at}].topology")
             zones += [
                 (row + node, number, amounts)

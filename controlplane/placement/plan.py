@@ -15,7 +15,7 @@ from controlplane.placement.headroom import written
 from controlplane.placement.measures import Sources
 from controlplane.placement.needs import needs_of
 from controlplane.placement.overriding import Variants, check_overrides
-from controlplane.placement.paper import hardware_of, paper_fleet, written_hardware
+from controlplane.placement.paper import hardware_of, paper_fleet, written_hardware, written_topology
 from controlplane.placement.rooms import selection
 from controlplane.placement.rules import (
     ENVIRONMENT_LABEL,
@@ -173,6 +173,7 @@ def _cluster_manifest(fleet: Fleet, slacks: Slacks, view: ClusterView) -> manife
             row.ready,
             tuple(row.allocatable.items()),
             tuple(sorted(row.requested.items())),
+            row.alignment,
         )
         groups[key] += 1
         examples.setdefault(key, row)
@@ -202,6 +203,7 @@ def _nodes_manifest(row: NodeRow, count: int) -> manifests.FleetNodes:
         taints=[_taint_manifest(each) for each in row.taints],
         features=dict(row.features),
         runtime_handlers=list(row.handlers),
+        topology=written_topology(row.alignment),
         ready=row.ready,
     )
 

@@ -18,11 +18,21 @@ class FleetTaint(Strict):
 
 
 class FleetTopology(Strict):
-    """NUMA zones of each node, what is available in each. policy, scope: of its topology manager."""
+    """NUMA zones of each node, what is available in each. policy, scope: of its topology manager.
+
+    stale: the zones are older than what runs there; nothing that is aligned is placed on such a node.
+    """
 
     policy: Literal["none", "best-effort", "restricted", "single-numa-node"] = "single-numa-node"
     scope: Literal["container", "pod"] = "container"
-    zones: Annotated[list[dict[str, Quantity]], Field(min_length=1, max_length=64)]
+    zones: Annotated[list[dict[str, Quantity]], Field(max_length=64)] = []
+    stale: bool = False
+
+    @model_validator(mode="after")
+    def _has_zones(self) -> Self:
+        if not self.zones and not self.stale:
+            raise ValueError("zones: at least one is needed where they are not stale")
+        return self
 
 
 class FleetNodes(Strict):
