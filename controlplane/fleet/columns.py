@@ -115,6 +115,16 @@ class Columns:
             if self._zones is not None and zones is not None:
                 self._zones.end_trial(zones)
 
+    def release(self, workload: str) -> None:
+        """What its pods are bound to is free again; to be done on trial."""
+        free = self._free = self._free if self._free is not None else {}
+        for position, (_, usage) in enumerate(self._shards):
+            start, end = self._starts[position], self._starts[position + 1]
+            for resource, amounts in usage.bound_by(workload).items():
+                if resource not in free:
+                    free[resource] = self.free(resource).copy()
+                free[resource][start:end] += amounts
+
     def weights(self, demand: Demand, selection: Selection) -> Weights:
         known = self._weights.get(demand)
         if known is None:
@@ -141,6 +151,14 @@ class Columns:
         for resource, amount in demand.requests:
             room &= self.free(resource) >= amount
         return room
+
+    def without(self, resource: str) -> NDArray[np.bool_]:
+        """Per node, whether it has none of the resource, however idle it is."""
+        lacking = np.ones(self.rows, np.bool_)
+        for start, (nodes, _) in zip(self._starts, self._shards, strict=False):
+            if resource in nodes.allocatable:
+                lacking[start : start + len(nodes)] = nodes.allocatable[resource] == 0
+        return lacking
 
     def pack(self, demand: Demand, replicas: int, selection: Selection) -> int:
         """Put up to `replicas` on the first nodes that take them. Returns how many found room.

@@ -16,8 +16,9 @@ from controlplane.fleet.demand import Demand, Requirement
 from controlplane.fleet.features import Features, Selection
 from controlplane.fleet.headroom import Make, nodes_with
 from controlplane.fleet.label_sets import LabelSets
-from controlplane.fleet.nearly import largest_free, repelling_taints
+from controlplane.fleet.nearly import absent, largest_free, repelling_taints
 from controlplane.fleet.preferences import Preferences, Preferred
+from controlplane.fleet.released import room_released
 from controlplane.fleet.sets import whole_sets
 from controlplane.fleet.slack import UsedShare, used_share
 from controlplane.fleet.spelling import spelled
@@ -241,6 +242,15 @@ class Fleet:
             for cluster, bound in zip(clusters, bounds, strict=True)
         ]
 
+    def room_released(self, cluster: str, workload: str, demand: Demand) -> int:
+        """How many replicas of `demand` fit once all that the workload holds there is gone."""
+        member = self._known(cluster)
+        if member is None:
+            return 0
+        room = room_released(member, workload, demand)
+        self._touch(cluster)
+        return room
+
     def spelled(self, cluster: str, requirement: Requirement) -> list[Requirement] | None:
         """Requirements of labels, of which one holds exactly on the nodes that meet `requirement`.
 
@@ -291,6 +301,11 @@ class Fleet:
         if member is None or columns is None:
             return NodeCounts.nothing()
         return summary.explain(columns, demand, self._features.selection(demand), member.addresses)
+
+    def absent(self, cluster: str, resources: Iterable[str]) -> list[str]:
+        """Which of them no node of the cluster has, nor one that may be added; none while it tells of none."""
+        columns = self._columns(cluster)
+        return [] if columns is None else absent(columns, resources)
 
     def repelling_taints(self, cluster: str, most: int) -> list[Taint]:
         """Those that keep pods off its nodes, the `most` frequent first."""

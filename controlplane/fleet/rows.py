@@ -181,6 +181,16 @@ class UsageRows:
             requests=requests,
         )
 
+    def bound_by(self, workload: str) -> dict[str, Ints]:
+        """What the pods of one workload ask for, by node."""
+        keys = [number for number, (name, _) in enumerate(self.keys) if name == workload]
+        if not keys:
+            return {}
+        its = np.isin(self.pods_key, keys)
+        return _bound_amounts(
+            self.nodes, self.requests, self.pods_node[its], self.pods_replicas[its], self.pods_requests[its]
+        )
+
     def carried_over(self, before: Sequence[str], after: Sequence[str]) -> "UsageRows":
         """The same of the nodes that are still there, at their new rows."""
         row_before = {name: row for row, name in enumerate(before)}

@@ -4,17 +4,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controlplane.interpreters import Interpretation, Kinds
+from controlplane.known.holding import still_fitting, vanished
 from controlplane.known.known import Known
 from controlplane.known.meanings import Meaning
 from controlplane.known.records import ClusterRecord, Standing, TenantRecord, WorkloadRecord
-from controlplane.placement import ClusterView, Decision, PlacementRequest, TenantRule
+from controlplane.placement import ClusterView, Decision, PlacementRequest, Refused, TenantRule
 from controlplane.placement.asking import Ask
 from controlplane.placement.claims import matches
 from controlplane.placement.compiled import placement_request, tenant_rule
 from controlplane.placement.measures import Sources
 from controlplane.placement.needs import Needs
-from controlplane.placement.overriding import Variants
-from controlplane.placement.rooms import selection
+from controlplane.placement.overriding import Variant, Variants
+from controlplane.placement.rooms import Asked, asked_in, selection
 from controlplane.placement.rules import ClusterHardware
 from controlplane.placement.score import price_of
 from controlplane.placement.trials import Trials
@@ -35,6 +36,12 @@ class Compiled:
     needs: tuple[Needs, ...]
     kinds: Kinds
     variants: Variants
+
+    def asked_in(self, view: ClusterView) -> tuple[Variant, Asked] | Refused:
+        """What it comes to in one cluster; CannotOverride where an override fails there."""
+        variant = self.variants.in_cluster(view)
+        asked = asked_in(variant.needs, variant.interpretation, view)
+        return asked if isinstance(asked, Refused) else (variant, asked)
 
 
 class Compiler:
@@ -175,12 +182,18 @@ def asked(
     """
     if leaving:
         compiled, views = _without(compiled, views, leaving)
-    current = compiled.request.current
+    gone = vanished(known, compiled, views)
+    current = still_fitting(known, compiled, views)
     candidates = [
-        replace(view, standing=None) if view.standing is not None and view.id in current else view
+        # What vanished may be back in a moment: what runs there stays, and nothing more is sent there.
+        replace(view, hardware=None)
+        if view.id in gone
+        else replace(view, standing=None)
+        if view.standing is not None and view.id in current
+        else view
         for view in views
     ]
-    silent = frozenset(view.id for view in views if view.standing is not None)
+    silent = frozenset(view.id for view in views if view.standing is not None) | gone
     sources = Sources(known.fleet, known.slacks)
     variants = compiled.variants
     if not variants.everywhere_alike:
@@ -189,7 +202,7 @@ def asked(
                 # Raises: what runs there stays, and nothing moves, until the overrides are right.
                 variants.in_cluster(view)
     trials = Trials(sources, compiled.interpretation, compiled.needs, variants, silent=silent)
-    return trials, Ask(compiled.request, tuple(candidates))
+    return trials, Ask(replace(compiled.request, current=current), tuple(candidates))
 
 
 def _price(record: ClusterRecord) -> float | None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import structlog
 
 from controlplane.fleet import Promise
-from controlplane.interpreters import NotUnderstood
 from controlplane.known.explained import explained, remembered
 from controlplane.known.known import Known
 from controlplane.known.losing import DELETED, PLACED, is_stranded, leaving
@@ -21,8 +20,6 @@ from controlplane.loops.ports import Clock, NewDecision, NewOrder
 from controlplane.loops.promises import promise_of
 from controlplane.loops.versions import Versions
 from controlplane.placement import ClusterView, Decision, Refused
-from controlplane.placement.overriding import Variant
-from controlplane.placement.rooms import Asked, asked_in
 from controlplane.placement.spelling import adaptions
 from controlplane.placement.wording import counted
 from schemas.reasons import Reason
@@ -50,7 +47,7 @@ def decided(known: Known, record: WorkloadRecord) -> DecisionRecord | None:
 
 
 class Deciding:
-    """postponed: uids of what has to wait for clusters to be heard."""
+    """postponed: uids of what is decided again later: clusters are not heard yet, or lack what they had."""
 
     def __init__(
         self,
@@ -130,12 +127,13 @@ class Deciding:
         )
         return Made(record, new, {})
 
-    def _placed(self, compiled: Compiled, decision: Decision, gone: Collection[str] = ()) -> Made:
+    def _placed(self, compiled: Compiled, decision: Decision, gone: Collection[str] = ()) -> Made | None:
         record = compiled.record
         writer = OrderWriter(self._signer, compiled)
         placed = self._known.placements_of(record.uid)
         orders: list[NewOrder] = []
         promises: dict[str, Promise] = {}
+        kept: list[str] = []
         is_declared = self._known.interpreters.declares(record)
         for cluster, replicas in decision.assignments.items():
             before = self._known.order(cluster, record.uid)
@@ -144,7 +142,14 @@ class Deciding:
             stands = unchanged and before is not None and not self._known.below_floor(before)
             if stands and not is_declared:
                 continue
-            variant, asked = self._asked(compiled, cluster)
+            view = self._views.one(self._known.clusters[cluster], self._clock.now())
+            found = compiled.asked_in(view)
+            if isinstance(found, Refused):
+                # It was there when this was placed: to order it anew without would undo what it is for.
+                revision = held.revision if held is not None else 0
+                kept.append(f"stays at revision {revision} in {view.name}, which {found.message}")
+                continue
+            variant, asked = found
             adapted = adaptions(self._known.fleet, cluster, variant.needs, asked)
             rendered = writer.rendered(replicas, adapted, variant)
             if stands and before is not None and not understood_anew(before, rendered):
@@ -161,29 +166,26 @@ class Deciding:
             for cluster in [*placed, *self._withdrawn_below_floor(record.uid)]
             if cluster not in decision.assignments
         ]
+        again = [f"placed again: {listed(self._known, gone)} is lost"] if gone else []
+        message = ", ".join([summary(decision.assignments), *again, *kept])
+        if kept:
+            self.postponed.add(record.uid)
+            said = decided(self._known, record)
+            if not orders and said is not None and said.message == message:
+                return None
         new = NewDecision(
             record.uid,
             record.resource_version,
             record.revision,
             True,
             PLACED,
-            summary(decision.assignments)
-            + (f", placed again: {listed(self._known, gone)} is lost" if gone else ""),
+            message,
             explained(self._known, record, decision),
             tuple(orders),
         )
         for cluster, promise in promises.items():
             self._known.fleet.promise(cluster, record.uid, promise)
         return Made(record, new, promises)
-
-    def _asked(self, compiled: Compiled, cluster: str) -> tuple[Variant, Asked]:
-        """What it comes to in a cluster that was found to have all that it needs."""
-        view = self._views.one(self._known.clusters[cluster], self._clock.now())
-        variant = compiled.variants.in_cluster(view)
-        asked = asked_in(variant.needs, variant.interpretation, view)
-        if isinstance(asked, Refused):
-            raise NotUnderstood(f"{view.name}: {asked.message}")
-        return variant, asked
 
     def _withdrawn(self, compiled: Compiled) -> Made | None:
         record = compiled.record

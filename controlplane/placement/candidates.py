@@ -70,7 +70,8 @@ def filtered(
             continue
         running = bool(current) and cluster.id in current
         refused = () if sure[index] else refusals(request, cluster)
-        if not refused and checked is not None and not running and not checked[index]:
+        stays = running and not request.fresh
+        if not refused and checked is not None and not stays and not checked[index]:
             refused = _no_node_fits(request)
         if not refused and request.whole and not running and not available[index]:
             refused = _NOT_WHOLE
