@@ -9,6 +9,8 @@ import pytest_asyncio
 
 from agents.simulation.networks import NETWORKS
 from agents.simulation.zones import HELD
+from schemas.wire.codec import encode
+from schemas.wire.hardware import Hardware
 from tests.circle import Circle, Object, deployment, eventually, running_circle, workload
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -93,3 +95,57 @@ async def test_pinned_replicas_fill_zones_and_none_is_refused_by_a_kubelet(circl
     assert len(places) == 8
     circle.apply(stating("more", 1, {"requests": asks, "limits": asks}, topology=topology))
     assert await left_out(circle, "more") == "1 replica is wanted, 0 fit the 2 clusters that pass"
+
+
+def clusters_of(circle: Circle, name: str) -> dict[str, int]:
+    return circle.workload(name)["status"]["clusters"]
+
+
+async def test_a_revision_that_asks_for_more_leaves_the_clusters_that_have_it_not(circle: Circle) -> None:
+    circle.apply(stating("wish", 60))
+    await circle.until_running("wish")
+    assert set(clusters_of(circle, "wish")) == set(MAKES)
+    amx = {"feature": "cpu.cpuid", "matchExpressions": {"AMXTILE": {"op": "Exists"}}}
+    circle.apply(stating("wish", 60, features=[amx]))
+    await circle.until_running("wish", revision=2)
+    assert clusters_of(circle, "wish") == {"datacentre": 60}
+
+
+async def test_a_revision_that_fits_nowhere_is_refused_and_nothing_moves(circle: Circle) -> None:
+    circle.apply(stating("huge", 2))
+    before = (await circle.until_running("huge"))["status"]["clusters"]
+    asks = {"cpu": "900", "memory": "8Gi"}
+    circle.apply(stating("huge", 2, {"requests": asks, "limits": asks}))
+    assert "2 replicas are wanted, 0 fit" in await left_out(circle, "huge")
+    seen = circle.workload("huge")["status"]
+    assert (seen["clusters"], seen["ready"]) == (before, 2)
+
+
+@pytest.mark.promise(9)
+async def test_a_class_that_vanishes_takes_nothing_with_it(circle: Circle) -> None:
+    """The last test of this file: the agent's own reports of its hardware are older than this one."""
+    circle.apply(stating("kept", 2, isolation="kata"))
+    before = {pod["metadata"]["uid"] for pod in await pods_of(circle, "kept")}
+    cluster = circle.cluster_id("datacentre")
+    async with circle.bus_of_agent("datacentre") as bus:
+        gone = encode(Hardware(incarnation=10**9, sequence=1))
+        await bus.publish([(circle.subjects.hardware(cluster), gone)])
+    await eventually(
+        "the class is gone",
+        lambda: circle.client.get("/inventory/runtimes", cluster="datacentre").body["items"],
+        lambda rows: not rows,
+    )
+    changed = stating("kept", 2, isolation="kata")
+    changed["spec"]["manifests"][0]["spec"]["template"]["spec"]["containers"][0]["image"] = (
+        "registry.example/web:2"
+    )
+    circle.apply(changed)
+    seen = await eventually(
+        "it is said that it stays",
+        partial(circle.workload, "kept"),
+        lambda seen: "stays at revision 1 in datacentre" in seen["status"]["message"],
+    )
+    assert "has no runtime class kata" in seen["status"]["message"]
+    pods = circle.objects("datacentre", "pods", "kept").values()
+    assert {pod["metadata"]["uid"] for pod in pods} == before
+    assert {pod["spec"]["runtimeClassName"] for pod in pods} == {"kata"}
