@@ -158,6 +158,8 @@ def untolerated(taints: Collection[Taint], tolerations: Collection[Toleration]) 
     return None
 
 
+EVERYWHERE = frozenset({"cpu", "memory", "pods"})
+"""Resources that every node has some of."""
 Amounts = tuple[tuple[str, int], ...]
 """(resource, amount), sorted."""
 

@@ -302,8 +302,8 @@ class Fleet:
             return NodeCounts.nothing()
         return summary.explain(columns, demand, self._features.selection(demand), member.addresses)
 
-    def absent(self, cluster: str, resources: Iterable[str]) -> list[str]:
-        """Which of them no node of the cluster has, nor one that may be added; none while it tells of none."""
+    def absent(self, cluster: str, resources: Sequence[str]) -> list[str]:
+        """Which of them no node of the cluster has, nor one that may be added; [] while it is silent."""
         columns = self._columns(cluster)
         return [] if columns is None else absent(columns, resources)
 

@@ -1,6 +1,7 @@
 """Nodes that would nearly take a demand: what stands between, for those who could change it."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 
 from controlplane.fleet.columns import Columns
@@ -17,6 +18,11 @@ def repelling_taints(columns: Columns, most: int) -> list[Taint]:
         counts.update({taint: nodes for taint in each.taints if taint.effect in REPELLING})
     order = sorted(counts.items(), key=lambda item: (-item[1], item[0].key, item[0].value, item[0].effect))
     return [taint for taint, _ in order[:most]]
+
+
+def absent(columns: Columns, resources: Iterable[str]) -> list[str]:
+    """Those that no node has any of."""
+    return [each for each in resources if columns.rows and bool(columns.without(each).all())]
 
 
 def largest_free(columns: Columns, demand: Demand, resource: str, features: Features) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from controlplane.fleet.addresses import Addresses
 from controlplane.fleet.cluster import Cluster
 from controlplane.fleet.columns import Columns
-from controlplane.fleet.demand import HOSTNAME, NODE_NAME_FIELD, Demand, untolerated
+from controlplane.fleet.demand import EVERYWHERE, HOSTNAME, NODE_NAME_FIELD, Demand, untolerated
 from controlplane.fleet.features import Selection
 from controlplane.fleet.rows import NOT_KNOWN, Ints, NodeRows, UsageRows
 from controlplane.fleet.views import Alignment, NodeCounts, NodeRow, Totals
@@ -103,7 +103,7 @@ def _amounts(columns: Mapping[str, Ints], row: int) -> dict[str, int]:
 
 
 def explain(columns: Columns, demand: Demand, selection: Selection, addresses: Addresses) -> NodeCounts:
-    """Every node counts once: unselected, tainted, not ready, full, unaligned, or it fits."""
+    """Every node counts once: unselected, tainted, not ready, without, full, unaligned, or fits."""
     unselected: Counter[str] = Counter()
     tainted: Counter[str] = Counter()
     not_ready = 0
@@ -131,6 +131,12 @@ def explain(columns: Columns, demand: Demand, selection: Selection, addresses: A
     full = open_rows & (fits < 1)
     unaligned = full & columns.has_room(demand)[:there] if demand.numa is not None else full & False
     full &= ~unaligned
+    absent: Counter[str] = Counter()
+    for resource, _ in demand.requests:
+        if resource not in EVERYWHERE:
+            lacking = full & columns.without(resource)[:there]
+            absent[resource] += int(lacking.sum())
+            full &= ~lacking
     short = {
         resource: int((full & (columns.free(resource)[:there] < amount)).sum())
         for resource, amount in demand.requests
@@ -145,6 +151,7 @@ def explain(columns: Columns, demand: Demand, selection: Selection, addresses: A
         short=tuple((resource, count) for resource, count in Counter(short).most_common() if count),
         fits=int((fits >= 1).sum()),
         unaligned=int(unaligned.sum()),
+        absent=tuple((resource, count) for resource, count in absent.most_common() if count),
         replicas=replicas if room is None else min(replicas, room),
         to_come=columns.rows - there,
         headroom=to_come if room is None else max(0, min(to_come, room - replicas)),

@@ -101,10 +101,11 @@ class NodeCounts:
     """Why a demand fits a cluster as often as it does, counted in nodes.
 
     unselected, tainted: (what is missing or not tolerated, nodes), most frequent first. Each node counts
-    once, in the order unselected, tainted, not ready, full, unaligned, fits. short: (resource, nodes) of the
-    full. unaligned: has room, but not in one NUMA zone. addresses: (pool, free) of pools that give less than
-    the nodes would take. to_come: nodes that an autoscaler may add, in no other number. headroom: replicas
-    that would fit them.
+    once, in the order unselected, tainted, not ready, absent, full, unaligned, fits. absent: (resource,
+    nodes) of those that have none of it, however idle. short: (resource, nodes) of the full. unaligned: has
+    room, but not in one NUMA zone. addresses: (pool, free) of pools that give less than the nodes would
+    take. to_come: nodes that an autoscaler may add, in no other number. headroom: replicas that would fit
+    them.
     """
 
     nodes: int
@@ -119,6 +120,7 @@ class NodeCounts:
     addresses: tuple[tuple[str, int], ...] = ()
     to_come: int = 0
     headroom: int = 0
+    absent: tuple[tuple[str, int], ...] = ()
 
     @staticmethod
     def nothing() -> "NodeCounts":
@@ -130,6 +132,7 @@ class NodeCounts:
         parts += [f"{count:,} have untolerated taint {what}" for what, count in self.tainted]
         if self.not_ready:
             parts.append(f"{self.not_ready:,} not ready")
+        parts += [f"{count:,} of {self.nodes:,} have no {what}" for what, count in self.absent]
         if self.full:
             parts.append(f"{self.full:,} full ({', '.join(what for what, _ in self.short)})")
         if self.unaligned:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from controlplane.fleet import Demand
+from controlplane.fleet.demand import EVERYWHERE
 from controlplane.interpreters import Interpretation
 from controlplane.placement.asking import Ask, Room
 from controlplane.placement.measures import Measured, Sources, measured
@@ -14,6 +15,7 @@ from controlplane.placement.place import place
 from controlplane.placement.rooms import Asked, Rooms, ShapeIn, asked_in, rooms
 from controlplane.placement.rules import ClusterView, Decision, Division, Refused
 from controlplane.placement.score import needed
+from schemas.reasons import Reason
 from schemas.wire.reports import Taint
 
 MOST_TAINTS = 10
@@ -43,7 +45,8 @@ class Trials:
         request = ask.request
         if parts:
             request = replace(request, measures=self._measured(ask, found, parts).values)
-        return self._as_overridden(ask, place(request, found.views, found.available, found.matching))
+        decision = place(request, found.views, found.available, found.matching)
+        return self._as_overridden(ask, self._with_absent(ask, decision))
 
     def measured(self, ask: Ask, parts: Sequence[str]) -> Measured:
         if not self.interpretation.components:
@@ -134,6 +137,36 @@ class Trials:
                 assigned[view.id] = shape[1].replicas
         return replace(decision, assignments=assigned)
 
+    def _with_absent(self, ask: Ask, decision: Decision) -> Decision:
+        """Where no node has any of a resource that is asked for, "no room" says so."""
+        common = self._needs(ask) if self._shape_in(ask) is None else None
+        asked = None
+        if common is not None and all(each.everywhere_alike for each in common):
+            asked = _special(self.demands(ask, ask.views[0])) if ask.views else []
+            if not asked:
+                return decision
+        refusals = dict(decision.refusals)
+        lacking: dict[str, frozenset[str]] = {}
+        for view in ask.views:
+            refused = refusals.get(view.id, ())
+            if len(refused) != 1 or refused[0].reason is not Reason.INSUFFICIENT_CAPACITY:
+                continue
+            if decision.available.get(view.id):
+                continue
+            names = asked if asked is not None else _special(self.demands(ask, view))
+            absent = self.sources.fleet.absent(view.id, names)
+            lacking[view.id] = frozenset(absent)
+            if absent:
+                refusals[view.id] = (_absent(refused[0], "none of its nodes has", absent),)
+        error = decision.error
+        if error is not None and error.reason is Reason.INSUFFICIENT_CAPACITY and decision.scores:
+            nothing: frozenset[str] = frozenset()
+            everywhere = [lacking.get(cluster, nothing) for cluster in decision.scores]
+            nowhere = sorted(nothing.union(*everywhere).intersection(*everywhere))
+            if nowhere:
+                error = _absent(error, "no node there has", nowhere)
+        return replace(decision, refusals=refusals, error=error)
+
     def _needs(self, ask: Ask) -> tuple[Needs, ...]:
         return self._dropped(ask, self.needs)
 
@@ -149,3 +182,12 @@ class Trials:
         if "device_class" in ask.without:
             dropped |= {"device_class": "", "devices": 0}
         return tuple(replace(each, **dropped) for each in needs)  # pyright: ignore[reportArgumentType]
+
+
+def _special(demands: Sequence[Demand]) -> list[str]:
+    """Resources that not every node has."""
+    return sorted({name for each in demands for name, _ in each.requests} - EVERYWHERE)
+
+
+def _absent(refused: Refused, where: str, resources: Sequence[str]) -> Refused:
+    return replace(refused, message=f"{refused.message}: {where} {', '.join(resources)}")

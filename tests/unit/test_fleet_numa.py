@@ -98,7 +98,8 @@ def room(fleet: Fleet, asked: Demand) -> int:
     (found,) = fleet.available(asked, ["c"])
     counted = fleet.explain("c", asked)
     assert counted.replicas == found
-    assert counted.full + counted.unaligned + counted.fits == counted.nodes
+    absent = sum(nodes for _, nodes in counted.absent)
+    assert absent + counted.full + counted.unaligned + counted.fits == counted.nodes
     return found
 
 

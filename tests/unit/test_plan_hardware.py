@@ -244,3 +244,34 @@ def test_components_are_placed_together_or_not_at_all(makes: list[dict[str, Any]
     assert result.assignments == ({"a": 1} if fits else {})
     duplicated = planned([{"name": "a", "nodes": makes}], RAY, placement={})
     assert duplicated.assignments == ({"a": 1} if fits else {}), "in every mode"
+
+
+@pytest.mark.parametrize(
+    ("asks", "spec", "resource"),
+    [
+        ({"fpga.com/x": "1"}, {}, "fpga.com/x"),
+        ({"nvidia.com/gpu": "1"}, {}, "nvidia.com/gpu"),
+        ({}, {"gpus": {"mig": "1g.10gb", "count": 1}}, "nvidia.com/mig-1g.10gb"),
+    ],
+)
+def test_nodes_that_have_none_of_a_resource_are_not_called_full(
+    asks: dict[str, Any], spec: dict[str, Any], resource: str
+) -> None:
+    with_it = nodes(allocatable=ROOM | {resource: 1}, requested={resource: 1})
+    clusters = [{"name": "a", "nodes": [nodes(5)]}, {"name": "b", "nodes": [nodes(2), with_it]}]
+    result = planned(clusters, deployment(**asks), **spec)
+    assert result.explanations == {
+        "a": f"5 of 5 have no {resource}; 0 fit: 0 replicas",
+        "b": f"2 of 3 have no {resource}; 1 full ({resource}); 0 fit: 0 replicas",
+    }
+    assert [each.message for (each,) in result.refusals.values()] == [
+        f"not one more replica fits: none of its nodes has {resource}",
+        "not one more replica fits",
+    ]
+    assert result.error is not None
+    assert result.error.message == "1 replica is wanted, 0 fit the 2 clusters that pass"
+    alone = planned(clusters[:1], deployment(**asks), **spec).error
+    assert alone is not None
+    assert alone.message == (
+        f"1 replica is wanted, 0 fit the cluster that passes: no node there has {resource}"
+    )
