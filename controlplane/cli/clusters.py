@@ -96,7 +96,7 @@ def taint(
             held = _without(held, text[:-1]) if parsed is None else _with(held, parsed)
         return {"taints": held}
 
-    _patch(name, change, "tainted")
+    _patch(name, change, "untainted" if all(parsed is None for _, parsed in given) else "tainted")
 
 
 @app.command("headroom")

@@ -16,11 +16,11 @@ SUFFIXES = (".yaml", ".yml", ".json")
 MAX_FILES = 10_000
 
 
-def read_manifests(paths: Sequence[Path]) -> list[Manifest]:
+def read_manifests(paths: Sequence[Path], hint: str = "nothing was sent") -> list[Manifest]:
     """Tenants and Interpreters first. ClientError with everything that is wrong in any of them.
 
     Karmada's policies become Workloads, with the plain objects of all files that they select; what people
-    should know of that is written to stderr.
+    should know of that is written to stderr. hint: added to the error.
     """
     read = _Read()
     for path in _files(paths):
@@ -38,7 +38,7 @@ def read_manifests(paths: Sequence[Path]) -> list[Manifest]:
         except ManifestError as error:
             read.problems += [str(problem) for problem in error.problems]
     if read.problems:
-        raise ClientError("\n".join(read.problems), "nothing was sent")
+        raise ClientError("\n".join(read.problems), hint)
     _say(read.notes)
     return sorted(read.manifests, key=lambda manifest: not isinstance(manifest, Tenant | Interpreter))
 
@@ -109,7 +109,7 @@ def _say(notes: Sequence[str]) -> None:
 
 def read_one(path: Path, kind: type[Any]) -> Any:
     """The one manifest of `kind` in a file. ClientError where there is none, or more."""
-    named = [manifest for manifest in read_manifests([path]) if isinstance(manifest, kind)]
+    named = [manifest for manifest in read_manifests([path], hint="") if isinstance(manifest, kind)]
     if len(named) != 1:
         raise ClientError(f"{path}: {len(named)} of kind {kind.__name__}; one is needed")
     return named[0]

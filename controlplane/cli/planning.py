@@ -11,6 +11,7 @@ from controlplane.cli.explaining import show_explanation
 from controlplane.cli.files import read_manifests, read_one
 from controlplane.cli.options import Output
 from controlplane.cli.output import print_data
+from controlplane.cli.reporting import show_warnings
 from controlplane.client import ClientError
 from controlplane.interpreters import NotUnderstood
 from controlplane.placement import Refused
@@ -39,6 +40,7 @@ def show_plan(workload: Path, fleet: Path, tenant: Path | None, output: str) -> 
         print_data(answer, Output(output))
     else:
         show_explanation(answer)
+        show_warnings(result.warnings)
     if not answer["placed"]:
         raise typer.Exit(1)
 
@@ -63,6 +65,7 @@ def as_data(workload: str, result: PlanResult, clusters: list[str]) -> dict[str,
         "affinity": result.affinity_name,
         "division": _division(result.account),
         "changes": [_change(each) for each in result.workload_changes],
+        "warnings": list(result.warnings),
         "clusters": [_cluster(name, result) for name in sorted(clusters)],
     }
 

@@ -1,5 +1,7 @@
 """Errors, as a person can act on them."""
 
+from collections.abc import Iterable
+
 from controlplane.client import ClientError, Refused
 
 
@@ -18,3 +20,11 @@ def report(error: ClientError, about: str = "") -> None:
         to.print(Text("  ") + Text(field, style="yellow") + Text(f": {message}"))
     if error.hint:
         to.print(Text(f"  {error.hint}", style="dim"))
+
+
+def show_warnings(warnings: Iterable[str]) -> None:
+    """On stderr, below what they are of."""
+    from controlplane.cli.output import console
+
+    for warning in warnings:
+        console(errors=True).print(f"  warning: {warning}", style="yellow", markup=False)

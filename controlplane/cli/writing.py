@@ -1,7 +1,7 @@
 """apply, rollback, reschedule, delete: what people change."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,10 +40,11 @@ def apply(
     from controlplane.cli.output import console
 
     manifests = read_manifests(filename)
+    brought = [item for each in manifests if each.kind == "Workload" for item in each.spec.manifests]
     failed, workloads = 0, list[str]()
     with connect() as client:
         for manifest in manifests:
-            done = _apply_one(client, manifest, dry_run=dry_run, quiet=quiet)
+            done = _apply_one(client, manifest, brought, dry_run=dry_run, quiet=quiet)
             failed += not done
             if done and manifest.kind == "Workload":
                 workloads.append(manifest.metadata.name)
@@ -54,7 +55,9 @@ def apply(
         raise typer.Exit(1)
 
 
-def _apply_one(client: "Client", manifest: "Manifest", *, dry_run: bool, quiet: bool) -> bool:
+def _apply_one(
+    client: "Client", manifest: "Manifest", brought: Sequence[dict[str, Any]], *, dry_run: bool, quiet: bool
+) -> bool:
     from controlplane.cli.differences import difference
     from controlplane.cli.files import address, document
     from controlplane.cli.output import console
@@ -69,7 +72,7 @@ def _apply_one(client: "Client", manifest: "Manifest", *, dry_run: bool, quiet: 
         if changed is not None and not quiet and (stored is not None or dry_run):
             console().print(changed)
         if dry_run:
-            _show_dry_run(client, where, written, name)
+            _show_dry_run(client, where, written, name, brought)
             return True
         answer = client.put(where, written, if_match=stored.etag if stored else "")
     except Refused as error:
@@ -77,18 +80,22 @@ def _apply_one(client: "Client", manifest: "Manifest", *, dry_run: bool, quiet: 
         return False
     made = "created" if stored is None else "unchanged" if answer.etag == stored.etag else "configured"
     console().print(f"{name} {made}", style="dim" if made == "unchanged" else "green")
-    _show_warnings(answer.body)
+    _warn(answer.body, brought)
     return True
 
 
-def _show_warnings(body: Mapping[str, Any]) -> None:
-    from controlplane.cli.output import console
+def _warn(body: Mapping[str, Any], brought: Sequence[dict[str, Any]]) -> None:
+    """brought: the objects of all that is applied at once."""
+    if body.get("warnings"):
+        from controlplane.cli.reporting import show_warnings
+        from controlplane.placement.warnings import without_brought
 
-    for warning in body.get("warnings", ()):
-        console(errors=True).print(f"  warning: {warning}", style="yellow", markup=False)
+        show_warnings(without_brought(body["warnings"], brought))
 
 
-def _show_dry_run(client: "Client", where: str, written: Mapping[str, Any], name: str) -> None:
+def _show_dry_run(
+    client: "Client", where: str, written: Mapping[str, Any], name: str, brought: Sequence[dict[str, Any]]
+) -> None:
     from controlplane.cli.explaining import show_explanation
     from controlplane.cli.output import console
 
@@ -97,7 +104,7 @@ def _show_dry_run(client: "Client", where: str, written: Mapping[str, Any], name
         return
     body = client.put(where, written, dryRun="true").body
     show_explanation(body)
-    _show_warnings(body)
+    _warn(body, brought)
 
 
 def _wait_for(client: "Client", names: list[str], timeout: float) -> int:
@@ -105,11 +112,11 @@ def _wait_for(client: "Client", names: list[str], timeout: float) -> int:
     from controlplane.cli.output import console
 
     deadline = time.monotonic() + timeout
-    waiting = dict.fromkeys(names, "")
+    waiting = {name: [""] for name in names}
     while waiting and time.monotonic() < deadline:
         for name in list(waiting):
-            status = client.get(path("workloads", name)).body["status"]
-            waiting[name] = f"{status['state']}: {status['message']}"
+            body = client.get(path("workloads", name)).body
+            status, waiting[name] = body["status"], standing(body)
             if status["state"] == "Running":
                 del waiting[name]
                 where = ", ".join(f"{cluster}:{count}" for cluster, count in status["clusters"].items())
@@ -119,10 +126,23 @@ def _wait_for(client: "Client", names: list[str], timeout: float) -> int:
                 deadline = time.monotonic()
         if waiting:
             time.sleep(POLL_SECONDS)
-    for name, said in waiting.items():
-        console(errors=True).print(f"workload/{name} does not run: {said}", style="red")
+    for name, (said, *faults) in waiting.items():
+        console(errors=True).print(f"workload/{name} does not run: {said}", style="red", markup=False)
+        for fault in faults:
+            console(errors=True).print(f"  {fault}", style="red", markup=False)
         console(errors=True).print(f"  muster explain {name}", style="dim")
     return len(waiting)
+
+
+def standing(body: Mapping[str, Any]) -> list[str]:
+    """How the whole stands; then the first cluster that could not do as it was told, and why."""
+    status = body["status"]
+    faults = [
+        f"{row['cluster']}: {row['state']}: {row['message']}"
+        for row in body["placements"]
+        if row["state"] in _SETTLED_BADLY and row["message"]
+    ]
+    return [f"{status['state']}: {status['message']}", *faults[:1]]
 
 
 def rollback(

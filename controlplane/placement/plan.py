@@ -27,6 +27,7 @@ from controlplane.placement.rules import (
 from controlplane.placement.score import FULL, ScorePart, price_of
 from controlplane.placement.telling import Telling, counts_text
 from controlplane.placement.trials import Trials
+from controlplane.placement.warnings import warnings
 from schemas import manifests
 from schemas.manifests.fleet import FleetScores
 from schemas.quantities import quantity_text
@@ -38,7 +39,7 @@ class PlanResult:
     """By cluster name. explanations: what of the nodes fits, for clusters that state nodes.
 
     score_tables: every part of the score of those that pass. changes: what would let a cluster in;
-    workload_changes: what would let the workload run, where it cannot.
+    workload_changes: what would let the workload run, where it cannot. warnings: sentences.
     """
 
     assignments: Mapping[str, int]
@@ -53,6 +54,7 @@ class PlanResult:
     score_tables: Mapping[str, tuple[ScorePart, ...]]
     changes: Mapping[str, tuple[Change, ...]]
     workload_changes: tuple[Change, ...]
+    warnings: tuple[str, ...]
 
 
 def plan(
@@ -108,6 +110,7 @@ def plan(
         score_tables=telling.scores,
         changes=telling.changes,
         workload_changes=telling.workload_changes,
+        warnings=warnings(workload.spec, interpretation),
     )
 
 

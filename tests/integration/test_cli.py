@@ -293,7 +293,11 @@ class TestChanging:
         assert len(said.out.splitlines()) == 1
         await world.join("eu-1", site="north")
         await muster("clusters", "label", "eu-1", "tier=gold", "site-")
-        await muster("clusters", "taint", "eu-1", "edge=yes:NoSchedule", "old:NoExecute")
+        said = await muster(
+            "clusters", "taint", "eu-1", "edge=yes:NoSchedule", "old:NoExecute", "odd:NoSchedule"
+        )
+        assert "eu-1 tainted" in said.out
+        assert "eu-1 untainted" in (await muster("clusters", "taint", "eu-1", "odd-")).out
         await muster("clusters", "taint", "eu-1", "old-", "edge=no:NoSchedule")
         row = json.loads((await muster("get", "clusters", "-o", "json")).out)["items"][0]
         assert row["labels"] == {"tier": "gold"}
