@@ -1,6 +1,6 @@
 """What a decision is made on, so that a changed one can be tried beside it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,6 +15,7 @@ Vary = Callable[[Demand], Demand]
 class Ask:
     """One workload and all clusters. vary: what is changed of the demand, after it is known for a cluster.
 
+    at_most: (resource, amount) of which no pod template asks for more than that, whatever is added to it.
     without: needs below the cluster's sum that are left out: isolation, networks, device_class.
     affinity_path: where the request's affinity is written.
     """
@@ -22,6 +23,7 @@ class Ask:
     request: PlacementRequest
     views: tuple[ClusterView, ...]
     vary: tuple[Vary, ...] = ()
+    at_most: tuple[tuple[str, int], ...] = ()
     without: frozenset[str] = frozenset()
     affinity_path: str = "spec.placement.clusterAffinity"
 
@@ -46,6 +48,19 @@ class Room:
     matching: int
 
 
+@dataclass(frozen=True)
+class Written:
+    """One component as its pod template has it. name: "" for the only one. containers: init ones, too.
+
+    added: what a cluster adds to it: overhead and node selector of a runtime class, interfaces, devices.
+    """
+
+    name: str
+    containers: int
+    requests: Mapping[str, int]
+    added: Demand
+
+
 class Asking(Protocol):
     """Answers over what is known of the fleet. Nothing is remembered of what was only tried."""
 
@@ -55,6 +70,10 @@ class Asking(Protocol):
 
     def demands(self, ask: Ask, view: ClusterView) -> Sequence[Demand]:
         """Of one replica of each component there; none where the cluster lacks something, or without pods."""
+        ...
+
+    def written(self, ask: Ask, view: ClusterView) -> Sequence[Written]:
+        """Of the same components as `demands`, in the same order."""
         ...
 
     def node_taints(self, view: ClusterView) -> Sequence[Taint]:

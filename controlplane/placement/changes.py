@@ -17,8 +17,8 @@ from controlplane.placement.steps import (
     StepKind,
     cluster_steps,
     node_steps,
-    request_less,
     rounded,
+    write_less,
 )
 from controlplane.placement.wording import counted
 from schemas.reasons import Reason
@@ -124,17 +124,12 @@ class Search:
 
     def _requests(self, ask: Ask) -> Iterator[Change | None]:
         """Of each resource the most that every replica can be placed with."""
-        asked: dict[str, int] = {}
-        for view in ask.views:
-            for demand in self.asking.demands(ask, view):
-                asked |= {name: max(amount, asked.get(name, 0)) for name, amount in demand.requests}
-            if asked:
-                break
+        parts = next(filter(None, (self.asking.written(ask, view) for view in ask.views)), ())
         for resource, unit in _LOWERED.items():
-            amount = asked.get(resource, 0)
+            amount = max((each.requests.get(resource, 0) for each in parts), default=0)
 
-            def less(count: int, resource: str = resource, amount: int = amount) -> tuple[Step, ...]:
-                return (request_less(resource, amount, rounded(resource, count)),)
+            def less(count: int, resource: str = resource) -> tuple[Step, ...]:
+                return (write_less(resource, rounded(resource, count), parts),)
 
             yield from self._largest(ask, amount - 1, less, unit)
 

@@ -1,14 +1,14 @@
 """The single steps that could let a workload into a cluster: what keeps it out, turned round."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from controlplane.fleet import Demand, Requirement
 from controlplane.fleet.demand import REPELLING, Operator, Toleration, untolerated
 from controlplane.fleet.traits import FEATURE, HANDLER
-from controlplane.placement.asking import Ask, Asking
+from controlplane.placement.asking import Ask, Asking, Written
 from controlplane.placement.filters import field_holds, refusals, selected
 from controlplane.placement.rules import ClusterView, PlacementRequest
 from schemas.quantities import quantity_text
@@ -167,15 +167,21 @@ def _without_need(need: str, path: str) -> Step:
 def node_steps(asking: Asking, ask: Ask, view: ClusterView) -> list[Step]:
     """What keeps its pods off the nodes of this cluster; each for itself may do."""
     found: dict[Step, None] = {}
-    for demand in asking.demands(ask, view):
+    parts = asking.written(ask, view)
+    for demand, written in zip(asking.demands(ask, view), parts, strict=True):
         for taint in asking.node_taints(view):
             if taint.effect in REPELLING and untolerated([taint], demand.tolerations) is not None:
                 found[_tolerate_node(taint)] = None
-        found |= dict.fromkeys(_requirements(demand))
+        found |= dict.fromkeys(_requirements(demand, written.added))
         for resource, amount in demand.requests:
             largest = rounded(resource, asking.largest(view, demand, resource)) if resource != "pods" else 0
-            if 0 < largest < amount:
-                found[request_less(resource, amount, largest)] = None
+            stated = written.requests.get(resource)
+            if stated is None and 0 < largest < amount:
+                found[_request_less(resource, amount, largest)] = None
+            elif stated is not None:
+                left = rounded(resource, largest - (amount - stated))
+                if 0 < left < stated:
+                    found[write_less(resource, left, parts)] = None
     return list(found)
 
 
@@ -189,9 +195,13 @@ def _tolerate_node(taint: Taint) -> Step:
     )
 
 
-def _requirements(demand: Demand) -> Iterator[Step]:
+def _requirements(demand: Demand, added: Demand) -> Iterator[Step]:
     kind = StepKind.DROP_REQUIREMENT
+    if any(each.key.startswith(HANDLER) for each in demand.traits):
+        yield _without_need(*_NEEDS[Reason.RUNTIME_CLASS_MISSING])
     for key, value in demand.node_selector:
+        if (key, value) in added.node_selector:
+            continue
         yield _vary(
             kind,
             "nodeSelector",
@@ -240,7 +250,27 @@ def _without_affinity(demand: Demand, dropped: Requirement) -> Demand:
     return replace(demand, affinity=tuple(replace(term, requirements=left) for term, left in kept))
 
 
-def request_less(resource: str, amount: int, less: int) -> Step:
+def write_less(resource: str, less: int, parts: Sequence[Written]) -> Step:
+    """In every pod template that asks for more than `less`: what is added to it is not theirs to change."""
+    above = [each for each in parts if each.requests.get(resource, 0) > less]
+    instead = [
+        f"instead of {quantity_text(resource, each.requests[resource])}{_where(each)}" for each in above
+    ]
+    return Step(
+        StepKind.REQUEST_LESS,
+        f"resources.requests.{resource}",
+        f"ask for {resource} {quantity_text(resource, less)} {' and '.join(instead)}",
+        apply=lambda ask: replace(ask, at_most=(*ask.at_most, (resource, less))),
+    )
+
+
+def _where(written: Written) -> str:
+    if written.containers > 1:
+        return f" in all containers of {written.name or 'the pod'} together"
+    return f" in {written.name}" if written.name else ""
+
+
+def _request_less(resource: str, amount: int, less: int) -> Step:
     text = f"ask for {resource} {quantity_text(resource, less)} instead of {quantity_text(resource, amount)}"
     return _vary(
         StepKind.REQUEST_LESS,

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field, replace
 from controlplane.fleet import Demand
 from controlplane.fleet.demand import EVERYWHERE
 from controlplane.interpreters import Interpretation
-from controlplane.placement.asking import Ask, Room
+from controlplane.interpreters.interpretation import Component
+from controlplane.interpreters.pods import mapping, sequence
+from controlplane.placement.asking import Ask, Room, Written
+from controlplane.placement.hardware import resolve
 from controlplane.placement.measures import Measured, Sources, measured
 from controlplane.placement.needs import Needs
 from controlplane.placement.overriding import Variants
@@ -64,12 +67,29 @@ class Trials:
     def asked(self, ask: Ask, view: ClusterView) -> Asked | Refused:
         """What it comes to in one cluster, before anything is varied."""
         shape_in = self._shape_in(ask)
-        shape = (self._needs(ask), self.interpretation) if shape_in is None else shape_in(view)
+        shape = self._shape(ask) if shape_in is None else shape_in(view)
         return shape if isinstance(shape, Refused) else asked_in(*shape, view)
 
     def demands(self, ask: Ask, view: ClusterView) -> Sequence[Demand]:
         asked = self.asked(ask, view)
         return () if isinstance(asked, Refused) else [ask.varied(each.demand) for each in asked]
+
+    def written(self, ask: Ask, view: ClusterView) -> Sequence[Written]:
+        shape_in = self._shape_in(ask)
+        shape = self._shape(ask) if shape_in is None else shape_in(view)
+        if isinstance(shape, Refused):
+            return ()
+        found: list[Written] = []
+        needs, interpretation = shape
+        several = len(interpretation.components) > 1
+        for need, component in zip(needs, interpretation.components, strict=True):
+            added = resolve(need, Demand.of({}), view)
+            if isinstance(added, Refused):
+                return ()
+            name = component.name if several else ""
+            requests = dict(component.demand.requests)
+            found.append(Written(name, _containers(component), requests, added.demand))
+        return found
 
     def node_taints(self, view: ClusterView) -> Sequence[Taint]:
         return self.sources.fleet.repelling_taints(view.id, MOST_TAINTS)
@@ -78,9 +98,9 @@ class Trials:
         return self.sources.fleet.largest_free(view.id, demand, resource)
 
     def _rooms(self, ask: Ask, views: Sequence[ClusterView]) -> Rooms:
-        needs = self._needs(ask)
+        needs, interpretation = self._shape(ask)
         shape_in = self._shape_in(ask)
-        found = rooms(self.sources.fleet, needs, self.interpretation, views, ask.varied, shape_in)
+        found = rooms(self.sources.fleet, needs, interpretation, views, ask.varied, shape_in)
         if self.plain or self.silent:
             for index, view in enumerate(found.views):
                 if view.id in self.silent:
@@ -109,8 +129,12 @@ class Trials:
             variant = variants.or_refused(view)
             if isinstance(variant, Refused):
                 return variant
-            return self._dropped(ask, variant.needs), variant.interpretation
+            interpretation = variant.interpretation
+            if ask.at_most:
+                interpretation = lowered.setdefault(id(interpretation), _lowered(ask, interpretation))
+            return self._dropped(ask, variant.needs), interpretation
 
+        lowered: dict[int, Interpretation] = {}
         return shape_in
 
     def _views(self, ask: Ask) -> Sequence[ClusterView]:
@@ -167,6 +191,10 @@ class Trials:
                 error = _absent(error, "no node there has", nowhere)
         return replace(decision, refusals=refusals, error=error)
 
+    def _shape(self, ask: Ask) -> tuple[tuple[Needs, ...], Interpretation]:
+        """Where it is the same in every cluster."""
+        return self._needs(ask), _lowered(ask, self.interpretation)
+
     def _needs(self, ask: Ask) -> tuple[Needs, ...]:
         return self._dropped(ask, self.needs)
 
@@ -182,6 +210,30 @@ class Trials:
         if "device_class" in ask.without:
             dropped |= {"device_class": "", "devices": 0}
         return tuple(replace(each, **dropped) for each in needs)  # pyright: ignore[reportArgumentType]
+
+
+def _lowered(ask: Ask, interpretation: Interpretation) -> Interpretation:
+    if not ask.at_most:
+        return interpretation
+    most = dict(ask.at_most)
+    components = tuple(
+        replace(
+            each,
+            demand=replace(
+                each.demand,
+                requests=tuple(
+                    (name, min(amount, most.get(name, amount))) for name, amount in each.demand.requests
+                ),
+            ),
+        )
+        for each in interpretation.components
+    )
+    return replace(interpretation, components=components)
+
+
+def _containers(component: Component) -> int:
+    spec = mapping(component.pod.get("spec"), component.path)
+    return sum(len(sequence(spec.get(part), part)) for part in ("containers", "initContainers"))
 
 
 def _special(demands: Sequence[Demand]) -> list[str]:

@@ -184,6 +184,51 @@ def test_for_a_cluster(wanted: Workload, where: dict[str, Any], expected: list[t
     assert texts(result, "a") == expected
 
 
+OVERHEAD = {
+    "name": "kata",
+    "handler": "kata-qemu",
+    "overhead": {"cpu": "1"},
+    "nodeSelector": {"kata": "y"},
+}
+SIDECAR = {"name": "side", "resources": {"requests": {"cpu": "1"}}}
+TWO = {"containers": [{"name": "c", "resources": {"requests": {"cpu": "3"}}}, SIDECAR]}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "where", "expected"),
+    [
+        pytest.param(
+            workload(1, "1", isolation="kata"),
+            cluster(
+                "a",
+                nodes(cpu="1777m", labels={"kata": "y"}, runtimeHandlers=["kata-qemu"]),
+                hardware={"runtimeClasses": [OVERHEAD]},
+            ),
+            [("ask for cpu 777m instead of 1", 1), ("without isolation", 1)],
+            id="what-the-runtime-class-adds-is-not-written",
+        ),
+        pytest.param(
+            workload(1, "1", isolation="kata"),
+            cluster("a", nodes(), hardware={"runtimeClasses": [OVERHEAD]}),
+            [("without isolation", 8)],
+            id="a-node-selector-of-the-runtime-class",
+        ),
+        pytest.param(
+            workload(1, pod=TWO),
+            cluster("a", nodes(cpu="2")),
+            [("ask for cpu 2 instead of 4 in all containers of the pod together", 1)],
+            id="several-containers",
+        ),
+    ],
+)
+def test_less_is_told_of_what_is_written(
+    wanted: Workload, where: dict[str, Any], expected: list[tuple[str, int]]
+) -> None:
+    result = planned(wanted, where)
+    assert texts(result, "a") == expected
+    assert [text for text, _ in workload_texts(result)] == [text for text, _ in expected]
+
+
 @pytest.mark.parametrize(
     ("wanted", "clusters", "expected"),
     [
@@ -303,6 +348,22 @@ def test_what_is_proposed_works(data: st.DataObject) -> None:
         assert again.error is None
         assert sum(again.assignments.values()) == change.replicas
         assert one_more.error is not None, "it is the smallest change of its kind"
+
+
+def test_a_component_that_asks_for_too_much_is_named() -> None:
+    def part(cpu: str) -> dict[str, Any]:
+        container = {"name": "pytorch", "resources": {"requests": {"cpu": cpu}}}
+        return {"replicas": 1, "template": {"spec": {"containers": [container]}}}
+
+    manifest = {
+        "apiVersion": "kubeflow.org/v1",
+        "kind": "PyTorchJob",
+        "metadata": {"name": "train", "namespace": "ml"},
+        "spec": {"pytorchReplicaSpecs": {"Master": part("1"), "Worker": part("9")}},
+    }
+    spec = workload().spec.model_copy(update={"manifests": [manifest]})
+    result = planned(workload().model_copy(update={"spec": spec}), cluster("a", nodes(2)))
+    assert texts(result, "a") == [("ask for cpu 8 instead of 9 in Worker", 1)]
 
 
 def shares(told: Account) -> list[tuple[str, int | None, int, int]]:
