@@ -7,14 +7,17 @@ import msgspec
 
 from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import FieldError, Problem, invalid
+from controlplane.fleet import Demand
 from controlplane.intent import WorkloadDraft
 from controlplane.interpreters import Kinds, NotUnderstood, render
 from controlplane.known.meanings import Meaning
-from controlplane.known.records import WorkloadRecord
+from controlplane.known.records import Standing, WorkloadRecord
 from controlplane.known.views import Views
 from controlplane.loops.orders import MAX_ORDER_BYTES
 from controlplane.placement import placement_request
+from controlplane.placement.needs import requirements_of
 from controlplane.placement.overriding import Variant, check_overrides
+from controlplane.placement.wording import counted
 from controlplane.queries.sealed import BadSecret, seal
 from controlplane.queries.tenancy import Trespass, tenant_clashes, trespass, workloads_of
 from controlplane.queries.warnings import warnings
@@ -39,6 +42,8 @@ def draft_of(deps: ApiDeps, workload: Workload) -> tuple[WorkloadDraft, Meaning,
         raise _trespassing(found)
     name = workload.metadata.name
     stored = deps.known.workload(name)
+    if stored is None or spec.get("features") != stored.spec.get("features"):
+        _check_features(deps, workload)
     try:
         sealed = seal(spec, stored.spec if stored is not None else None, deps.sealer.seal)
     except BadSecret as error:
@@ -97,6 +102,20 @@ def check_unused(deps: ApiDeps, tenant: str) -> None:
     if names:
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         raise Problem(409, Reason.CONFLICT, f"tenant {tenant!r} still has workloads: {shown}")
+
+
+def _check_features(deps: ApiDeps, workload: Workload) -> None:
+    """422 where no node at all has a feature: what nobody has is more often misspelt than on its way."""
+    known = deps.known
+    joined = [each.id for each in known.clusters.values() if each.standing is Standing.JOINED]
+    if not joined or any(known.fleet.completeness(cluster) is not None for cluster in joined):
+        return
+    for index, match in enumerate(workload.spec.features):
+        for name, requirement in requirements_of(match, index):
+            if not any(known.fleet.matching(Demand.of({}, traits=(requirement,)), joined)):
+                field = f"spec.features[{index}].matchExpressions.{name}"
+                detail = f"no node of {counted(len(joined), 'cluster')} has {requirement.lacking}"
+                raise Problem(422, Reason.NO_NODE_FITS, detail, [FieldError(field, detail)])
 
 
 def _understood(deps: ApiDeps, workload: Workload) -> tuple[Meaning, tuple[str, ...]]:

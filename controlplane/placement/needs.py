@@ -130,14 +130,18 @@ def _with_spec(needs: Needs, spec: WorkloadSpec, component: Component) -> Needs:
 
 def _features(features: Sequence[FeatureMatch]) -> Iterator[Requirement]:
     for index, match in enumerate(features):
-        for name, expression in sorted(match.match_expressions.items()):
-            key = f"{FEATURE}{match.feature}.{name}"
-            try:
-                yield Requirement(key, Operator(expression.op), tuple(expression.value))
-            except ValueError as error:
-                raise NotUnderstood(
-                    f"spec.features[{index}].matchExpressions.{name}.value: {error}"
-                ) from error
+        yield from (requirement for _, requirement in requirements_of(match, index))
+
+
+def requirements_of(match: FeatureMatch, index: int) -> Iterator[tuple[str, Requirement]]:
+    """(name of the element, what is required of nodes). index: of the match in `spec.features`."""
+    for name, expression in sorted(match.match_expressions.items()):
+        key = f"{FEATURE}{match.feature}.{name}"
+        try:
+            yield name, Requirement(key, Operator(expression.op), tuple(expression.value))
+        except ValueError as error:
+            path = f"spec.features[{index}].matchExpressions.{name}.value"
+            raise NotUnderstood(f"{path}: {error}") from error
 
 
 def _gpus(gpus: Gpus, stated: frozenset[str]) -> Needs:

@@ -16,6 +16,7 @@ import pytest_asyncio
 from controlplane.cli.demo.installation import Installation
 from controlplane.cli.demo.members import MEMBERS, simulated_arguments
 from controlplane.client import write_context
+from tests.circle import eventually
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -90,6 +91,11 @@ async def reader() -> AsyncGenerator[dict[str, str], None]:
             for seed, member in enumerate(MEMBERS, start=1):
                 joining = installation.invite(client, member.name, member.labels)
                 await installation.start_agent(member.name, [*simulated_arguments(member, seed), *joining])
+            await eventually(
+                "all clusters are ready",
+                lambda: [row["status"] for row in client.pages("/clusters")],
+                lambda seen: seen == ["Ready"] * len(MEMBERS),
+            )
         yield environment
     finally:
         await installation.stop()

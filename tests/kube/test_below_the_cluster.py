@@ -12,6 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from controlplane.client import Refused
 from controlplane.embedded.kube import KubeControlPlane
 from tests.circle import Circle, Object, deployment, eventually, only, running_circle, workload
 from tests.kube.crds import ATTACHMENT, IP_POOL, NODE_FEATURE, TOPOLOGY, is_served, serve
@@ -222,12 +223,13 @@ async def test_a_feature_that_only_a_node_feature_tells_brings_the_pods_to_that_
     assert "3 of 3 lack feature cpu.cpuid.AMXTILE" in row["nodes"]
 
 
-async def test_a_feature_that_no_cluster_has_is_refused_by_name(circle: Circle, name: str) -> None:
+async def test_a_feature_that_no_cluster_has_is_refused_before_it_is_stored(
+    circle: Circle, name: str
+) -> None:
     features = [{"feature": "cpu.cpuid", "matchExpressions": {"AVX99": {"op": "Exists"}}}]
-    circle.apply(asking(name, deployment(name, name, 2), features=features))
-    await until_unplaced(circle, name)
-    for cluster in ("one", "two"):
-        assert "feature cpu.cpuid.AVX99" in verdict(circle, name, cluster)["reasons"][0]["message"]
+    with pytest.raises(Refused, match=r"no node of 2 clusters has feature cpu\.cpuid\.AVX99"):
+        circle.apply(asking(name, deployment(name, name, 2), features=features))
+    assert name not in [row["name"] for row in circle.client.pages("/workloads")]
 
 
 async def test_what_no_zone_holds_is_kept_from_kubelets_that_would_refuse_it(

@@ -97,11 +97,11 @@ class _Demo:
             await installation.start_agent(member.name, [*cluster, *joining])
 
     async def _apply(self, client: Client) -> None:
-        """Ordered groups of clusters wait until all have joined: one that has not is passed over for good."""
-        grouped = [each for each in self._samples if _has_groups(each)]
+        """What wants all clusters to be here waits until they have joined."""
+        waiting = [each for each in self._samples if _wants_all_clusters(each)]
         self._say(f"applying {len(self._samples)} samples")
         for manifest in self._samples:
-            if manifest not in grouped:
+            if manifest not in waiting:
                 client.put(address(manifest), document(manifest))
         deadline = time.monotonic() + JOIN_SECONDS
         while not self._stopping.is_set() and time.monotonic() < deadline:
@@ -110,7 +110,7 @@ class _Demo:
             if all(row["status"] == "Ready" for row in seen.clusters) and len(seen.clusters) == len(MEMBERS):
                 break
             await self._stopped_within(LOOK_SECONDS)
-        for manifest in grouped:
+        for manifest in waiting:
             client.put(address(manifest), document(manifest))
 
     async def _watch(self, installation: Installation, client: Client) -> Outcome:
@@ -199,8 +199,11 @@ class _Demo:
         print(f"{time.monotonic() - self._began:5.1f} s  {text}", file=sys.stderr, flush=True)
 
 
-def _has_groups(manifest: Manifest) -> bool:
-    return isinstance(manifest, Workload) and bool(manifest.spec.placement.cluster_affinities)
+def _wants_all_clusters(manifest: Manifest) -> bool:
+    """A group is passed over for good, and a feature refused, while the cluster that has it is not here."""
+    if not isinstance(manifest, Workload):
+        return False
+    return bool(manifest.spec.placement.cluster_affinities or manifest.spec.features)
 
 
 def _unsaid(_: Line) -> None:
