@@ -230,7 +230,12 @@ def _check_selector(
     manifest: Mapping[str, Any], selector: Path, located: Sequence[Located], path: str
 ) -> None:
     at = _joined(path, selector)
-    wanted = mapping(mapping(first(manifest, selector), at).get("matchLabels"), f"{at}.matchLabels")
+    given = first(manifest, selector)
+    fields = mapping(given, at)
+    wanted = mapping(fields.get("matchLabels"), f"{at}.matchLabels")
+    ours = str(manifest.get("apiVersion")).startswith("apps/")
+    if ours and given is not None and not wanted and not fields.get("matchExpressions"):
+        raise NotUnderstood(f"{at}: empty: it has to match the template's labels")
     for each in located:
         metadata = mapping(each.template.get("metadata"), f"{each.path}.spec.template.metadata")
         labels = mapping(metadata.get("labels"), f"{each.path}.spec.template.metadata.labels")

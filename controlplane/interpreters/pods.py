@@ -7,7 +7,7 @@ from controlplane.fleet.demand import NODE_NAME_FIELD, Demand, Operator, Require
 from controlplane.fleet.numa import Container, Pod, numa_of
 from controlplane.fleet.preferences import Preference
 from schemas.pods import count_requests, is_pod_level
-from schemas.quantities import quantity_amount
+from schemas.quantities import quantity_amount, quantity_text
 
 _EFFECTS = ("", "NoSchedule", "PreferNoSchedule", "NoExecute")
 _MOST_TERMS = 100
@@ -91,6 +91,7 @@ def pod_requests(spec: Mapping[str, Any], path: str) -> dict[str, int]:
     for name in limits | requests:
         if not is_pod_level(name):
             raise NotUnderstood(f"{path}.resources: {name}: a pod itself takes cpu, memory and hugepages-*")
+    _check_limits(requests, limits, f"{path}.resources")
     return count_requests(
         [
             _requests(container, f"{path}.containers[{index}]")
@@ -109,7 +110,16 @@ def pod_requests(spec: Mapping[str, Any], path: str) -> dict[str, int]:
 def _requests(container: Any, path: str) -> dict[str, int]:
     resources = mapping(mapping(container, path).get("resources"), f"{path}.resources")
     limits = _amounts(resources.get("limits"), f"{path}.resources.limits")
-    return limits | _amounts(resources.get("requests"), f"{path}.resources.requests")
+    requests = _amounts(resources.get("requests"), f"{path}.resources.requests")
+    _check_limits(requests, limits, f"{path}.resources")
+    return limits | requests
+
+
+def _check_limits(requests: Mapping[str, int], limits: Mapping[str, int], path: str) -> None:
+    for name, amount in requests.items():
+        if name in limits and amount > limits[name]:
+            asked, limit = quantity_text(name, amount), quantity_text(name, limits[name])
+            raise NotUnderstood(f"{path}.requests.{name}: {asked} is above its limit {limit}")
 
 
 def _is_sidecar(container: Any) -> bool:

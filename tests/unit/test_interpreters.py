@@ -122,6 +122,10 @@ def test_where_a_pod_may_run() -> None:
     assert demand.tolerations == (Toleration("", "Exists"), Toleration("gpu", "Equal", "a", "NoSchedule"))
 
 
+def limited(requests: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
+    return {"name": "c", "resources": {"requests": requests, "limits": limits}}
+
+
 def affinity(*terms: Any) -> dict[str, Any]:
     required = {"nodeSelectorTerms": list(terms)}
     return {
@@ -137,6 +141,20 @@ def affinity(*terms: Any) -> dict[str, Any]:
         (deployment(replicas="3"), r"spec\.replicas: '3': a whole number"),
         (deployment({"containers": []}), r"spec\.template\.spec\.containers: at least one container"),
         (deployment(selector={"matchLabels": {"app": "db"}}), r"metadata\.labels: app: db is needed"),
+        (deployment(selector={}), r"^spec\.manifests\[0\]\.spec\.selector: empty: it has to match"),
+        (deployment(selector={"matchLabels": {}}), r"spec\.selector: empty: it has to match the template"),
+        (
+            deployment({"containers": [limited({"cpu": "4"}, {"cpu": "2"})]}),
+            r"containers\[0\]\.resources\.requests\.cpu: 4 is above its limit 2",
+        ),
+        (
+            deployment({"containers": [container()], "initContainers": [limited({"a/b": 2}, {"a/b": 1})]}),
+            r"initContainers\[0\]\.resources\.requests\.a/b: 2 is above its limit 1",
+        ),
+        (
+            deployment({"containers": [container()], **limited({"memory": "2Gi"}, {"memory": "1Gi"})}),
+            r"template\.spec\.resources\.requests\.memory: 2Gi is above its limit 1Gi",
+        ),
         (
             deployment({"containers": [container(cpu="1.1.M")]}),
             r"containers\[0\]\.resources\.requests\.cpu: '1\.1\.M' is no quantity",
@@ -163,6 +181,23 @@ def affinity(*terms: Any) -> dict[str, Any]:
 def test_a_wrong_field_is_named(manifest: dict[str, Any], message: str) -> None:
     with pytest.raises(NotUnderstood, match=message):
         interpret([manifest])
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        pytest.param(None, id="left out, which the API server refuses by itself"),
+        pytest.param({"matchExpressions": [{"key": "app", "operator": "Exists"}]}, id="expressions alone"),
+    ],
+)
+def test_a_selector_without_labels_is_taken(selector: Any) -> None:
+    assert interpret([deployment(selector=selector)]).replicas == 3
+
+
+def test_requests_may_be_as_high_as_limits() -> None:
+    pod = {"containers": [limited({"cpu": "2000m", "memory": "1Gi"}, {"cpu": 2, "memory": "2Gi"})]}
+    (component,) = interpret([deployment(pod)]).components
+    assert dict(component.demand.requests) == {"cpu": 2000, "memory": 2**30, "pods": 1}
 
 
 def test_two_objects_with_pods_are_refused_by_name() -> None:
