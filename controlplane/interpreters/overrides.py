@@ -105,6 +105,7 @@ def _identity(manifest: Manifest) -> tuple[Any, Any, Any, Any]:
 def _images(manifest: Manifest, overrider: ImageOverrider) -> None:
     """Without a predicate: of all containers of the kinds above, and of nothing else."""
     if overrider.predicate is not None:
+        _refuse_secret(manifest, overrider.predicate.path)
         paths = [overrider.predicate.path]
     else:
         paths = [f"{path}/image" for path, _ in _containers(manifest)]

@@ -9,7 +9,9 @@ import yaml
 
 from schemas.manifests.load import yaml_value
 
-MAX_DOCUMENT_CHARACTERS = 512 * 1024
+MAX_DOCUMENT_CHARACTERS = 64 * 1024
+MAX_DOCUMENT_VALUES = 5_000
+"""Of a text that stands in an object: it is read and written for each set of rules, while others wait."""
 
 
 class CannotPatch(ValueError):
@@ -61,7 +63,7 @@ def patched_text(text: str, operations: Sequence[tuple[str, str, Any]], *, is_ya
     if len(text) > MAX_DOCUMENT_CHARACTERS:
         raise CannotPatch(f"{len(text):,} characters: up to {MAX_DOCUMENT_CHARACTERS:,} are taken")
     try:
-        document = yaml_value(text) if is_yaml else json.loads(text)
+        document = yaml_value(text, MAX_DOCUMENT_VALUES) if is_yaml else json.loads(text)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise CannotPatch(f"no {'YAML' if is_yaml else 'JSON'}: {error}") from error
     for operator, pointer, value in operations:

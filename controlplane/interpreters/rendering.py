@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from controlplane.interpreters.adaption import Adaption, adapt, claim_template
 from controlplane.interpreters.kinds import APPLY_FIRST, APPLY_LAST, Kinds, kind_of
@@ -37,6 +37,8 @@ def render(
     adaptions: what that cluster needs changed, one for each component, or none at all.
     """
     rendered: list[dict[str, Any]] = copy_of(objects)
+    for each in rendered:
+        _unmark(each)
     podded = podded_of(rendered, tuple(ref_of(each) for each in rendered), kinds)
     templates: dict[str, str] = {}
     if podded is not None:
@@ -50,6 +52,22 @@ def render(
     health = _health(rendered, podded, replicas, kinds)
     rendered.sort(key=_apply_order)
     return Rendered(rendered, joint_hash(list(templates.values())), templates, health)
+
+
+def _unmark(value: Any) -> None:
+    """No label of ours is kept, at whatever depth: pods that bear another workload's fill its promises."""
+    pending: list[Any] = [value]
+    while pending:
+        found = pending.pop()
+        if isinstance(found, dict):
+            inner = cast(dict[str, Any], found)
+            labels = inner.get("labels")
+            if isinstance(labels, dict):
+                for label in (WORKLOAD_LABEL, TEMPLATE_LABEL):
+                    cast(dict[str, Any], labels).pop(label, None)
+            pending += inner.values()
+        elif isinstance(found, list):
+            pending += cast(list[Any], found)
 
 
 def _adapt(objects: list[dict[str, Any]], podded: Podded, adaptions: Sequence[Adaption]) -> None:

@@ -19,7 +19,7 @@ from schemas.manifests.objects import ObjectError, checked_objects
 from schemas.manifests.selecting import selects
 from schemas.reasons import Reason
 
-MOST_VARIANTS = 1_000
+MOST_VARIANTS = 100
 
 
 @dataclass(frozen=True)

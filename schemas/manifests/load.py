@@ -117,12 +117,12 @@ def field_path(path: tuple[str | int, ...]) -> str:
     return text.removeprefix(".")
 
 
-def yaml_value(text: str) -> Any:
+def yaml_value(text: str, most_values: int = MAX_NODES) -> Any:
     """The one document of a YAML text as plain JSON values, within the bounds of a manifest; ValueError.
 
     Aliases are followed: what two of them lead to is there twice.
     """
-    documents = list(_bounded(text))
+    documents = list(_bounded(text, most_values))
     if len(documents) > 1:
         raise ValueError(f"{len(documents)} documents: one is taken")
     return msgspec.json.decode(msgspec.json.encode(documents[0] if documents else None))
@@ -156,7 +156,7 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def _bounded(text: str | bytes) -> Iterator[Any]:
+def _bounded(text: str | bytes, most_values: int = MAX_NODES) -> Iterator[Any]:
     """Documents one by one. Aliases are counted as what they stand for, before anything is built of them."""
     _check_depth(text)
     loader = _Loader(text)
@@ -165,7 +165,7 @@ def _bounded(text: str | bytes) -> Iterator[Any]:
             node = loader.get_node()
             if node is None:
                 continue
-            _check_size(node)
+            _check_size(node, most_values)
             yield loader.construct_document(node)
     finally:
         loader.dispose()
@@ -187,7 +187,7 @@ def _check_depth(text: str | bytes) -> None:
                 raise _TooMuch(f"more than {MAX_DOCUMENTS:,} documents")
 
 
-def _check_size(root: yaml.Node) -> None:
+def _check_size(root: yaml.Node, most_values: int) -> None:
     sizes: dict[int, int] = {}
 
     def size(node: yaml.Node, depth: int) -> int:
@@ -208,8 +208,8 @@ def _check_size(root: yaml.Node) -> None:
                         raise _TooMuch(f"line {line}: key {key.value!r} stands there twice")
                     keys.add(key.value)
                 total += size(key, depth + 1) + size(value, depth + 1)
-        if total > MAX_NODES:
-            raise _TooMuch(f"more than {MAX_NODES:,} values once its aliases are followed")
+        if total > most_values:
+            raise _TooMuch(f"more than {most_values:,} values once its aliases are followed")
         sizes[id(node)] = total
         return total
 

@@ -7,6 +7,7 @@ import pytest
 from controlplane.fleet import Requirement, Term, Toleration
 from controlplane.fleet.demand import NODE_NAME_FIELD, Operator
 from controlplane.interpreters import NotUnderstood, interpret, pod_demand, pod_requests, render
+from schemas.wire.orders import TEMPLATE_LABEL, WORKLOAD_LABEL
 
 MIB = 1024**2
 
@@ -315,3 +316,24 @@ def test_a_daemon_set_has_no_replicas_to_divide_and_a_demand_by_which_nodes_are_
     (rendered,) = render([daemons], "uid", 0).objects
     assert "replicas" not in rendered["spec"]
     assert rendered["spec"]["template"]["metadata"]["labels"]["muster.dev/template"] == found.template
+
+
+def test_no_label_of_ours_is_kept_at_whatever_depth() -> None:
+    """Pods that bear another workload's would fill its promises."""
+    job = {
+        "apiVersion": "kubeflow.org/v2beta1",
+        "kind": "MPIJob",
+        "metadata": {"name": "j", "labels": {WORKLOAD_LABEL: "victim", "kept": "yes"}},
+        "spec": {
+            "replicaSpecs": [
+                {
+                    "template": {
+                        "metadata": {"labels": {WORKLOAD_LABEL: "victim", TEMPLATE_LABEL: "t", "a": "b"}}
+                    }
+                }
+            ]
+        },
+    }
+    made = render([job], "own", 1).objects[0]
+    assert made["metadata"]["labels"][WORKLOAD_LABEL] == "own"
+    assert made["spec"]["replicaSpecs"][0]["template"]["metadata"]["labels"] == {"a": "b"}
