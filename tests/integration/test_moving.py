@@ -14,6 +14,7 @@ from tests.integration.test_cli import Muster, muster, write
 __all__ = ["muster"]
 Object = dict[str, Any]
 DIVIDED = {"replicaScheduling": {"replicaSchedulingType": "Divided"}}
+KARMADA = Path(__file__).parents[2] / "deploy" / "karmada"
 
 
 @pytest_asyncio.fixture
@@ -197,6 +198,13 @@ class TestKarmadasFiles:
         objects = {"apiVersion": "v1", "kind": "List", "items": [fetched], "metadata": {}}
         said = await muster("apply", "-f", write(tmp_path / "all.yaml", policies, objects))
         assert "workload/web-deployment.shop created" in said.out
+
+    async def test_what_one_apply_brings_as_a_workload_of_its_own_is_not_missed(self, muster: Muster) -> None:
+        said = await muster("apply", "-f", KARMADA)
+        assert "created" in said.out
+        assert "not among the manifests" not in said.err
+        alone = await muster("apply", "-f", KARMADA, "--dry-run")
+        assert "not among the manifests" not in alone.err
 
     async def test_delete_takes_names_or_files(self, muster: Muster, tmp_path: Path) -> None:
         said = await muster("delete", expect=2)
