@@ -51,7 +51,14 @@ def _lines(row: Row) -> Iterable[Text]:
         yield Text(score, style="dim")
     for index, each in enumerate(row["changes"]):
         lead = "would help: " if index == 0 else "or: "
-        yield Text(f"{lead}{each['text']} ({each['replicas']:,} fit)", style="cyan")
+        yield Text(f"{lead}{each['text']} ({_fit(each)})", style="cyan")
+
+
+def _fit(change: Mapping[str, Any]) -> str:
+    """`8 fit`, `8 fit, but 10 replicas are wanted`; `it fits` where there are no replicas to count."""
+    count = change["replicas"]
+    fit = f"{count:,} fit" if count else "it fits"
+    return f"{fit}, but {change['but']}" if change.get("but") else fit
 
 
 def score_text(parts: Sequence[Mapping[str, Any]]) -> str:
@@ -96,7 +103,8 @@ def _changes(body: Mapping[str, Any]) -> Iterable[str]:
     for each in body["changes"]:
         clusters = sorted({step["cluster"] for step in each["steps"] if step["cluster"]})
         where = f" in {', '.join(clusters)}" if clusters else ""
-        yield f"{each['text']}{where} ({counted(each['replicas'], 'replica')})"
+        replicas = f" ({counted(each['replicas'], 'replica')})" if each["replicas"] else ""
+        yield f"{each['text']}{where}{replicas}"
 
 
 def counted(number: int, thing: str) -> str:

@@ -49,7 +49,8 @@ def as_data(workload: str, result: PlanResult, clusters: list[str]) -> dict[str,
     """The plan as plain values, with an answer for every cluster."""
     error = result.error
     replicas = sum(result.assignments.values())
-    placed = f"{counted(replicas, 'replica')} in {counted(len(result.assignments), 'cluster')}"
+    where = f"in {counted(len(result.assignments), 'cluster')}"
+    placed = f"{counted(replicas, 'replica')} {where}" if replicas else where
     return {
         "workload": workload,
         "placed": error is None,
@@ -83,7 +84,7 @@ def _change(change: Change) -> dict[str, Any]:
         {"kind": each.kind.value, "field": each.field, "text": each.text, "cluster": each.cluster}
         for each in change.steps
     ]
-    return {"text": str(change), "replicas": change.replicas, "steps": steps}
+    return {"text": str(change), "replicas": change.replicas, "steps": steps, "but": change.but}
 
 
 def _cluster(name: str, result: PlanResult) -> dict[str, Any]:

@@ -46,6 +46,8 @@ def _weighed(
 ) -> tuple[Mapping[str, int], str]:
     if not request.has_pods:
         return {}, "its objects go to every chosen cluster"
+    if not request.replicas:
+        return {}, "it goes to every chosen cluster"
     if request.division is Division.DUPLICATED:
         bounded = ", within its bounds" if request.bounds else ""
         return {}, f"every chosen cluster gets all {request.replicas:,}{bounded}"

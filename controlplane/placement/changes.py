@@ -28,16 +28,23 @@ MOST_CLUSTERS = 200
 """So many clusters that are left out are looked at; of more, nobody reads the answer."""
 _MOST_TRIED_IN_CLUSTER = 24
 _MOST_TRIED = 24
+_MOST_JUDGED = 100
+_NOT_TRIED = "it was not tried whether the workload can be placed then"
 _LOWERED = {"cpu": 1, "memory": 2**20}
 """Resources of which less might be asked, and in what units that is looked for."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """All of `steps` together. replicas: that fit the cluster then, or that are placed then."""
+    """All of `steps` together. replicas: that fit the cluster then, or that are placed then; 0 where
+    the kind has none.
+
+    but: why the workload cannot be placed even then; "" where it can.
+    """
 
     steps: tuple[Step, ...]
     replicas: int
+    but: str = ""
 
     def __str__(self) -> str:
         return ", and ".join(each.text for each in self.steps)
@@ -70,7 +77,21 @@ class Search:
                 self.by_cluster[view.id] = found
             yield
         if self.decision.error is not None:
+            yield from self._judged(ask)
             yield from self._workload(ask)
+
+    def _judged(self, ask: Ask) -> Iterator[None]:
+        """What lets a cluster in need not be enough for the workload: then it says what still stands."""
+        tried: dict[tuple[Step, ...], str] = {}
+        for cluster, changes in self.by_cluster.items():
+            for change in changes:
+                if change.steps not in tried and len(tried) < _MOST_JUDGED:
+                    error = self.asking.decide(_applied(ask, change.steps)).error
+                    tried[change.steps] = error.message if error is not None else ""
+                    yield
+            self.by_cluster[cluster] = tuple(
+                replace(each, but=tried.get(each.steps, _NOT_TRIED)) for each in changes
+            )
 
     def _workload(self, ask: Ask) -> Iterator[None]:
         found: dict[tuple[Step, ...], Change] = {}
@@ -78,7 +99,7 @@ class Search:
             changed = _applied(ask, steps)
             decision = self.asking.decide(changed)
             if decision.error is None:
-                found[steps] = Change(steps, _placed(decision))
+                found[steps] = Change(steps, sum(decision.assignments.values()))
             yield
         for look in (self._fewer_replicas, self._fewer_groups, self._requests):
             for change in look(ask):
@@ -146,7 +167,7 @@ class Search:
             decision = self.asking.decide(changed)
             yield None
             if decision.error is None:
-                best, low = Change(steps, _placed(decision)), trial + 1
+                best, low = Change(steps, sum(decision.assignments.values())), trial + 1
             elif best is None:
                 return
             else:
@@ -175,7 +196,8 @@ def cluster_changes(asking: Asking, ask: Ask, view: ClusterView) -> tuple[Change
             replicas = _replicas(asking, step.apply(opened), view.id)
             if replicas > already:
                 found.append(Change((*together, step), replicas))
-    return ranked(found)
+    # Of a DaemonSet, or of objects without pods, no replicas are counted.
+    return tuple(each if ask.request.replicas else replace(each, replicas=0) for each in ranked(found))
 
 
 def ranked(changes: Iterable[Change]) -> tuple[Change, ...]:
@@ -213,10 +235,6 @@ def _is_out(decision: Decision, view: ClusterView) -> bool:
 
 def _applied(ask: Ask, steps: Sequence[Step]) -> Ask:
     return reduce(lambda changed, step: step.apply(changed), steps, ask)
-
-
-def _placed(decision: Decision) -> int:
-    return sum(decision.assignments.values()) or len(decision.assignments)
 
 
 def _spread(at: int, spread: Spread, least: int) -> tuple[Step, ...]:

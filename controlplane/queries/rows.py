@@ -253,11 +253,15 @@ class StepRow:
 
 @dataclass(frozen=True)
 class SuggestionRow:
-    """What would help, all of `steps` together; it was tried. replicas: that fit, or are placed, then."""
+    """What would help, all of `steps` together; it was tried. replicas: that fit, or are placed, then.
+
+    but: why the workload cannot be placed even then.
+    """
 
     text: str
     replicas: int
     steps: tuple[StepRow, ...]
+    but: str = ""
 
 
 @dataclass(frozen=True)

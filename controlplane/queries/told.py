@@ -27,6 +27,7 @@ def suggestion_rows(changes: Sequence[Change]) -> tuple[SuggestionRow, ...]:
             str(change),
             change.replicas,
             tuple(StepRow(step.kind.value, step.field, step.text, step.cluster) for step in change.steps),
+            change.but,
         )
         for change in changes
     )

@@ -89,10 +89,10 @@ class TestExplain:
             "text": "tolerate the clusters' taint maintenance:NoSchedule",
             "cluster": "",
         }
-        assert {"text": tolerate["text"], "replicas": 16, "steps": [tolerate]} in body["changes"]
+        assert {"text": tolerate["text"], "replicas": 16, "steps": [tolerate], "but": ""} in body["changes"]
         assert "14 replicas instead of 16" in [each["text"] for each in body["changes"]]
         assert by_name(body)["us-1"]["changes"] == [
-            {"text": tolerate["text"], "replicas": 6, "steps": [tolerate]}
+            {"text": tolerate["text"], "replicas": 6, "steps": [tolerate], "but": ""}
         ]
         helped = divided(16, clusterTolerations=[{"key": "maintenance", "operator": "Exists"}])
         assert (await explained(world, helped))["placed"]

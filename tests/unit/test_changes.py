@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controlplane.cli.explaining import why
+from controlplane.cli.planning import as_data
 from controlplane.placement import PlanResult, plan
 from controlplane.placement.accounts import Account
 from schemas.manifests import Fleet, Workload, parse_manifest
@@ -348,6 +350,63 @@ def test_what_is_proposed_works(data: st.DataObject) -> None:
         assert again.error is None
         assert sum(again.assignments.values()) == change.replicas
         assert one_more.error is not None, "it is the smallest change of its kind"
+
+
+AT_MOST_ONE: dict[str, Any] = {
+    "replicaScheduling": {
+        "replicaDivisionPreference": "Weighted",
+        "replicaBounds": [{"targetCluster": {}, "maxReplicas": 1}],
+        **DYNAMIC,
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("replicas", "placement", "but"),
+    [
+        (8, {}, ""),
+        (10, {}, "10 replicas are wanted, 8 fit the 2 clusters that pass"),
+        (
+            4,
+            {"spreadConstraints": [{"spreadByField": "cluster", "minGroups": 3}]},
+            "spreadConstraints: by cluster, minGroups is 3; 2 can be had",
+        ),
+        (
+            4,
+            AT_MOST_ONE,
+            "replicaBounds: 4 replicas are wanted, maxReplicas sum to 2",
+        ),
+    ],
+)
+def test_what_lets_a_cluster_in_says_what_it_does_not_solve(
+    replicas: int, placement: dict[str, Any], but: str
+) -> None:
+    result = planned(workload(replicas, placement=placement), cluster("a"), cluster("b", taints=[TAINT]))
+    assert result.error is not None
+    assert [(str(each), each.but) for each in result.changes["b"]] == [
+        ("tolerate the clusters' taint maintenance:NoSchedule", but)
+    ]
+    row = as_data("x", result, ["b"])["clusters"][0]
+    assert str(why(row)).endswith(f"(4 fit, but {but})" if but else "(4 fit)")
+
+
+@pytest.mark.parametrize("kind", ["DaemonSet", "ConfigMap"])
+def test_where_no_replicas_are_counted_none_are_told(kind: str) -> None:
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "shop"}}
+    if kind == "DaemonSet":
+        template = {"spec": {"containers": [{"name": "c"}]}}
+        manifest |= {"apiVersion": "apps/v1", "kind": kind, "spec": {"template": template}}
+    spec = workload().spec.model_copy(update={"manifests": [manifest]})
+    wanted = workload().model_copy(update={"spec": spec})
+    tolerate = "tolerate the clusters' taint maintenance:NoSchedule"
+    clusters = cluster("a"), cluster("b"), cluster("c", taints=[TAINT])
+    result = planned(wanted, *clusters)
+    assert texts(result, "c") == [(tolerate, 0)]
+    told = as_data("x", result, ["a", "b", "c"])
+    assert told["message"] == "in 2 clusters"
+    assert "0" not in result.account.how
+    assert str(why(told["clusters"][2])).endswith(f"would help: {tolerate} (it fits)")
+    assert workload_texts(planned(wanted, clusters[2])) == [(tolerate, 0)]
 
 
 def test_a_component_that_asks_for_too_much_is_named() -> None:
