@@ -62,10 +62,10 @@ def nodes(
             and all(each.label_set.labels.get(key) == value for key, value in labels.items())
             for each in slot.nodes.classes
         ]
-        alignments = slot.zones.alignments() if slot.zones is not None else {}
         for row, (name, code) in enumerate(zip(slot.nodes.names, slot.nodes.codes.tolist(), strict=True)):
             if wanted[code] and name_contains in name:
-                yield _row(slot.nodes, slot.usage, row, code, alignments.get(row))
+                alignment = None if slot.zones is None else slot.zones.alignment(row)
+                yield _row(slot.nodes, slot.usage, row, code, alignment)
 
 
 def _row(

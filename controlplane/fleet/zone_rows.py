@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from controlplane.fleet.demand import Amounts
 from controlplane.fleet.rows import Ints, check_resources, column
 from controlplane.fleet.views import Alignment
 from schemas.wire.hardware import Topology, TopologyPolicy
@@ -47,21 +46,18 @@ class ZoneRows:
         """Whether any kubelet here may refuse a pod for its zones."""
         return bool((self.kinds != OPEN).any())
 
-    def alignments(self) -> dict[int, Alignment]:
-        """By node; of those that are not here no zone keeps a pod out."""
-        columns = {name: values.tolist() for name, values in sorted(self.available.items())}
-        zones: dict[int, list[Amounts]] = {}
-        for zone, node in enumerate(self.node.tolist()):
-            listed = ((name, values[zone]) for name, values in columns.items())
-            zones.setdefault(node, []).append(
-                tuple((name, amount) for name, amount in listed if amount != NOT_LISTED)
-            )
-        found: dict[int, Alignment] = {}
-        for node in np.flatnonzero(self.kinds != OPEN).tolist():
-            scope = "pod" if self.kinds[node] == BY_POD else "container"
-            stale = bool(self.kinds[node] == STALE)
-            found[node] = Alignment(scope, tuple(zones.get(node, ())), stale)
-        return found
+    def alignment(self, node: int) -> Alignment | None:
+        """None where no zone keeps a pod out."""
+        kind = int(self.kinds[node])
+        if kind == OPEN:
+            return None
+        first, after = np.searchsorted(self.node, (node, node + 1)).tolist()
+        columns = [(name, values[first:after].tolist()) for name, values in sorted(self.available.items())]
+        zones = tuple(
+            tuple((name, amounts[zone]) for name, amounts in columns if amounts[zone] != NOT_LISTED)
+            for zone in range(after - first)
+        )
+        return Alignment("pod" if kind == BY_POD else "container", zones, kind == STALE)
 
     @staticmethod
     def of(topology: Topology) -> "ZoneRows":
