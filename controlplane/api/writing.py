@@ -7,7 +7,6 @@ import msgspec
 
 from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import FieldError, Problem, invalid
-from controlplane.fleet import Demand
 from controlplane.intent import WorkloadDraft
 from controlplane.interpreters import Kinds, NotUnderstood, render
 from controlplane.known.meanings import Meaning
@@ -17,10 +16,10 @@ from controlplane.loops.orders import MAX_ORDER_BYTES
 from controlplane.placement import placement_request
 from controlplane.placement.needs import requirements_of
 from controlplane.placement.overriding import Variant, check_overrides
+from controlplane.placement.warnings import warnings
 from controlplane.placement.wording import counted
 from controlplane.queries.sealed import BadSecret, seal
 from controlplane.queries.tenancy import Trespass, tenant_clashes, trespass, workloads_of
-from controlplane.queries.warnings import warnings
 from schemas.manifests import Tenant, Workload
 from schemas.reasons import Reason
 from schemas.wire.orders import OrderBody
@@ -112,7 +111,7 @@ def _check_features(deps: ApiDeps, workload: Workload) -> None:
         return
     for index, match in enumerate(workload.spec.features):
         for name, requirement in requirements_of(match, index):
-            if not any(known.fleet.matching(Demand.of({}, traits=(requirement,)), joined)):
+            if not known.fleet.has(requirement):
                 field = f"spec.features[{index}].matchExpressions.{name}"
                 detail = f"no node of {counted(len(joined), 'cluster')} has {requirement.lacking}"
                 raise Problem(422, Reason.NO_NODE_FITS, detail, [FieldError(field, detail)])

@@ -1,5 +1,6 @@
 """One cluster of the fleet: reports, promises, and the columns that follow from them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from controlplane.fleet.addresses import Addresses
@@ -154,13 +155,23 @@ class Cluster:
         room = self.addresses.room(demand) if demand.pools and fits else None
         return fits if room is None else min(fits, room), matching
 
+    def release_on_trial(self, columns: Columns, workload: str) -> None:
+        """What one workload runs here, or was promised, is free again; others keep what is theirs."""
+        if workload in self.outstanding:
+            columns.unpack()
+            self._pack(columns, self.outstanding.keys() - {workload})
+        columns.release(workload)
+
     def _pack_all(self, columns: Columns) -> None:
-        """In the order of the promises; neighbours that ask for the same are packed at once."""
         columns.unpack()
         self._packed = True
+        self._pack(columns, self.outstanding)
+
+    def _pack(self, columns: Columns, workloads: Iterable[str]) -> None:
+        """In the order of the promises; neighbours that ask for the same are packed at once."""
         pending: Demand | None = None
         replicas = 0
-        for workload in sorted(self.outstanding, key=self._order.__getitem__):
+        for workload in sorted(workloads, key=self._order.__getitem__):
             for part, due in zip(self.promises[workload].parts, self.outstanding[workload], strict=True):
                 if pending is not None and part.demand != pending:
                     columns.pack(pending, replicas, self.features.selection(pending))

@@ -245,11 +245,14 @@ class Fleet:
     def room_released(self, cluster: str, workload: str, demand: Demand) -> int:
         """How many replicas of `demand` fit once all that the workload holds there is gone."""
         member = self._known(cluster)
-        if member is None:
-            return 0
-        room = room_released(member, workload, demand)
-        self._touch(cluster)
-        return room
+        return 0 if member is None else room_released(member, workload, demand)
+
+    def has(self, requirement: Requirement) -> bool:
+        """Whether any node of any cluster meets it, full or not; nodes that went lately may still count."""
+        for member in self._members:
+            # Profiles are numbered with the columns of their cluster.
+            member.columns()
+        return bool(self._features.selects(Demand.of({}, traits=(requirement,))).any())
 
     def spelled(self, cluster: str, requirement: Requirement) -> list[Requirement] | None:
         """Requirements of labels, of which one holds exactly on the nodes that meet `requirement`.

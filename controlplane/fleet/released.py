@@ -13,15 +13,9 @@ def room_released(cluster: Cluster, workload: str, demand: Demand) -> int:
     """
     wanted = demand.numa is not None and demand.numa.wanted
     asked = replace(demand, numa=Numa(wanted=True) if wanted else None, pools=())
-    promise = cluster.promises.get(workload)
-    cluster.unpromise(workload)
-    try:
-        columns = cluster.columns()
-        if columns is None:
-            return 0
-        with columns.on_trial():
-            columns.release(workload)
-            return columns.capacity(asked, cluster.features.selection(asked))[0]
-    finally:
-        if promise is not None:
-            cluster.promise(workload, promise)
+    columns = cluster.columns()
+    if columns is None:
+        return 0
+    with columns.on_trial():
+        cluster.release_on_trial(columns, workload)
+        return columns.capacity(asked, cluster.features.selection(asked))[0]

@@ -110,9 +110,12 @@ def _apart(
     groups: dict[tuple[int, tuple[Demand, ...]], tuple[Interpretation, list[int]]] = {}
     for index, view in enumerate(views):
         shape = shape_in(view)
-        asked = shape if isinstance(shape, Refused) else asked_in(*shape, view)
-        if isinstance(shape, Refused) or isinstance(asked, Refused):
-            found.views[index] = replace(view, lacks=(asked,) if isinstance(asked, Refused) else ())
+        if isinstance(shape, Refused):
+            found.views[index] = replace(view, lacks=(shape,))
+            continue
+        asked = asked_in(*shape, view)
+        if isinstance(asked, Refused):
+            found.views[index] = replace(view, lacks=(asked,))
             continue
         key = id(shape[1]), tuple(vary(each.demand) for each in asked)
         groups.setdefault(key, (shape[1], []))[1].append(index)

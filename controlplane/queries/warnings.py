@@ -6,8 +6,6 @@ from controlplane.known.records import WorkloadRecord
 from controlplane.placement.warnings import warnings
 from schemas.manifests import WorkloadSpec
 
-__all__ = ["warnings", "warnings_of"]
-
 
 def warnings_of(known: Known, record: WorkloadRecord) -> tuple[str, ...]:
     """Of a workload as it is stored."""
