@@ -4,23 +4,20 @@ A revision that asks for more than its place has goes elsewhere; what vanished f
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from controlplane.fleet import Demand
 from controlplane.interpreters import interpret
+from controlplane.known.compiling import Compiled
 from controlplane.known.known import Known
 from controlplane.placement import ClusterView, Division, Refused
 from controlplane.placement.needs import needs_of
 from controlplane.placement.rooms import asked_in
 from schemas.wire.orders import OrderBody, Verb
 
-if TYPE_CHECKING:
-    from controlplane.known.views import Compiled
 
-
-def still_fitting(known: Known, compiled: "Compiled", views: Sequence[ClusterView]) -> dict[str, int]:
+def still_fitting(known: Known, compiled: Compiled, views: Sequence[ClusterView]) -> dict[str, int]:
     """Replicas by cluster id as they are placed, but for those that a new revision could not run there.
 
     Only where it asks for something else than what is promised; who cannot be reached keeps what he has.
@@ -42,7 +39,7 @@ def still_fitting(known: Known, compiled: "Compiled", views: Sequence[ClusterVie
 
 
 def _changed(
-    known: Known, compiled: "Compiled", views: Sequence[ClusterView]
+    known: Known, compiled: Compiled, views: Sequence[ClusterView]
 ) -> Iterator[tuple[ClusterView, tuple[Demand, ...]]]:
     """(view, demands) of clusters that it runs in and can reach, where it now asks for something else."""
     record, placements = compiled.record, known.placements_of(compiled.record.uid)
@@ -61,7 +58,7 @@ def _changed(
             yield view, demands
 
 
-def vanished(known: Known, compiled: "Compiled", views: Sequence[ClusterView]) -> frozenset[str]:
+def vanished(known: Known, compiled: Compiled, views: Sequence[ClusterView]) -> frozenset[str]:
     """Clusters that lack what the order that they hold needed as well: it was there when it was placed."""
     current = compiled.request.current
     return frozenset(
@@ -73,7 +70,7 @@ def vanished(known: Known, compiled: "Compiled", views: Sequence[ClusterView]) -
     )
 
 
-def _needed_before(known: Known, compiled: "Compiled", view: ClusterView) -> bool:
+def _needed_before(known: Known, compiled: Compiled, view: ClusterView) -> bool:
     order = known.order(view.id, compiled.record.uid)
     if order is None or order.verb is not Verb.APPLY:
         return False

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from controlplane.known.compiling import Compiled, Compiler
 from controlplane.known.known import Known
 from controlplane.known.records import DecisionRecord, WorkloadRecord
-from controlplane.known.views import Compiled, Compiler
 from controlplane.rollout import FailoverRule, Outlook, failover_rule, outlook
 
 PLACED = "Placed"

@@ -1,121 +1,21 @@
-"""Clusters as a placement sees them, and workloads as they are compiled: from records and reports."""
+"""Clusters as a placement sees them, and the one decision that is made on them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from controlplane.interpreters import Interpretation, Kinds
+from controlplane.known.compiling import Compiled
 from controlplane.known.holding import still_fitting, vanished
 from controlplane.known.known import Known
-from controlplane.known.meanings import Meaning
-from controlplane.known.records import ClusterRecord, Standing, TenantRecord, WorkloadRecord
-from controlplane.placement import ClusterView, Decision, PlacementRequest, Refused, TenantRule
+from controlplane.known.records import ClusterRecord, Standing
+from controlplane.placement import ClusterView, Decision
 from controlplane.placement.asking import Ask
-from controlplane.placement.claims import matches
-from controlplane.placement.compiled import placement_request, tenant_rule
 from controlplane.placement.measures import Sources
-from controlplane.placement.needs import Needs
-from controlplane.placement.overriding import Variant, Variants
-from controlplane.placement.rooms import Asked, asked_in, selection
 from controlplane.placement.rules import ClusterHardware
 from controlplane.placement.score import price_of
 from controlplane.placement.trials import Trials
 from controlplane.placement.wording import counted
 from controlplane.rollout import UNREACHABLE
-from schemas.manifests import TenantSpec, WorkloadSpec
 from schemas.reasons import Reason
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """One revision of a workload, ready to be decided on. kinds: by which its objects were understood."""
-
-    record: WorkloadRecord
-    spec: WorkloadSpec
-    interpretation: Interpretation
-    request: PlacementRequest
-    needs: tuple[Needs, ...]
-    kinds: Kinds
-    variants: Variants
-
-    def asked_in(self, view: ClusterView) -> tuple[Variant, Asked] | Refused:
-        """What it comes to in one cluster; CannotOverride where an override fails there."""
-        variant = self.variants.in_cluster(view)
-        asked = asked_in(variant.needs, variant.interpretation, view)
-        return asked if isinstance(asked, Refused) else (variant, asked)
-
-
-class Compiler:
-    """Compiles each version of a workload and of a tenant once."""
-
-    def __init__(self, known: Known) -> None:
-        self._known = known
-        self._compiled: dict[str, Compiled] = {}
-        self._tenants: dict[str, tuple[TenantRecord, TenantRule]] = {}
-        self._tenants_seen: dict[str, TenantRecord] = {}
-        self._claimed: dict[str, frozenset[str]] = {}
-
-    def compiled(self, record: WorkloadRecord) -> Compiled:
-        """ValueError (NotUnderstood, a pydantic error) where what is stored cannot be understood any more."""
-        held = self._compiled.get(record.uid)
-        kinds = self._known.kinds
-        if held is None or held.record is not record or held.kinds is not kinds:
-            meaning = self._known.meanings.take(record.spec, kinds)
-            if meaning is None:
-                meaning = Meaning.of(WorkloadSpec.model_validate(record.spec), kinds)
-            spec, interpretation, needs = meaning.spec, meaning.interpretation, meaning.needs
-            request = replace(
-                placement_request(record.uid, spec, interpretation),
-                selection=selection(needs, interpretation),
-            )
-            held = Compiled(record, spec, interpretation, request, needs, kinds, meaning.variants)
-            self._compiled[record.uid] = held
-        current = {
-            cluster: placement.replicas
-            for cluster, placement in self._known.placements_of(record.uid).items()
-        }
-        decision = self._known.decisions.get(record.uid)
-        request = replace(
-            held.request,
-            current=current,
-            affinity_name=decision.affinity_name if decision is not None else "",
-            fresh=record.rescheduled > (decision.rescheduled if decision is not None else 0),
-            tenant=self.tenant(record.tenant),
-            claimants=self._claimants(record.tenant, held.interpretation.namespaces),
-        )
-        return replace(held, request=request)
-
-    def _claimants(self, tenant: str, namespaces: Sequence[str]) -> tuple[TenantRule, ...]:
-        """Other tenants that claim one of these namespaces somewhere; none for the operator's own work."""
-        if not tenant:
-            return ()
-        if self._tenants_seen != self._known.tenants:
-            self._tenants_seen = dict(self._known.tenants)
-            self._claimed.clear()
-        names = {name for namespace in namespaces for name in self._claiming(namespace)} - {tenant}
-        return tuple(rule for name in sorted(names) if (rule := self.tenant(name)) is not None)
-
-    def _claiming(self, namespace: str) -> frozenset[str]:
-        if namespace not in self._claimed:
-            self._claimed[namespace] = frozenset(
-                name
-                for name, record in self._known.tenants.items()
-                if any(matches(pattern, namespace) for pattern in record.spec["namespaces"])
-            )
-        return self._claimed[namespace]
-
-    def tenant(self, name: str) -> TenantRule | None:
-        """The rule of a tenant, None for none."""
-        record = self._known.tenants.get(name)
-        if record is None:
-            return None
-        held = self._tenants.get(name)
-        if held is None or held[0] is not record:
-            held = record, tenant_rule(name, TenantSpec.model_validate(record.spec))
-            self._tenants[name] = held
-        return held[1]
-
-    def forget(self, uid: str) -> None:
-        self._compiled.pop(uid, None)
 
 
 class Views:

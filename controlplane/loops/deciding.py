@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import structlog
 
 from controlplane.fleet import Promise
+from controlplane.known.compiling import Compiled, Compiler
 from controlplane.known.explained import explained, remembered
 from controlplane.known.known import Known
 from controlplane.known.losing import DELETED, PLACED, is_stranded, leaving
 from controlplane.known.records import DecisionRecord, WorkloadRecord
-from controlplane.known.views import Compiled, Compiler, Views, decide, summary
+from controlplane.known.views import Views, decide, summary
 from controlplane.loops.failover import listed
 from controlplane.loops.orders import OrderTooLarge, OrderWriter, Signer, understood_anew
 from controlplane.loops.ports import Clock, NewDecision, NewOrder

@@ -12,9 +12,9 @@ from collections.abc import Collection
 
 import structlog
 
+from controlplane.known.compiling import Compiler
 from controlplane.known.known import Known
 from controlplane.known.losing import outlook_of, rule_of
-from controlplane.known.views import Compiler
 from controlplane.loops.ports import Clock
 from controlplane.loops.running import LoopMetrics
 from schemas.wire.orders import Verb

@@ -8,8 +8,8 @@ import msgspec
 
 from controlplane.interpreters import render
 from controlplane.interpreters.adaption import Adaption
+from controlplane.known.compiling import Compiled
 from controlplane.known.records import ClusterRecord, OutboxRecord
-from controlplane.known.views import Compiled
 from controlplane.loops.ports import NewOrder
 from controlplane.placement.overriding import Variant
 from schemas.reasons import Reason

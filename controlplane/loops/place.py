@@ -14,10 +14,11 @@ import asyncio
 from collections.abc import Callable
 
 from controlplane.failpoints import reached
+from controlplane.known.compiling import Compiler
 from controlplane.known.known import Known
 from controlplane.known.losing import is_stranded
 from controlplane.known.records import DecisionRecord, Lease, OutboxRecord, PlacementRecord
-from controlplane.known.views import Compiler, Views
+from controlplane.known.views import Views
 from controlplane.loops.deciding import Deciding, Made, decided
 from controlplane.loops.failover import Failover
 from controlplane.loops.follow import Follow

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+from controlplane.known.compiling import Compiler
 from controlplane.known.known import Known
 from controlplane.known.losing import leaving
 from controlplane.known.records import WorkloadRecord
-from controlplane.known.views import Compiler, Views, asked, summary
+from controlplane.known.views import Views, asked, summary
 from controlplane.placement import ClusterView
 from controlplane.placement.plan import fleet_manifest as write_fleet
 from controlplane.placement.telling import Telling, counts_text

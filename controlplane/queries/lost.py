@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
+from controlplane.known.compiling import Compiled
 from controlplane.known.known import Known
 from controlplane.known.losing import is_stranded, leaving, outlook_of, outlooks
 from controlplane.known.records import WorkloadRecord
-from controlplane.known.views import Compiled, decide
+from controlplane.known.views import decide
 from controlplane.placement import ClusterView, Decision
 from controlplane.queries.rows import RefusalRow
 from controlplane.rollout import clock_text

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from controlplane.known.compiling import Compiler
 from controlplane.known.known import Known
 from controlplane.known.records import TenantRecord, WorkloadRecord
-from controlplane.known.views import Compiler
 
 SPEC: dict[str, Any] = {
     "manifests": [
