@@ -1,0 +1,69 @@
+"""What alerting needs of Postgres and of the ways to people."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from controlplane.alerts.entry import Entry, SavedAlert, SavedBoard, SavedGroup
+from controlplane.alerts.notice import Answer, Attempt, Flush, Happened, Notice, Sent
+from controlplane.known.records import Lease
+
+
+@dataclass(frozen=True)
+class Attempted:
+    """An attempt with what follows from it. sent: replaces the log of its (group, receiver, integration)."""
+
+    attempt: Attempt
+    sent: Sent | None = None
+    happened: Sequence[Happened] = ()
+
+
+class AlertStore(Protocol):
+    """Postgres for alerts. Every write is one transaction; those that name a lease raise LeaseLost.
+
+    Any method raises StoreUnavailable.
+    """
+
+    async def append_entries(self, entries: Sequence[Entry]) -> Sequence[int]:
+        """Committed when this returns: their ids, in the order of the log. Many callers share a commit.
+
+        Silences are written to their table in the same transaction, so that they can be read by id at once.
+        """
+        ...
+
+    async def read_entries(self, after: int, limit: int) -> Sequence[tuple[int, Entry]]:
+        """In commit order: none appears later below one that was read."""
+        ...
+
+    async def wait_for_entry(self, timeout_seconds: float) -> None:
+        """Until somebody appends (NOTIFY), or the timeout."""
+        ...
+
+    async def load_board(self) -> SavedBoard: ...
+
+    async def commit_flushes(
+        self, lease: Lease, flushes: Sequence[Flush], groups: Sequence[SavedGroup]
+    ) -> None:
+        """Timers, notices and history of these flushes; a flush without next_at removes its group."""
+        ...
+
+    async def record_attempts(self, lease: Lease, attempts: Sequence[Attempted]) -> None:
+        """Attempts, the log of notifications and history; a last attempt takes its notice off the pending."""
+        ...
+
+    async def record_happened(self, lease: Lease, happened: Sequence[Happened]) -> None: ...
+
+    async def checkpoint(
+        self, lease: Lease, applied: int, alerts: Sequence[SavedAlert], gone: Collection[str]
+    ) -> None:
+        """The saved board is as of entry `applied` now: these changed, those are forgotten; the log below
+        is trimmed."""
+        ...
+
+
+class Channels(Protocol):
+    """The ways to people."""
+
+    async def send(self, notice: Notice) -> Answer:
+        """One attempt, bounded in time and size. Never raises but CancelledError."""
+        ...
