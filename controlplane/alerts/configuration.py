@@ -95,7 +95,7 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class FlapDamping:
-    """Off at transitions 0. Fires and ends more often than this within the window: held until it was quiet."""
+    """Off at transitions 0. What fires and ends more often within the window is held until it was quiet."""
 
     transitions: int = 0
     window_seconds: float = 1800.0
@@ -104,7 +104,7 @@ class FlapDamping:
 
 @dataclass(frozen=True, slots=True)
 class SilenceGuard:
-    """A silence that would swallow more than this share of what fires is refused unless forced; 1: no guard."""
+    """A silence that would swallow more than this share of what fires must be forced; 1: no guard."""
 
     max_share: float = 1.0
     from_alerts: int = 10
@@ -128,7 +128,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Beyond:
-    """The key `muster:` of the file: what Alertmanager does not know. Left out, all is as Alertmanager has it."""
+    """The key `muster:` of the file: what Alertmanager does not know. Left out, all is as it has it."""
 
     heartbeats: tuple[Heartbeat, ...] = ()
     flap_damping: FlapDamping = FlapDamping()

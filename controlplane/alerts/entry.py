@@ -1,6 +1,6 @@
 """The log that every replica reads: all that changes a board, in the one order in which it was committed.
 
-A board is a function of its entries (and of the flushes of the leader): whoever replays the log holds the same.
+A board is a function of its entries (and of the leader's flushes): whoever replays the log holds the same.
 """
 
 from collections.abc import Mapping, Sequence
