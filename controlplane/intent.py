@@ -7,10 +7,9 @@ from typing import Any, Protocol
 from controlplane.fleet.headroom import Make
 from controlplane.known.records import (
     ClusterRecord,
-    InterpreterRecord,
+    DocumentRecord,
     Request,
     RevisionRecord,
-    TenantRecord,
     WorkloadRecord,
 )
 from schemas.wire.reports import Taint
@@ -86,16 +85,18 @@ class Intent(Protocol):
 
     async def revisions(self, uid: str) -> Sequence[RevisionRecord]: ...
 
-    async def submit_tenant(self, name: str, spec: Mapping[str, Any], write: Write) -> TenantRecord: ...
+    async def submit_document(
+        self, kind: str, name: str, spec: Mapping[str, Any], write: Write
+    ) -> DocumentRecord:
+        """Any kind that is kept as it stands: `Tenant`, `Interpreter`, ...
 
-    async def delete_tenant(self, name: str, write: Write) -> None: ...
-
-    async def submit_interpreter(self, name: str, spec: Mapping[str, Any], write: Write) -> InterpreterRecord:
-        """Workloads with an object of its kind are to be decided on again. Taken: another one declares it."""
+        An Interpreter: workloads with an object of its kind are to be decided on again. Taken: another one
+        declares it.
+        """
         ...
 
-    async def delete_interpreter(self, name: str, write: Write) -> None:
-        """Taken while workloads have an object of its kind; the text names them."""
+    async def delete_document(self, kind: str, name: str, write: Write) -> None:
+        """An Interpreter: Taken while workloads have an object of its kind; the text names them."""
         ...
 
     async def invite_cluster(self, draft: JoinDraft, write: Write) -> None: ...

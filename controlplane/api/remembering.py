@@ -4,19 +4,13 @@ The loop that follows the changes brings the same records; what is newer stays.
 """
 
 from controlplane.known.known import Known
-from controlplane.known.records import ClusterRecord, Standing, TenantRecord, WorkloadRecord
+from controlplane.known.records import ClusterRecord, Standing, WorkloadRecord
 
 
 def remember_workload(known: Known, record: WorkloadRecord) -> None:
     held = known.workloads.get(record.uid)
     if held is None or held.resource_version < record.resource_version:
         known.put_workload(record)
-
-
-def remember_tenant(known: Known, record: TenantRecord) -> None:
-    held = known.tenants.get(record.name)
-    if held is None or held.resource_version < record.resource_version:
-        known.tenants[record.name] = record
 
 
 def remember_cluster(known: Known, record: ClusterRecord) -> None:

@@ -7,12 +7,11 @@ from controlplane.api.answers import PROBLEMS
 from controlplane.api.ports import ApiDeps
 from controlplane.api.routes import (
     clusters,
+    documents,
     events,
     health,
-    interpreters,
     inventory,
     streams,
-    tenants,
     workloads,
 )
 from controlplane.api.telemetry import Telemetry
@@ -41,7 +40,9 @@ def create_api(deps: ApiDeps) -> FastAPI:
     problems.install(app)
     app.router.routes[:0] = workloads.shortcuts(deps, PREFIX)
     app.add_middleware(Telemetry, registry=deps.metrics)
-    for module in (clusters, workloads, tenants, interpreters, inventory, streams, events):
+    for module in (clusters, workloads, inventory, streams, events):
         app.include_router(module.router(deps), prefix=PREFIX)
+    for router in documents.routers(deps):
+        app.include_router(router, prefix=PREFIX)
     app.include_router(health.router(deps))
     return app

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from controlplane.client import ClientError
 from controlplane.migration import Given, GivenPolicy, converted, given_object
-from schemas.manifests import API_VERSION, Fleet, Interpreter, Manifest, ManifestError, Tenant
+from schemas.manifests import API_VERSION, DOCUMENTS, Fleet, Manifest, ManifestError
 from schemas.manifests.karmada import Propagation, is_karmadas, parse_policy
 from schemas.manifests.load import KINDS, Problem, load_documents, parse_manifest
 
@@ -17,7 +17,7 @@ MAX_FILES = 10_000
 
 
 def read_manifests(paths: Sequence[Path], hint: str = "nothing was sent") -> list[Manifest]:
-    """Tenants and Interpreters first. ClientError with everything that is wrong in any of them.
+    """What workloads depend on (tenants, interpreters, ...) first. ClientError with all that is wrong.
 
     Karmada's policies become Workloads, with the plain objects of all files that they select; what people
     should know of that is written to stderr. hint: added to the error.
@@ -40,7 +40,7 @@ def read_manifests(paths: Sequence[Path], hint: str = "nothing was sent") -> lis
     if read.problems:
         raise ClientError("\n".join(read.problems), hint)
     _say(read.notes)
-    return sorted(read.manifests, key=lambda manifest: not isinstance(manifest, Tenant | Interpreter))
+    return sorted(read.manifests, key=lambda manifest: manifest.kind not in DOCUMENTS)
 
 
 @dataclass

@@ -26,6 +26,8 @@ class Kind(StrEnum):
     FLEET = "fleet"
 
 
+DOCUMENTS = (Kind.TENANTS, Kind.INTERPRETERS)
+"""Kept as they were applied, by name."""
 _SHORT = {"ns": "nodes", "no": "nodes", "wl": "workloads", "pl": "placements"}
 
 

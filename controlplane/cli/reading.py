@@ -8,6 +8,7 @@ import typer
 
 from controlplane.cli.connection import connect, path
 from controlplane.cli.options import (
+    DOCUMENTS,
     FilterOption,
     Kind,
     KindArgument,
@@ -68,15 +69,14 @@ def _address(kind: Kind, name: str) -> str:
         if not slash:
             raise typer.BadParameter(f"{name!r}: a node is named CLUSTER/NODE")
         return path("clusters", cluster, "nodes", node)
-    if kind not in (Kind.CLUSTERS, Kind.WORKLOADS, Kind.TENANTS, Kind.INTERPRETERS):
+    if kind not in (Kind.CLUSTERS, Kind.WORKLOADS, *DOCUMENTS):
         raise typer.BadParameter(f"{kind} are listed, not named: --filter workload={name}")
     return path(kind.value, name)
 
 
 _HOW_TO_BEGIN = {
     Kind.CLUSTERS: "muster clusters invite NAME",
-    Kind.WORKLOADS: "muster apply -f FILE",
-    Kind.TENANTS: "muster apply -f FILE",
+    **dict.fromkeys((Kind.WORKLOADS, *DOCUMENTS), "muster apply -f FILE"),
     Kind.INTERPRETERS: "muster apply -f FILE; docs/operations/kinds.md lists what is understood without",
 }
 
@@ -91,12 +91,12 @@ def _show_rows(
     kind: Kind, rows: list[dict[str, Any]], output: Output, *, more: bool = False, empty: str = ""
 ) -> None:
     from controlplane.cli.output import console, print_data, print_table
-    from controlplane.cli.tables import COLUMNS
+    from controlplane.cli.tables import COLUMNS, PLAIN
 
     if output is not Output.TABLE:
         print_data({"items": rows}, output)
     else:
-        print_table(COLUMNS[kind], rows, empty)
+        print_table(COLUMNS.get(kind, PLAIN), rows, empty)
     if more:
         console(errors=True).print(f"more than {len(rows)}: --limit shows more", style="dim")
 

@@ -139,6 +139,9 @@ COLUMNS: Mapping[Kind, tuple[Column, ...]] = {
     ),
 }
 
+PLAIN = (Column("NAME", _text("name")), Column("KIND", lambda row: str(row["manifest"]["kind"])))
+"""Of documents that have no columns of their own."""
+
 REVISIONS = (
     Column("REV", _text("revision"), right=True),
     Column("", lambda row: Text("current", style="green") if row["current"] else Text("")),

@@ -9,6 +9,7 @@ import typer
 
 from controlplane.cli.connection import connect, path
 from controlplane.cli.options import (
+    DOCUMENTS,
     FilesOption,
     Kind,
     KindArgument,
@@ -212,7 +213,7 @@ def delete(
     ] = None,
     yes: YesOption = False,
 ) -> None:
-    """Delete workloads (withdrawn from every cluster), tenants or interpreters."""
+    """Delete workloads (withdrawn from every cluster), tenants, or what else was applied."""
     if bool(filename) == bool(kind and names):
         raise typer.BadParameter("either KIND NAME..., or -f FILE")
     if filename:
@@ -258,10 +259,9 @@ def _delete_named(kind: str, names: list[str], *, yes: bool) -> None:
     from controlplane.client import Refused
 
     wanted = kind_of(kind)
-    if wanted not in (Kind.WORKLOADS, Kind.TENANTS, Kind.INTERPRETERS):
-        raise typer.BadParameter(
-            "workloads, tenants and interpreters can be deleted; for clusters: muster clusters remove"
-        )
+    if wanted not in (Kind.WORKLOADS, *DOCUMENTS):
+        named = f"{', '.join((Kind.WORKLOADS, *DOCUMENTS[:-1]))} and {DOCUMENTS[-1]}"
+        raise typer.BadParameter(f"{named} can be deleted; for clusters: muster clusters remove")
     singular = wanted.value.removesuffix("s")
     if not yes and wanted is Kind.WORKLOADS:
         typer.confirm(f"Withdraw {', '.join(names)} from every cluster?", abort=True)

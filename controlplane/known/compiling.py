@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from controlplane.interpreters import Interpretation, Kinds
 from controlplane.known.known import Known
 from controlplane.known.meanings import Meaning
-from controlplane.known.records import TenantRecord, WorkloadRecord
+from controlplane.known.records import DocumentRecord, WorkloadRecord
 from controlplane.placement import ClusterView, PlacementRequest, Refused, TenantRule
 from controlplane.placement.claims import matches
 from controlplane.placement.compiled import placement_request, tenant_rule
@@ -41,8 +41,8 @@ class Compiler:
     def __init__(self, known: Known) -> None:
         self._known = known
         self._compiled: dict[str, Compiled] = {}
-        self._tenants: dict[str, tuple[TenantRecord, TenantRule]] = {}
-        self._tenants_seen: dict[str, TenantRecord] = {}
+        self._tenants: dict[str, tuple[DocumentRecord, TenantRule]] = {}
+        self._tenants_seen: dict[str, DocumentRecord] = {}
         self._claimed: dict[str, frozenset[str]] = {}
 
     def compiled(self, record: WorkloadRecord) -> Compiled:

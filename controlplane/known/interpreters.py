@@ -1,55 +1,30 @@
 """Interpreters that people declared, over the kinds that Muster understands itself."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from controlplane.interpreters import KINDS, Kinds, compiled_kind
 from controlplane.interpreters.kinds import Kind
-from controlplane.known.records import InterpreterRecord, WorkloadRecord
+from controlplane.known.documents import Shelf
+from controlplane.known.records import DocumentRecord, WorkloadRecord
 from schemas.manifests.interpreter import InterpreterSpec
 from schemas.manifests.objects import group_kind
 
 
-class Interpreters:
-    """By name. `kinds` is another object after every change, and the same one until then."""
+class Interpreters(Shelf):
+    """`kinds` is another object after every change, and the same one until then."""
 
     def __init__(self) -> None:
-        self._records: dict[str, InterpreterRecord] = {}
+        super().__init__()
         self.kinds: Kinds = KINDS
-
-    @property
-    def records(self) -> Mapping[str, InterpreterRecord]:
-        return self._records
-
-    def replace(self, records: Iterable[InterpreterRecord]) -> None:
-        fresh = {record.name: record for record in records}
-        if fresh != self._records:
-            self._records = fresh
-            self._compile()
-
-    def put(self, record: InterpreterRecord) -> None:
-        """What is newer stays."""
-        held = self._records.get(record.name)
-        if held is None or held.resource_version < record.resource_version:
-            self._records[record.name] = record
-            self._compile()
-
-    def drop(self, name: str) -> None:
-        if self._records.pop(name, None) is not None:
-            self._compile()
-
-    def of_kind(self, group_and_kind: str) -> InterpreterRecord | None:
-        """`ray.io/RayCluster`"""
-        found = (each for each in self._records.values() if target(each) == group_and_kind)
-        return next(found, None)
 
     def declares(self, workload: WorkloadRecord) -> bool:
         """Whether what the workload means depends on one of them."""
-        declared = {target(each) for each in self._records.values()}
+        declared = {target(each) for each in self.records.values()}
         return bool(declared) and any(group_kind(each) in declared for each in workload.spec["manifests"])
 
-    def _compile(self) -> None:
+    def changed(self) -> None:
         compiled: dict[str, Kind] = {}
-        for record in self._records.values():
+        for record in self.records.values():
             try:
                 name, kind = compiled_kind(InterpreterSpec.model_validate(record.spec))
             except ValueError:
@@ -59,7 +34,7 @@ class Interpreters:
         self.kinds = {**KINDS, **compiled} if compiled else KINDS
 
 
-def target(record: InterpreterRecord) -> str:
+def target(record: DocumentRecord) -> str:
     return f"{record.spec['group']}/{record.spec['kind']}"
 
 

@@ -1,25 +1,28 @@
 """The memory of one process: records, reports and beats. Loops write it, queries and decisions read it."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from controlplane.fleet import Fleet
 from controlplane.fleet.slack import Slacks
 from controlplane.interpreters import Kinds
+from controlplane.known.documents import Shelf
 from controlplane.known.interpreters import Interpreters
 from controlplane.known.meanings import Meanings
 from controlplane.known.records import (
     ClusterRecord,
     DecisionRecord,
+    DocumentRecord,
     EpochRecord,
     Loaded,
     OutboxRecord,
     PlacementRecord,
     Standing,
-    TenantRecord,
     WorkloadRecord,
 )
 from controlplane.rollout import FailoverRule, Losses, LossRules, begin, look
+from schemas.manifests import DOCUMENTS
 from schemas.reasons import Reason
 from schemas.wire.beats import Beat
 from schemas.wire.orders import Version
@@ -57,12 +60,12 @@ class Known:
     alerts miss a link. newer_stored: clusters for which ORDERS holds what this database never issued.
     unordered: per cluster, workloads that are reported there though no order is known, not even to withdraw.
     losses: which clusters are lost, as the leader saw it last; nothing where another process leads.
+    documents: by kind. one of which something is made has a Shelf of its own class.
     """
 
     fleet: Fleet = field(default_factory=Fleet)
     slacks: Slacks = field(default_factory=Slacks)
     clusters: dict[str, ClusterRecord] = field(default_factory=dict[str, ClusterRecord])
-    tenants: dict[str, TenantRecord] = field(default_factory=dict[str, TenantRecord])
     workloads: dict[str, WorkloadRecord] = field(default_factory=dict[str, WorkloadRecord])
     placements: dict[str, dict[str, PlacementRecord]] = field(
         default_factory=dict[str, dict[str, PlacementRecord]]
@@ -80,6 +83,7 @@ class Known:
     unordered: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     traffic: defaultdict[str, Traffic] = field(default_factory=lambda: defaultdict[str, Traffic](Traffic))
     interpreters: Interpreters = field(default_factory=Interpreters)
+    documents: Mapping[str, Shelf] = field(init=False)
     meanings: Meanings = field(default_factory=Meanings)
     epochs: tuple[EpochRecord, ...] = ()
     last_generation: int = 0
@@ -93,14 +97,17 @@ class Known:
     )
     _names: dict[str, str] = field(default_factory=dict[str, str])
 
+    def __post_init__(self) -> None:
+        self.documents = {kind: Shelf() for kind in DOCUMENTS} | {"Interpreter": self.interpreters}
+
     def replace_records(self, loaded: Loaded) -> None:
         """Take what Postgres says over what was remembered; reports and beats stay."""
         self.clusters = {record.id: record for record in loaded.clusters}
         for record in loaded.clusters:
             if record.standing is not Standing.REMOVED:
                 self.fleet.put_headroom(record.id, record.headroom)
-        self.tenants = {record.name: record for record in loaded.tenants}
-        self.interpreters.replace(loaded.interpreters)
+        for kind, shelf in self.documents.items():
+            shelf.replace(loaded.documents.get(kind, ()))
         self.workloads, self._names = {}, {}
         for record in loaded.workloads:
             self.put_workload(record)
@@ -116,6 +123,10 @@ class Known:
         self.last_generation = loaded.last_generation
         self.change_cursor = loaded.change_cursor
         self.loaded = True
+
+    @property
+    def tenants(self) -> Mapping[str, DocumentRecord]:
+        return self.documents["Tenant"].records
 
     @property
     def kinds(self) -> Kinds:

@@ -53,17 +53,8 @@ class ClusterRecord:
 
 
 @dataclass(frozen=True)
-class TenantRecord:
-    """spec: the `spec` of the Tenant manifest as it was written."""
-
-    name: str
-    spec: Mapping[str, Any]
-    resource_version: int
-
-
-@dataclass(frozen=True)
-class InterpreterRecord:
-    """spec: the `spec` of the Interpreter manifest as it was written."""
+class DocumentRecord:
+    """A Tenant, an Interpreter, ...: kept by kind and name. spec: of its manifest, as it was written."""
 
     name: str
     spec: Mapping[str, Any]
@@ -190,10 +181,10 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Everything that a leader decides on, read in one snapshot."""
+    """Everything that a leader decides on, read in one snapshot. documents: by kind."""
 
     clusters: tuple[ClusterRecord, ...]
-    tenants: tuple[TenantRecord, ...]
+    documents: Mapping[str, tuple[DocumentRecord, ...]]
     workloads: tuple[WorkloadRecord, ...]
     placements: tuple[PlacementRecord, ...]
     decisions: tuple[DecisionRecord, ...]
@@ -202,4 +193,3 @@ class Loaded:
     last_generation: int
     alert_watermarks: Mapping[str, Stamp]
     change_cursor: int
-    interpreters: tuple[InterpreterRecord, ...] = ()

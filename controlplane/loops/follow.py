@@ -1,7 +1,7 @@
 """Records followed: what people and other processes committed since we last looked.
 
 1. Read the change rows above the cursor, in commit order.
-2. Re-read each workload, tenant and cluster that they name, once.
+2. Re-read each workload, cluster and document (tenant, interpreter, ...) that they name, once.
 3. Put them into memory; say which workloads were touched, by a write or by what became of a cluster.
 """
 
@@ -28,8 +28,6 @@ class Follow:
                 return list(touched)
             uids = {change.uid for change in changes if change.kind == "Workload" and not _ours(change.by)}
             clusters = {change.uid for change in changes if change.kind == "Cluster"}
-            tenants = {change.name for change in changes if change.kind == "Tenant"}
-            interpreters = {change.name for change in changes if change.kind == "Interpreter"}
             if uids:
                 for record in await self._store.read_workloads(uids):
                     held = self._known.workloads.get(record.uid)
@@ -42,19 +40,9 @@ class Follow:
             if clusters:
                 for record in await self._store.read_clusters(clusters):
                     self._touched |= dict.fromkeys(self._known.put_cluster(record))
-            if tenants:
-                found = {record.name: record for record in await self._store.read_tenants(tenants)}
-                for name in tenants:
-                    if name in found:
-                        self._known.tenants[name] = found[name]
-                    else:
-                        self._known.tenants.pop(name, None)
-            if interpreters:
-                declared = await self._store.read_interpreters(interpreters)
-                for record in declared:
-                    self._known.interpreters.put(record)
-                for name in interpreters - {record.name for record in declared}:
-                    self._known.interpreters.drop(name)
+            for kind in {change.kind for change in changes} & self._known.documents.keys():
+                named = {change.name for change in changes if change.kind == kind}
+                self._known.documents[kind].take(await self._store.read_documents(kind, named), named)
             self._known.change_cursor = changes[-1].id
 
 

@@ -7,13 +7,12 @@ from typing import Any, Protocol
 from controlplane.known.records import (
     Change,
     ClusterRecord,
-    InterpreterRecord,
+    DocumentRecord,
     Lease,
     Loaded,
     OutboxRecord,
     Request,
     Standing,
-    TenantRecord,
     WorkloadRecord,
 )
 from schemas.wire.alerts import AlertBatch
@@ -115,9 +114,7 @@ class Store(Protocol):
 
     async def read_clusters(self, ids: Collection[str]) -> Sequence[ClusterRecord]: ...
 
-    async def read_tenants(self, names: Collection[str]) -> Sequence[TenantRecord]: ...
-
-    async def read_interpreters(self, names: Collection[str]) -> Sequence[InterpreterRecord]: ...
+    async def read_documents(self, kind: str, names: Collection[str]) -> Sequence[DocumentRecord]: ...
 
     async def reserve_generations(self, lease: Lease, count: int) -> range:
         """`count` generations of the one sequence, never issued before or again."""

@@ -1,13 +1,13 @@
 """Interpreters: what is declared of kinds, who uses it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from controlplane.known.interpreters import target, users
 from controlplane.known.known import Known
-from controlplane.known.records import InterpreterRecord
-from controlplane.queries.paging import Page, Query
+from controlplane.known.records import DocumentRecord
+from controlplane.queries.documents import Listing, document_manifest
 from controlplane.queries.tables import Table
 
 
@@ -25,37 +25,35 @@ class InterpreterRow:
     manifest: Mapping[str, Any]
 
 
-INTERPRETERS: Table[InterpreterRow] = Table(
-    fields={
-        "name": lambda row: row.name,
-        "group": lambda row: row.group,
-        "kind": lambda row: row.kind,
-        "divisible": lambda row: row.divisible,
-        "workloads": lambda row: row.workloads,
-    },
-    identity=lambda row: row.name,
-)
+def _rows(known: Known) -> Callable[[DocumentRecord], InterpreterRow]:
+    def row(record: DocumentRecord) -> InterpreterRow:
+        spec = record.spec
+        return InterpreterRow(
+            name=record.name,
+            group=spec["group"],
+            kind=spec["kind"],
+            components=tuple(each.get("name") or each.get("at") or "pods" for each in spec["components"]),
+            divisible=spec.get("divisible", False),
+            workloads=len(users(known.workloads.values(), target(record))),
+            resource_version=record.resource_version,
+            manifest=document_manifest("Interpreter", record),
+        )
+
+    return row
 
 
-def list_interpreters(known: Known, query: Query) -> Page[InterpreterRow]:
-    rows = (interpreter_row(known, record) for record in known.interpreters.records.values())
-    return INTERPRETERS.page(rows, query)
-
-
-def interpreter_row(known: Known, record: InterpreterRecord) -> InterpreterRow:
-    spec = record.spec
-    return InterpreterRow(
-        name=record.name,
-        group=spec["group"],
-        kind=spec["kind"],
-        components=tuple(each.get("name") or each.get("at") or "pods" for each in spec["components"]),
-        divisible=spec.get("divisible", False),
-        workloads=len(users(known.workloads.values(), target(record))),
-        resource_version=record.resource_version,
-        manifest={
-            "apiVersion": "muster.dev/v1",
-            "kind": "Interpreter",
-            "metadata": {"name": record.name},
-            "spec": spec,
+INTERPRETERS: Listing[InterpreterRow] = Listing(
+    "Interpreter",
+    InterpreterRow,
+    Table(
+        fields={
+            "name": lambda row: row.name,
+            "group": lambda row: row.group,
+            "kind": lambda row: row.kind,
+            "divisible": lambda row: row.divisible,
+            "workloads": lambda row: row.workloads,
         },
-    )
+        identity=lambda row: row.name,
+    ),
+    _rows,
+)

@@ -195,17 +195,6 @@ class WorkloadDetail:
 
 
 @dataclass(frozen=True)
-class TenantRow:
-    name: str
-    namespaces: tuple[str, ...]
-    environments: tuple[str, ...]
-    owners: tuple[str, ...]
-    workloads: int
-    resource_version: int
-    manifest: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class RevisionRow:
     revision: int
     created_at: float

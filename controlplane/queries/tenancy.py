@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from controlplane.interpreters import Interpretation
 from controlplane.known.known import Known
-from controlplane.known.records import TenantRecord
+from controlplane.known.records import DocumentRecord
 from controlplane.known.views import Views
 from controlplane.placement.claims import Claim, Clash, clashes, outside
 from controlplane.placement.compiled import tenant_rule
@@ -51,6 +51,6 @@ def workloads_of(known: Known, tenant: str) -> Sequence[str]:
     )
 
 
-def _claim(record: TenantRecord) -> Claim:
+def _claim(record: DocumentRecord) -> Claim:
     spec = TenantSpec.model_validate(record.spec)
     return Claim(tenant_rule(record.name, spec), tuple(spec.namespaces))

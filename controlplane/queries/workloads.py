@@ -9,7 +9,6 @@ from controlplane.known.records import (
     ClusterRecord,
     OutboxRecord,
     PlacementRecord,
-    TenantRecord,
     WorkloadRecord,
 )
 from controlplane.queries.lost import UNREACHABLE_STATE, lost_row
@@ -18,7 +17,6 @@ from controlplane.queries.rows import (
     ObjectRow,
     PlacementRow,
     RefusalRow,
-    TenantRow,
     WorkloadDetail,
     WorkloadRow,
 )
@@ -64,17 +62,6 @@ PLACEMENTS: Table[PlacementRow] = Table(
     identity=lambda row: f"{row.workload}\0{row.cluster}\0{row.workload_uid}",
 )
 
-TENANTS: Table[TenantRow] = Table(
-    fields={
-        "name": lambda row: row.name,
-        "namespace": lambda row: row.namespaces,
-        "environment": lambda row: row.environments,
-        "owner": lambda row: row.owners,
-        "workloads": lambda row: row.workloads,
-    },
-    identity=lambda row: row.name,
-)
-
 
 def list_workloads(known: Known, query: Query) -> Page[WorkloadRow]:
     return WORKLOADS.page((workload_row(known, record) for record in known.workloads.values()), query)
@@ -83,31 +70,6 @@ def list_workloads(known: Known, query: Query) -> Page[WorkloadRow]:
 def list_placements(known: Known, query: Query) -> Page[PlacementRow]:
     rows = (row for record in known.workloads.values() for row in placement_rows(known, record))
     return PLACEMENTS.page(rows, query)
-
-
-def list_tenants(known: Known, query: Query) -> Page[TenantRow]:
-    counts: dict[str, int] = {}
-    for record in known.workloads.values():
-        counts[record.tenant] = counts.get(record.tenant, 0) + (not record.deleted)
-    return TENANTS.page((tenant_row(record, counts) for record in known.tenants.values()), query)
-
-
-def tenant_row(record: TenantRecord, counts: Mapping[str, int]) -> TenantRow:
-    spec = record.spec
-    return TenantRow(
-        name=record.name,
-        namespaces=tuple(spec.get("namespaces", ())),
-        environments=tuple(spec.get("environments", ())),
-        owners=tuple(str(owner.get("name", "")) for owner in spec.get("owners", ())),
-        workloads=counts.get(record.name, 0),
-        resource_version=record.resource_version,
-        manifest={
-            "apiVersion": API_VERSION,
-            "kind": "Tenant",
-            "metadata": {"name": record.name},
-            "spec": spec,
-        },
-    )
 
 
 def workload_detail(known: Known, record: WorkloadRecord) -> WorkloadDetail:

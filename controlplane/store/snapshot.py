@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from controlplane.known.records import Loaded
-from controlplane.store import alerts, clusters, decisions, interpreters, leases, outbox, tenants, workloads
+from controlplane.store import alerts, clusters, decisions, documents, leases, outbox, workloads
 from controlplane.store.codecs import Connection
 
 SLICE = 500
@@ -26,9 +26,7 @@ async def load(connection: Connection) -> Loaded:
     read = _Reader(connection)
     return Loaded(
         clusters=await read(f"select {clusters.COLUMNS} from cluster", clusters.record_of),
-        tenants=tuple(
-            await tenants.read(connection, await connection.fetchval("select array(select name from tenant)"))
-        ),
+        documents=await documents.read_all(connection),
         workloads=await read(
             f"select {workloads.COLUMNS} from workload w where {_DECIDED_ON}", workloads.record_of
         ),
@@ -43,7 +41,6 @@ async def load(connection: Connection) -> Loaded:
         last_generation=await leases.last_generation(connection),
         alert_watermarks=await alerts.watermarks(connection),
         change_cursor=await connection.fetchval("select last_id from change_head"),
-        interpreters=tuple(await interpreters.read(connection)),
     )
 
 

@@ -11,14 +11,13 @@ from controlplane.intent import JoinDraft, WorkloadDraft, Write
 from controlplane.known.records import (
     Change,
     ClusterRecord,
-    InterpreterRecord,
+    DocumentRecord,
     Lease,
     Loaded,
     OutboxRecord,
     Request,
     RevisionRecord,
     Standing,
-    TenantRecord,
     WorkloadRecord,
 )
 from controlplane.loops.ports import DeadLetter, NewDecision, OrderMark, StoreUnavailable
@@ -27,17 +26,15 @@ from controlplane.store import (
     answered,
     clusters,
     dead_letters,
-    interpreters,
+    documents,
     leases,
     outbox,
     snapshot,
-    tenants,
     tokens,
     workloads,
 )
 from controlplane.store import changes as change_log
 from controlplane.store import decisions as decided
-from controlplane.store.codecs import plain
 from controlplane.store.group_commit import GroupCommit
 from controlplane.store.listener import Listener
 from controlplane.store.migrations import migrate
@@ -114,13 +111,9 @@ class PostgresStore:
         async with self._pool.connection() as connection:
             return await clusters.read(connection, ids)
 
-    async def read_tenants(self, names: Collection[str]) -> Sequence[TenantRecord]:
+    async def read_documents(self, kind: str, names: Collection[str]) -> Sequence[DocumentRecord]:
         async with self._pool.connection() as connection:
-            return await tenants.read(connection, names)
-
-    async def read_interpreters(self, names: Collection[str]) -> Sequence[InterpreterRecord]:
-        async with self._pool.connection() as connection:
-            return await interpreters.read(connection, names)
+            return await documents.read(connection, kind, names)
 
     async def reserve_generations(self, lease: Lease, count: int) -> range:
         async with self._pool.transaction() as connection:
@@ -198,21 +191,15 @@ class PostgresStore:
         async with self._pool.connection() as connection:
             return await workloads.read_revisions(connection, uid)
 
-    async def submit_tenant(self, name: str, spec: Mapping[str, Any], write: Write) -> TenantRecord:
+    async def submit_document(
+        self, kind: str, name: str, spec: Mapping[str, Any], write: Write
+    ) -> DocumentRecord:
         return await self._pool.retried(
-            lambda connection: tenants.submit(connection, name, plain(spec), write)
+            lambda connection: documents.submit(connection, kind, name, spec, write)
         )
 
-    async def delete_tenant(self, name: str, write: Write) -> None:
-        await self._pool.retried(lambda connection: tenants.delete(connection, name, write))
-
-    async def submit_interpreter(self, name: str, spec: Mapping[str, Any], write: Write) -> InterpreterRecord:
-        return await self._pool.retried(
-            lambda connection: interpreters.submit(connection, name, plain(spec), write)
-        )
-
-    async def delete_interpreter(self, name: str, write: Write) -> None:
-        await self._pool.retried(lambda connection: interpreters.delete(connection, name, write))
+    async def delete_document(self, kind: str, name: str, write: Write) -> None:
+        await self._pool.retried(lambda connection: documents.delete(connection, kind, name, write))
 
     async def invite_cluster(self, draft: JoinDraft, write: Write) -> None:
         await self._pool.retried(lambda connection: tokens.invite(connection, draft, write))

@@ -4,7 +4,9 @@ from schemas.manifests.base import API_VERSION, Metadata
 from schemas.manifests.fleet import Fleet, FleetCluster, FleetNodes, FleetSpec, FleetTaint
 from schemas.manifests.interpreter import Interpreter, InterpreterSpec
 from schemas.manifests.load import (
+    DOCUMENTS,
     KINDS,
+    Document,
     Manifest,
     ManifestError,
     Problem,
@@ -28,9 +30,11 @@ from schemas.manifests.workload import Workload, WorkloadSpec
 
 __all__ = [
     "API_VERSION",
+    "DOCUMENTS",
     "KINDS",
     "ClusterAffinity",
     "ClusterToleration",
+    "Document",
     "FieldRequirement",
     "FieldSelector",
     "Fleet",

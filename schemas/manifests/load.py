@@ -21,13 +21,11 @@ MAX_DOCUMENTS = 10_000
 MAX_NODES = 2_000_000
 MAX_DEPTH = 100
 
-Manifest = Workload | Tenant | Fleet | Interpreter
-KINDS: dict[str, type[Manifest]] = {
-    "Workload": Workload,
-    "Tenant": Tenant,
-    "Fleet": Fleet,
-    "Interpreter": Interpreter,
-}
+Document = Tenant | Interpreter
+Manifest = Workload | Fleet | Document
+DOCUMENTS: dict[str, type[Document]] = {"Tenant": Tenant, "Interpreter": Interpreter}
+"""Kinds that the service keeps as they stand, by name."""
+KINDS: dict[str, type[Manifest]] = {"Workload": Workload, "Fleet": Fleet, **DOCUMENTS}
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,7 @@ async def _rollback(store: AnyStore, revision: int) -> object:
 
 
 async def _tenant(store: AnyStore, number: int) -> object:
-    return await store.submit_tenant("shop", {"number": number}, KEYED)
+    return await store.submit_document("Tenant", "shop", {"number": number}, KEYED)
 
 
 async def _change(store: AnyStore, number: int) -> object:
@@ -245,22 +245,44 @@ class TestIdempotencyKeys:
 
 class TestTenants:
     async def test_are_written_changed_and_deleted(self, store: AnyStore) -> None:
-        first = await store.submit_tenant("shop", {"owners": ["a"]}, Write("me", if_match=0))
-        assert await store.submit_tenant("shop", {"owners": ["a"]}, ME) == first
-        second = await store.submit_tenant("shop", {"owners": ["b"]}, ME)
+        first = await store.submit_document("Tenant", "shop", {"owners": ["a"]}, Write("me", if_match=0))
+        assert await store.submit_document("Tenant", "shop", {"owners": ["a"]}, ME) == first
+        second = await store.submit_document("Tenant", "shop", {"owners": ["b"]}, ME)
         assert second.resource_version > first.resource_version
-        assert await store.read_tenants(["shop", "other"]) == [second]
+        assert await store.read_documents("Tenant", ["shop", "other"]) == [second]
         with pytest.raises(PreconditionFailed):
-            await store.delete_tenant("shop", Write("me", if_match=first.resource_version))
-        await store.delete_tenant("shop", ME)
+            await store.delete_document("Tenant", "shop", Write("me", if_match=first.resource_version))
+        await store.delete_document("Tenant", "shop", ME)
         with pytest.raises(NotFound, match="shop"):
-            await store.delete_tenant("shop", ME)
-        assert (await store.load()).tenants == ()
+            await store.delete_document("Tenant", "shop", ME)
+        assert (await store.load()).documents == {}
         assert whats(await store.changes(0, 10)) == ["Created", "Changed", "Deleted"]
 
     async def test_of_many_writers_of_one_each_is_a_change(self, store: AnyStore) -> None:
-        await asyncio.gather(*(store.submit_tenant("shop", {"n": number}, ME) for number in range(10)))
+        await asyncio.gather(
+            *(store.submit_document("Tenant", "shop", {"n": number}, ME) for number in range(10))
+        )
         assert len(await store.changes(0, 20)) == 10
+
+
+class TestDocuments:
+    async def test_a_kind_needs_nothing_and_is_apart_from_others(self, store: AnyStore) -> None:
+        one = await store.submit_document("Tenant", "shop", {"n": 1}, ME)
+        other = await store.submit_document("Anything", "shop", {"n": 2}, Write("me", if_match=0))
+        assert (one.spec, other.spec) == ({"n": 1}, {"n": 2})
+        assert await store.read_documents("Anything", ["shop"]) == [other]
+        assert (await store.load()).documents == {"Anything": (other,), "Tenant": (one,)}
+        await store.delete_document("Anything", "shop", ME)
+        with pytest.raises(NotFound, match="there is no anything 'shop'"):
+            await store.delete_document("Anything", "shop", ME)
+        assert await store.read_documents("Tenant", ["shop"]) == [one]
+        named = [(each.kind, each.what) for each in await store.changes(0, 10)]
+        assert named == [("Tenant", "Created"), ("Anything", "Created"), ("Anything", "Deleted")]
+
+    async def test_one_key_is_for_one_kind(self, store: AnyStore) -> None:
+        await store.submit_document("Tenant", "shop", {}, KEYED)
+        with pytest.raises(Taken):
+            await store.submit_document("Anything", "shop", {}, KEYED)
 
 
 class TestJoining:

@@ -12,8 +12,10 @@ import pytest
 import pytest_asyncio
 
 from controlplane.embedded import EmbeddedPostgres
-from controlplane.known.records import WorkloadRecord
+from controlplane.intent import Taken
+from controlplane.known.records import DocumentRecord, WorkloadRecord
 from controlplane.loops.ports import LeaseLost, StoreUnavailable
+from controlplane.store import migrations
 from controlplane.store.migrations import DatabaseNewer, known, migrate
 from controlplane.store.store import PostgresStore
 from tests.conformance.store_worlds import (
@@ -102,9 +104,9 @@ class TestStopped:
             with stopped(pid):
                 begin = time.monotonic()
                 with pytest.raises(StoreUnavailable):
-                    await store.read_tenants(["any"])
+                    await store.read_documents("Tenant", ["any"])
                 assert time.monotonic() - begin < 8
-                assert await store.read_tenants(["any"]) == []
+                assert await store.read_documents("Tenant", ["any"]) == []
         finally:
             await store.close()
 
@@ -154,7 +156,7 @@ class TestKilled:
                 begin = time.monotonic()
                 waiting = asyncio.create_task(store.wait_for_change(1.0))
                 await asyncio.sleep(0)
-                await other.submit_tenant(f"t{(number := number + 1)}", {}, ME)
+                await other.submit_document("Tenant", f"t{(number := number + 1)}", {}, ME)
                 await waiting
                 if number > 3 and time.monotonic() - begin < 0.5:
                     return
@@ -266,6 +268,29 @@ class TestMigrations:
             await connection.execute("insert into migration (number, name) values (9999, 'later')")
         with pytest.raises(DatabaseNewer, match="9999"):
             await migrate(database)
+
+    async def test_tenants_and_interpreters_become_documents(
+        self, postgres_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        dsn, every = await postgres_server.create_database("older"), known()
+        monkeypatch.setattr(migrations, "known", lambda: every[:4])
+        await migrate(dsn)
+        async with raw(dsn) as connection:
+            await connection.execute(
+                "insert into tenant (name, spec, resource_version) values ('shop', '{\"n\": 1}', 7);"
+                "insert into interpreter (name, target, spec, resource_version)"
+                ' values (\'w\', \'a.io/W\', \'{"group": "a.io", "kind": "W"}\', 8)'
+            )
+        monkeypatch.setattr(migrations, "known", lambda: every)
+        spec = {"group": "a.io", "kind": "W"}
+        async with PostgresStore(dsn) as store:
+            assert (await store.load()).documents == {
+                "Interpreter": (DocumentRecord("w", spec, 8),),
+                "Tenant": (DocumentRecord("shop", {"n": 1}, 7),),
+            }
+            with pytest.raises(Taken, match=r"a\.io/W is declared by interpreter 'w' already"):
+                await store.submit_document("Interpreter", "other", spec, ME)
+        await postgres_server.drop_database("older")
 
     async def test_numbers_follow_each_other(self) -> None:
         assert [migration.number for migration in known()] == list(range(1, len(known()) + 1))

@@ -428,7 +428,7 @@ class TestChanges:
             for number in range(15):
                 name = f"{writer}-{number}"
                 if writer % 2:
-                    await store.submit_tenant(name, {}, ME)
+                    await store.submit_document("Tenant", name, {}, ME)
                 else:
                     await store.record_changes(lease, [changed("Cluster", name, "", "Seen", "agent")])
 

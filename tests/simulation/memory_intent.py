@@ -14,16 +14,15 @@ from controlplane.known.interpreters import users
 from controlplane.known.records import (
     Change,
     ClusterRecord,
-    InterpreterRecord,
+    DocumentRecord,
     Request,
     RevisionRecord,
     Standing,
-    TenantRecord,
     WorkloadRecord,
 )
+from controlplane.store import documents, interpreters
 from controlplane.store.clusters import check_requested, cluster_changed
 from controlplane.store.codecs import plain
-from controlplane.store.interpreters import in_use, taken_by, target_of
 from controlplane.store.settlement import (
     KEPT_SECONDS,
     Answer,
@@ -119,54 +118,41 @@ class MemoryIntent:
             lambda: [row for row in self.tables.revisions.values() if row.workload == uid]
         )
 
-    async def submit_tenant(self, name: str, spec: Mapping[str, Any], write: Write) -> TenantRecord:
+    async def submit_document(
+        self, kind: str, name: str, spec: Mapping[str, Any], write: Write
+    ) -> DocumentRecord:
         spec = plain(spec)
 
-        def act() -> TenantRecord:
-            current = self.tables.tenants.get(name)
+        def act() -> DocumentRecord:
+            current = self.tables.documents.get((kind, name))
             check_condition(name, write, current.resource_version if current else None)
             if current is not None and current.spec == spec:
                 return current
-            record = TenantRecord(name, spec, self.tables.next_resource_version())
-            self.tables.tenants[name] = record
-            what = "Changed" if current else "Created"
-            self.append([changed("Tenant", name, "", what, write.principal)])
+            claim = documents.claim_of(kind, spec)
+            for (of, other), held in self.tables.documents.items():
+                if claim is None or of != kind or other == name:
+                    continue
+                if documents.claim_of(kind, held.spec) == claim:
+                    raise documents.taken_by(kind, claim, other)
+            record = DocumentRecord(name, spec, self.tables.next_resource_version())
+            followed = self._follow(kind, current, record, write)
+            self.tables.documents[kind, name] = record
+            written = changed(kind, name, "", "Changed" if current else "Created", write.principal)
+            self.append([*followed, written])
             return record
 
-        return await self._once(write, fingerprint("submit tenant", name, spec), TenantRecord, act)
+        return await self._once(write, documents.submission(kind, name, spec), DocumentRecord, act)
 
-    async def delete_tenant(self, name: str, write: Write) -> None:
-        def act() -> None:
-            current = self.tables.tenants.get(name)
-            if current is None:
-                raise NotFound(f"there is no tenant {name!r}")
-            check_condition(name, write, current.resource_version)
-            del self.tables.tenants[name]
-            self.append([changed("Tenant", name, "", "Deleted", write.principal)])
-
-        await self._once(write, fingerprint("delete tenant", name), type(None), act)
-
-    async def submit_interpreter(self, name: str, spec: Mapping[str, Any], write: Write) -> InterpreterRecord:
-        spec = plain(spec)
-
-        def act() -> InterpreterRecord:
-            current = self.tables.interpreters.get(name)
-            check_condition(name, write, current.resource_version if current else None)
-            if current is not None and current.spec == spec:
-                return current
-            target = target_of(spec)
-            if current is not None and target_of(current.spec) != target:
-                self._check_unused(current)
-            for other in self.tables.interpreters.values():
-                if other.name != name and target_of(other.spec) == target:
-                    raise taken_by(target, other.name)
-            record = InterpreterRecord(name, spec, self.tables.next_resource_version())
-            self.tables.interpreters[name] = record
-            written = changed("Interpreter", name, "", "Changed" if current else "Created", write.principal)
-            self.append([*self._touch_users(target, write), written])
-            return record
-
-        return await self._once(write, fingerprint("submit interpreter", name, spec), InterpreterRecord, act)
+    def _follow(
+        self, kind: str, before: DocumentRecord | None, after: DocumentRecord | None, write: Write
+    ) -> list[Change]:
+        if kind != "Interpreter":
+            return []
+        if before is not None and interpreters.leaves_its_target(before, after):
+            found = users(self.tables.workloads.values(), interpreters.target_of(before.spec))
+            if found:
+                raise interpreters.in_use(before.name, found)
+        return [] if after is None else self._touch_users(interpreters.target_of(after.spec), write)
 
     def _touch_users(self, target: str, write: Write) -> list[Change]:
         touched: list[Change] = []
@@ -180,22 +166,17 @@ class MemoryIntent:
             )
         return touched
 
-    def _check_unused(self, record: InterpreterRecord) -> None:
-        found = users(self.tables.workloads.values(), target_of(record.spec))
-        if found:
-            raise in_use(record.name, found)
-
-    async def delete_interpreter(self, name: str, write: Write) -> None:
+    async def delete_document(self, kind: str, name: str, write: Write) -> None:
         def act() -> None:
-            current = self.tables.interpreters.get(name)
+            current = self.tables.documents.get((kind, name))
             if current is None:
-                raise NotFound(f"there is no interpreter {name!r}")
+                raise documents.missing(kind, name)
             check_condition(name, write, current.resource_version)
-            self._check_unused(current)
-            del self.tables.interpreters[name]
-            self.append([changed("Interpreter", name, "", "Deleted", write.principal)])
+            followed = self._follow(kind, current, None, write)
+            del self.tables.documents[kind, name]
+            self.append([*followed, changed(kind, name, "", "Deleted", write.principal)])
 
-        await self._once(write, fingerprint("delete interpreter", name), type(None), act)
+        await self._once(write, documents.deletion(kind, name), type(None), act)
 
     async def invite_cluster(self, draft: JoinDraft, write: Write) -> None:
         def act() -> None:

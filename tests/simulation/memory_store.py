@@ -12,14 +12,13 @@ from typing import TypeVar
 from controlplane.known.records import (
     Change,
     ClusterRecord,
+    DocumentRecord,
     EpochRecord,
-    InterpreterRecord,
     Lease,
     Loaded,
     OutboxRecord,
     Request,
     Standing,
-    TenantRecord,
     WorkloadRecord,
 )
 from controlplane.loops.ports import Clock, DeadLetter, LeaseLost, NewDecision, OrderMark, StoreUnavailable
@@ -126,7 +125,7 @@ class MemoryStore(MemoryIntent):
         workloads = {uid: record for uid, record in tables.workloads.items() if self._is_decided_on(record)}
         return Loaded(
             clusters=tuple(tables.clusters.values()),
-            tenants=tuple(tables.tenants.values()),
+            documents=self._documents(),
             workloads=tuple(workloads.values()),
             placements=tuple(tables.placements.values()),
             decisions=tuple(decided for uid, decided in tables.decisions.items() if uid in workloads),
@@ -139,8 +138,12 @@ class MemoryStore(MemoryIntent):
             last_generation=tables.generation,
             alert_watermarks=dict(tables.alert_cursors),
             change_cursor=tables.changes[-1].id if tables.changes else 0,
-            interpreters=tuple(tables.interpreters.values()),
         )
+
+    def _documents(self) -> dict[str, tuple[DocumentRecord, ...]]:
+        rows = sorted(self.tables.documents.items())
+        kinds = dict.fromkeys(kind for (kind, _), _ in rows)
+        return {kind: tuple(record for (of, _), record in rows if of == kind) for kind in kinds}
 
     def _is_decided_on(self, record: WorkloadRecord) -> bool:
         decision = self.tables.decisions.get(record.uid)
@@ -167,12 +170,10 @@ class MemoryStore(MemoryIntent):
     async def read_clusters(self, ids: Collection[str]) -> Sequence[ClusterRecord]:
         return await self.carry(lambda: [row for id_, row in self.tables.clusters.items() if id_ in ids])
 
-    async def read_tenants(self, names: Collection[str]) -> Sequence[TenantRecord]:
-        return await self.carry(lambda: [row for name, row in self.tables.tenants.items() if name in names])
-
-    async def read_interpreters(self, names: Collection[str]) -> Sequence[InterpreterRecord]:
+    async def read_documents(self, kind: str, names: Collection[str]) -> Sequence[DocumentRecord]:
+        rows = self.tables.documents.items()
         return await self.carry(
-            lambda: [row for name, row in self.tables.interpreters.items() if name in names]
+            lambda: [row for (of, name), row in sorted(rows) if of == kind and name in names]
         )
 
     async def reserve_generations(self, lease: Lease, count: int) -> range:

@@ -9,11 +9,10 @@ from controlplane.known.records import (
     Change,
     ClusterRecord,
     DecisionRecord,
-    InterpreterRecord,
+    DocumentRecord,
     OutboxRecord,
     PlacementRecord,
     RevisionRecord,
-    TenantRecord,
     WorkloadRecord,
 )
 from controlplane.loops.ports import DeadLetter
@@ -40,7 +39,8 @@ class Invitation:
 class Tables:
     """epochs: (role, epoch) -> first generation. revisions: by (workload, revision). answers: with time.
 
-    alerts: batches by (cluster, incarnation, sequence). dead_letters: the oldest first.
+    documents: by (kind, name). alerts: batches by (cluster, incarnation, sequence).
+    dead_letters: the oldest first.
     """
 
     leases: dict[str, LeaseRow] = field(default_factory=dict[str, LeaseRow])
@@ -50,8 +50,9 @@ class Tables:
     clusters: dict[str, ClusterRecord] = field(default_factory=dict[str, ClusterRecord])
     account_seeds: dict[str, bytes] = field(default_factory=dict[str, bytes])
     invitations: dict[bytes, Invitation] = field(default_factory=dict[bytes, Invitation])
-    tenants: dict[str, TenantRecord] = field(default_factory=dict[str, TenantRecord])
-    interpreters: dict[str, InterpreterRecord] = field(default_factory=dict[str, InterpreterRecord])
+    documents: dict[tuple[str, str], DocumentRecord] = field(
+        default_factory=dict[tuple[str, str], DocumentRecord]
+    )
     workloads: dict[str, WorkloadRecord] = field(default_factory=dict[str, WorkloadRecord])
     revisions: dict[tuple[str, int], RevisionRecord] = field(
         default_factory=dict[tuple[str, int], RevisionRecord]

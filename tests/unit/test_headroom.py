@@ -180,7 +180,7 @@ def test_what_is_stored_is_counted_by_whoever_loads_it() -> None:
         headroom=(make(),),
     )
     known = Known(fleet=fleet)
-    known.replace_records(Loaded((record,), (), (), (), (), (), (), 0, {}, 0))
+    known.replace_records(Loaded((record,), {}, (), (), (), (), (), 0, {}, 0))
     assert room(fleet) == 16
     known.put_cluster(replace(record, headroom=()))
     assert room(fleet) == 8

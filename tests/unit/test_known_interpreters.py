@@ -4,12 +4,12 @@ from typing import Any
 
 from controlplane.interpreters import KINDS
 from controlplane.known.interpreters import Interpreters, users
-from controlplane.known.records import InterpreterRecord, WorkloadRecord
+from controlplane.known.records import DocumentRecord, WorkloadRecord
 
 
-def record(name: str = "widget", version: int = 1, **spec: Any) -> InterpreterRecord:
+def record(name: str = "widget", version: int = 1, **spec: Any) -> DocumentRecord:
     given = {"group": "example.com", "kind": "Widget", "components": [{"template": "spec.template"}]}
-    return InterpreterRecord(name, given | spec, version)
+    return DocumentRecord(name, given | spec, version)
 
 
 def workload(name: str, api_version: str, kind: str, *, deleted: bool = False) -> WorkloadRecord:

@@ -6,7 +6,7 @@ import pytest
 
 from controlplane.known.compiling import Compiler
 from controlplane.known.known import Known
-from controlplane.known.records import TenantRecord, WorkloadRecord
+from controlplane.known.records import DocumentRecord, WorkloadRecord
 
 SPEC: dict[str, Any] = {
     "manifests": [
@@ -15,8 +15,8 @@ SPEC: dict[str, Any] = {
 }
 
 
-def tenant(name: str, *patterns: str) -> TenantRecord:
-    return TenantRecord(name, {"namespaces": list(patterns)}, 1)
+def tenant(name: str, *patterns: str) -> DocumentRecord:
+    return DocumentRecord(name, {"namespaces": list(patterns)}, 1)
 
 
 def workload(tenant: str) -> WorkloadRecord:
@@ -35,20 +35,20 @@ def workload(tenant: str) -> WorkloadRecord:
     ids=["alone", "apart", "overlapping", "two, by name", "the operator's own"],
 )
 def test_other_tenants_that_claim_its_namespace(
-    of: str, others: list[TenantRecord], claimants: list[str]
+    of: str, others: list[DocumentRecord], claimants: list[str]
 ) -> None:
     known = Known()
-    known.tenants = {each.name: each for each in [tenant("retail", "shop-*"), *others]}
+    known.documents["Tenant"].replace([tenant("retail", "shop-*"), *others])
     compiled = Compiler(known).compiled(workload(of))
     assert [rule.name for rule in compiled.request.claimants] == claimants
 
 
 def test_a_tenant_that_comes_or_goes_counts_from_then_on() -> None:
     known = Known()
-    known.tenants = {"retail": tenant("retail", "shop-*")}
+    known.documents["Tenant"].replace([tenant("retail", "shop-*")])
     compiler, record = Compiler(known), workload("retail")
     assert compiler.compiled(record).request.claimants == ()
-    known.tenants["plant"] = tenant("plant", "shop-eu")
+    known.documents["Tenant"].put(tenant("plant", "shop-eu"))
     assert [rule.name for rule in compiler.compiled(record).request.claimants] == ["plant"]
-    del known.tenants["plant"]
+    known.documents["Tenant"].drop("plant")
     assert compiler.compiled(record).request.claimants == ()
