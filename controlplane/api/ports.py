@@ -1,16 +1,24 @@
 """What the API is given. It makes nothing itself but answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import CollectorRegistry
 
 from controlplane.access.tokens import Access
+from controlplane.alerts.alert import Labels
+from controlplane.alerts.configuration import Configuration
+from controlplane.alerts.entry import Entry
+from controlplane.alerts.notice import Attempt, Happened
 from controlplane.intent import Intent
 from controlplane.known.known import Known
 from controlplane.known.records import Change
+from controlplane.loops.alert_ports import Channels
 from controlplane.loops.ports import Clock
+
+if TYPE_CHECKING:
+    from controlplane.alerts.board import Board
 
 
 @dataclass(frozen=True)
@@ -70,8 +78,89 @@ class NotReady:
 
 
 @dataclass(frozen=True)
+class HistoryQuery:
+    """Which lines of the history, the newest first. Empty fields ask for all. before: ids below, 0 for all.
+
+    matching: label name and value, both must be there. since, until: Unix seconds, until not included.
+    """
+
+    fingerprint: str = ""
+    receiver: str = ""
+    what: str = ""
+    matching: tuple[tuple[str, str], ...] = ()
+    since: float = 0.0
+    until: float = 0.0
+    before: int = 0
+    limit: int = 100
+
+
+@dataclass(frozen=True)
+class HistoryLine:
+    """id: for the next page. labels: of the alert; empty until it was saved for the first time (a minute)."""
+
+    id: int
+    happened: Happened
+    labels: Labels
+
+
+@dataclass(frozen=True)
+class AttemptLine:
+    """One attempt to deliver, with what it was about. why: of the notice."""
+
+    id: int
+    attempt: Attempt
+    group_key: str
+    receiver: str
+    integration: str
+    why: str
+
+
+class AlertHistory(Protocol):
+    """What became of alerts and notices. Raises StoreUnavailable."""
+
+    async def read_history(self, query: HistoryQuery) -> Sequence[HistoryLine]: ...
+
+    async def read_attempts(
+        self, *, receiver: str = "", key: str = "", before: int = 0, limit: int = 100
+    ) -> Sequence[AttemptLine]:
+        """The newest first."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reloaded:
+    """errors: why the file was refused, each by line; then what was loaded before goes on."""
+
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Alerting:
+    """What the doors of alerting stand on.
+
+    board: what this process knows now; ask anew for each request, a leader that begins replaces it.
+    append: answers with the ids when the entries are committed and applied to this process's board.
+    Raises StoreUnavailable. open: /api/v2 wants no token, as Alertmanager's. new_id: of a silence.
+    """
+
+    board: Callable[[], "Board"]
+    append: Callable[[Sequence[Entry]], Awaitable[Sequence[int]]]
+    history: AlertHistory
+    channels: Channels
+    reload: Callable[[], Awaitable[Reloaded]]
+    configuration: Callable[[], Configuration]
+    leads: Callable[[], bool]
+    new_id: Callable[[], str]
+    started_at: float
+    open: bool = False
+
+
+@dataclass(frozen=True)
 class ApiDeps:
-    """public_url: where agents and people reach this API; stands in the answer to an invitation."""
+    """public_url: where agents and people reach this API; stands in the answer to an invitation.
+
+    alerting: None where a process serves no alerts.
+    """
 
     known: Known
     intent: Intent
@@ -84,3 +173,4 @@ class ApiDeps:
     random_bytes: Callable[[int], bytes]
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
     public_url: str = ""
+    alerting: Alerting | None = None
