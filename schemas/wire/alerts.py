@@ -15,12 +15,43 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     generator_url: str = ""
 
 
+class Episode(msgspec.Struct, frozen=True, kw_only=True):
+    """One outbreak of an alert: its labels as in `Alert`, and since when it fires."""
+
+    labels: dict[str, str]
+    starts_at: float
+
+
+class SentLocally(msgspec.Struct, frozen=True, kw_only=True):
+    """One message that the agent sent by itself, since the centre had not confirmed in time.
+
+    at: when it was delivered, or given up. receiver: its name in the agent's file. key: the idempotency key
+    that the message bore. firing, resolved: what it told of. delivered: false where every attempt failed.
+    detail: what the receiver answered last.
+    """
+
+    at: float
+    receiver: str
+    key: str
+    firing: list[Episode] = []
+    resolved: list[Episode] = []
+    delivered: bool = True
+    attempts: int = 1
+    detail: str = ""
+
+
 class AlertBatch(Report, frozen=True, kw_only=True):
-    """`alert.<cluster>`: what was accepted at once. `held_seconds`: how long it lay in the spool."""
+    """`alert.<cluster>`: what was accepted at once.
+
+    held_seconds: how long it lay in the spool before it was sent; what it waits in the stream is not in it.
+    alerts: in the order of their arrival, the same labels perhaps several times. sent_locally: of earlier
+    batches, and seldom in one with alerts.
+    """
 
     received_at: float
     held_seconds: float = 0.0
     alerts: list[Alert]
+    sent_locally: list[SentLocally] = []
 
 
 def follows(watermark: Stamp, stamp: Stamp) -> bool:
