@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -51,16 +51,24 @@ def any_contains(intervals: Sequence[Interval], at: float) -> bool:
 def next_change(intervals: Sequence[Interval], at: float) -> float | None:
     """When any_contains is next another than it is at `at`, Unix seconds; None: not within a year.
 
-    To the minute; a group whose mute ends is flushed then.
+    To the minute; a group whose mute ends is flushed then. Remembered: many groups ask in the same minute.
     """
+    return _next_change(tuple(intervals), int(at // _MINUTE))
+
+
+@lru_cache(maxsize=1_024)
+def _next_change(intervals: tuple[Interval, ...], minute: int) -> float | None:
+    at = float(minute * _MINUTE)
     now = any_contains(intervals, at)
-    return next(
-        (moment for moment in _candidates(intervals, at) if any_contains(intervals, moment) != now), None
-    )
+    moments = _candidates(intervals, at)
+    return next((moment for moment in moments if any_contains(intervals, moment) != now), None)
 
 
 def _candidates(intervals: Sequence[Interval], at: float) -> list[float]:
-    """Every moment within a year at which one of them can begin or end, the soonest first."""
+    """Every moment within a year at which one of them can begin or end, the soonest first.
+
+    An hour that clocks repeat counts both times; one that they leave out is where they jump.
+    """
     moments: set[float] = set()
     for interval in intervals:
         zone = _zone(interval.location)
@@ -68,7 +76,9 @@ def _candidates(intervals: Sequence[Interval], at: float) -> list[float]:
         minutes = {0} | {minute for times in interval.times for minute in times}
         for day in range(_MOST_DAYS + 1):
             midnight = first + timedelta(days=day)
-            moments |= {(midnight + timedelta(minutes=minute)).timestamp() for minute in minutes}
+            for minute in minutes:
+                moment = midnight + timedelta(minutes=minute)
+                moments |= {moment.timestamp(), moment.replace(fold=1).timestamp()}
     return sorted(moment for moment in moments if moment > at)
 
 
@@ -85,5 +95,5 @@ def _in_month(moment: datetime, days: Range) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _zone(name: str) -> ZoneInfo | object:
+def _zone(name: str) -> tzinfo:
     return UTC if name == "UTC" else ZoneInfo(name)

@@ -1,7 +1,7 @@
 """Matchers as Alertmanager has them; regular expressions are RE2 and anchored.
 
-Texts are read as Alertmanager 0.27 and later read them: by the UTF-8 grammar and by the classic one, and where
-the two disagree, or only the classic one understands it, by the classic one.
+Texts are read as Alertmanager 0.27 and later read them: by the classic grammar, and what that does not
+understand by the UTF-8 one.
 """
 
 import re
@@ -22,7 +22,7 @@ MOST_PATTERN = 4_096
 MOST_VALUE = 4_096
 _MOST_MEMORY = 512 * 1024
 _MOST_INSTRUCTIONS = 5_000
-"""Linear is not yet quick. Within these bounds the slowest pattern we could think of took 10 ms for a value."""
+"""Linear is not yet quick. Within these bounds the slowest pattern we thought of took 10 ms for a value."""
 _MOST_REMEMBERED = 256
 _SPACES = " \t\n\v\f\r\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _RESERVED = re.compile(f"[{_SPACES}{{}}!=~,\\\\\"'`]")
@@ -176,7 +176,7 @@ def _found_before(pattern: str, value: str) -> bool:
 
 
 def _utf8_matchers(text: str) -> tuple[Matcher, ...]:
-    """The grammar of matcher/parse of Alertmanager: every token it knows, `{`, `}` and a last `,` optional."""
+    """The grammar of matcher/parse of Alertmanager; braces and a last comma are optional."""
     tokens = _utf8_tokens(text)
     braces = bool(tokens) and tokens[0] == ("mark", "{")
     if braces:

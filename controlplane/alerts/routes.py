@@ -27,7 +27,7 @@ def match_routes(root: Route, labels: Labels) -> list[Route]:
 
 
 class Routes:
-    """The same as match_routes, quick for hundreds of routes. Built once; holds nothing of what it matched."""
+    """The same as match_routes, quick for hundreds of routes. Built once."""
 
     def __init__(self, root: Route) -> None:
         self.root = root
