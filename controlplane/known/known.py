@@ -96,6 +96,7 @@ class Known:
         default_factory=dict[str, tuple[WorkloadRecord, Kinds, FailoverRule]]
     )
     _names: dict[str, str] = field(default_factory=dict[str, str])
+    _written: set[str] = field(default_factory=set[str])
 
     def __post_init__(self) -> None:
         self.documents = {kind: Shelf() for kind in DOCUMENTS} | {"Interpreter": self.interpreters}
@@ -108,6 +109,7 @@ class Known:
                 self.fleet.put_headroom(record.id, record.headroom)
         for kind, shelf in self.documents.items():
             shelf.replace(loaded.documents.get(kind, ()))
+        self._written.update(self.workloads)
         self.workloads, self._names = {}, {}
         for record in loaded.workloads:
             self.put_workload(record)
@@ -133,8 +135,14 @@ class Known:
         """What is understood of objects: what Muster knows itself, and what people declared."""
         return self.interpreters.kinds
 
+    def take_written(self) -> set[str]:
+        """Uids of workloads that were put or forgotten since the last call."""
+        written, self._written = self._written, set()
+        return written
+
     def put_workload(self, record: WorkloadRecord) -> None:
         self.workloads[record.uid] = record
+        self._written.add(record.uid)
         if not record.deleted:
             self._names[record.name] = record.uid
         elif self._names.get(record.name) == record.uid:
@@ -143,6 +151,7 @@ class Known:
     def forget_workload(self, uid: str) -> None:
         """A deleted workload of which nothing is left in any cluster."""
         record = self.workloads.pop(uid, None)
+        self._written.add(uid)
         if record is not None and self._names.get(record.name) == uid:
             del self._names[record.name]
         for memory in (self.placements, self.decisions, self.work, self.orders, self.failover_rules):

@@ -24,7 +24,11 @@ class Owner(Strict):
 
 
 class TenantSpec(Strict):
-    """namespaces: patterns. clusters, environments: where its workloads may run; left out: everywhere."""
+    """namespaces: patterns. clusters, environments: where its workloads may run; left out: everywhere.
+
+    receivers: of the alert configuration, by name: who hears where a route says `receiver: owner`. Without
+    any, owners hear by e-mail.
+    """
 
     namespaces: Annotated[
         list[Annotated[str, AfterValidator(namespace_pattern)]], Field(min_length=1, max_length=100)
@@ -32,6 +36,7 @@ class TenantSpec(Strict):
     clusters: ClusterAffinity | None = None
     environments: list[Annotated[LabelValue, Field(min_length=1)]] = []
     owners: list[Owner] = []
+    receivers: Annotated[list[Annotated[str, Field(min_length=1, max_length=253)]], Field(max_length=20)] = []
 
 
 class Tenant(Strict):
