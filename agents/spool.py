@@ -4,25 +4,44 @@ A batch has a stamp (incarnation, sequence), gap-free within an incarnation. Sen
 watermark does that the centre names, and only when it speaks of an incarnation of this very disk. Another
 agent's watermark passes over batches that nobody has committed; those are numbered anew instead.
 
-Beside the batches lies what fires of the agent's own alerts: begun and not yet ended, by their labels.
+Beside the batches lies what fires of the agent's own alerts (begun and not yet ended, by their labels), and
+what the agent sends by itself (`local`), in the same transactions.
+
+One thread may append while another one reads: reading never waits for a slow disk.
 """
 
 import sqlite3
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from schemas.wire.alerts import Alert, follows
+from agents.local_notices import LocalNotice, LocalNotices
+from schemas.wire.alerts import Alert, SentLocally, follows
 from schemas.wire.reports import Stamp
 
 MOST_BATCHES = 100_000
 MOST_BYTES = 256 * 1024 * 1024
 LARGEST_BATCH_BYTES = 256 * 1024
+READ_AT_ONCE_BYTES = 2 * 1024 * 1024
+LOOKED_AT_ONCE = 32
+BUSY_SECONDS = 30.0
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(list[Alert])
 _alert_decoder = msgspec.json.Decoder(Alert)
+_sent_decoder = msgspec.json.Decoder(list[SentLocally])
+_TABLES = (
+    "create table if not exists alert (incarnation integer, sequence integer, received_at real,"
+    " body blob, primary key (incarnation, sequence));"
+    "create table if not exists own (incarnation integer primary key);"
+    "create table if not exists counter (name text primary key, value integer) without rowid;"
+    "create table if not exists firing (labels blob primary key, body blob) without rowid;"
+)
+_COLUMNS = ("sent_locally blob", "waited_seconds real not null default 0")
+"""Of `alert`, since its first release."""
 
 
 class SpoolFull(Exception):
@@ -35,36 +54,55 @@ class BatchTooLarge(ValueError):
 
 @dataclass(frozen=True)
 class Spooled:
-    """One batch as it was accepted. received_at: Unix seconds."""
+    """One batch as it was accepted. received_at: Unix seconds. body: its alerts as JSON."""
 
     stamp: Stamp
     received_at: float
-    alerts: list[Alert]
+    body: bytes
+    sent: bytes = b""
+
+    @property
+    def alerts(self) -> list[Alert]:
+        return _decoder.decode(self.body)
+
+    @property
+    def sent_locally(self) -> list[SentLocally]:
+        return _sent_decoder.decode(self.sent) if self.sent else []
+
+
+@dataclass(frozen=True)
+class Unconfirmed:
+    """What the centre has not confirmed in `waited` seconds, oldest first, and what ended of what local
+    receivers were told of, by `labels_key`."""
+
+    waited: float
+    alerts: Sequence[Alert]
+    ended: Mapping[bytes, Alert]
 
 
 class Spool:
-    """One file, one process. Durable before `append` returns."""
+    """One file, one process. Durable before `append` returns.
+
+    sent_until: received_at of the newest batch that was handed to the bus since this process started.
+    """
 
     def __init__(
         self, path: str | Path, *, most_batches: int = MOST_BATCHES, most_bytes: int = MOST_BYTES
     ) -> None:
         self._most_batches = most_batches
         self._most_bytes = most_bytes
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("pragma journal_mode = wal")
-        self._db.execute("pragma synchronous = full")
-        self._db.executescript(
-            "create table if not exists alert (incarnation integer, sequence integer, received_at real,"
-            " body blob, primary key (incarnation, sequence));"
-            "create table if not exists own (incarnation integer primary key);"
-            "create table if not exists counter (name text primary key, value integer) without rowid;"
-            "create table if not exists firing (labels blob primary key, body blob) without rowid;"
-        )
+        self._lock = threading.RLock()
+        self._db = _opened(path)
+        self._db.executescript(_TABLES)
+        _add_columns(self._db)
+        self._reader = _opened(path)
+        self.local = LocalNotices(self._db, self._reader)
         row = self._db.execute("select count(*), coalesce(sum(length(body)), 0) from alert").fetchone()
         self._batches, self._bytes = int(row[0]), int(row[1])
         self._own = {int(own[0]) for own in self._db.execute("select incarnation from own")}
         self._incarnation = self._counter("incarnation")
         self._sequence = self._counter("sequence")
+        self.sent_until = 0.0
 
     @property
     def depth(self) -> int:
@@ -77,7 +115,9 @@ class Spool:
         return self._incarnation
 
     def close(self) -> None:
-        self._db.close()
+        with self._lock:
+            self._reader.close()
+            self._db.close()
 
     def begin(self, incarnation: int, *, renumber_from: int) -> None:
         """Go on under a new incarnation. ValueError when it is not above the last one.
@@ -85,31 +125,33 @@ class Spool:
         What lies here of `renumber_from` and above was never sent, or cannot be taken where it stands: it
         becomes the first of the new incarnation, in the same order.
         """
-        if incarnation <= self._incarnation:
-            raise ValueError(f"incarnation {incarnation}: above {self._incarnation} is expected")
-        self._db.execute("begin immediate")
-        moved = self._db.execute(
-            "update alert set incarnation = ?, sequence = place from"
-            " (select rowid as number, row_number() over (order by incarnation, sequence) as place"
-            "  from alert where incarnation >= ?) where number = alert.rowid",
-            (incarnation, renumber_from),
-        ).rowcount
-        self._set_counters(incarnation, moved)
-        self._db.execute("insert or ignore into own values (?)", (incarnation,))
-        self._db.execute("commit")
-        self._own.add(incarnation)
-        self._incarnation, self._sequence = incarnation, moved
+        with self._lock:
+            if incarnation <= self._incarnation:
+                raise ValueError(f"incarnation {incarnation}: above {self._incarnation} is expected")
+            self._db.execute("begin immediate")
+            moved = self._db.execute(
+                "update alert set incarnation = ?, sequence = place from"
+                " (select rowid as number, row_number() over (order by incarnation, sequence) as place"
+                "  from alert where incarnation >= ?) where number = alert.rowid",
+                (incarnation, renumber_from),
+            ).rowcount
+            self._set_counters(incarnation, moved)
+            self._db.execute("insert or ignore into own values (?)", (incarnation,))
+            self._db.execute("commit")
+            self._own.add(incarnation)
+            self._incarnation, self._sequence = incarnation, moved
 
     def takes(self, watermark: Stamp) -> bool:
         """Whether the centre, standing at this watermark, can take what comes next from here.
 
         It cannot after it was restored from before, or after another agent has spoken for this cluster.
         """
-        oldest = self.oldest()
-        if watermark[0] in self._own and oldest is not None:
-            later = self.after(watermark, 1)
-            oldest = later[0].stamp if later else None
-        return follows(watermark, oldest or (self._incarnation, self._sequence + 1))
+        with self._lock:
+            oldest = self.oldest()
+            if watermark[0] in self._own and oldest is not None:
+                later = self.after(watermark, 1)
+                oldest = later[0].stamp if later else None
+            return follows(watermark, oldest or (self._incarnation, self._sequence + 1))
 
     def oldest(self) -> Stamp | None:
         """The first batch here, None for none."""
@@ -122,57 +164,142 @@ class Spool:
         keep_firing: `firing` tells of these from now on, until one with the same labels and an end comes.
         """
         body = _encoder.encode(list(alerts))
-        if len(body) > LARGEST_BATCH_BYTES:
-            raise BatchTooLarge(f"{len(body)} bytes of alerts at once; {LARGEST_BATCH_BYTES} are taken")
-        if self._batches >= self._most_batches or self._bytes + len(body) > self._most_bytes:
-            raise SpoolFull(f"{self._batches} batches wait for the centre; no more are taken")
-        stamp = self._incarnation, self._sequence + 1
-        try:
-            self._db.execute("begin immediate")
-            self._db.execute("insert into alert values (?, ?, ?, ?)", (*stamp, received_at, body))
-            if keep_firing:
-                self._keep_firing(alerts)
-            self._set_counters(*stamp)
-            self._db.execute("commit")
-        except sqlite3.Error as error:
-            if self._db.in_transaction:
-                self._db.execute("rollback")
-            raise SpoolFull(f"the disk does not take it: {error}") from error
-        self._sequence += 1
-        self._batches += 1
-        self._bytes += len(body)
-        return stamp
+        keep = list(alerts) if keep_firing else []
+        return self.append_bodies([body], received_at=received_at, keep_firing=keep)[0]
+
+    def append_bodies(
+        self, bodies: Sequence[bytes], *, received_at: float, keep_firing: Sequence[Alert] = ()
+    ) -> list[Stamp]:
+        """As `append`: many batches, each a JSON list of `Alert`, in one transaction and one sync."""
+        largest = max(map(len, bodies), default=0)
+        if largest > LARGEST_BATCH_BYTES:
+            raise BatchTooLarge(f"{largest} bytes of alerts at once; {LARGEST_BATCH_BYTES} are taken")
+        size = sum(map(len, bodies))
+        with self._lock:
+            if self._batches + len(bodies) > self._most_batches or self._bytes + size > self._most_bytes:
+                raise SpoolFull(f"{self._batches} batches wait for the centre; no more are taken")
+            with self._transaction():
+                stamps = self._insert([(body, None) for body in bodies], received_at)
+                self._keep_firing(keep_firing, received_at)
+                ended = self.local.note_ended(bodies, received_at)
+            self._count(stamps, size)
+            self.local.ended(ended)
+        return stamps
+
+    def record_sent(self, sent: SentLocally, *, received_at: float) -> Stamp:
+        """What the agent has sent by itself, or given up: a link of the log, and off the list of what is to
+        be sent, in one transaction. Taken also when the spool is full. Raises SpoolFull where the disk fails.
+        """
+        with self._lock:
+            with self._transaction():
+                stamps = self._insert([(b"[]", _encoder.encode([sent]))], received_at)
+                self.local.settle(sent)
+            self._count(stamps, 2)
+            self.local.reload()
+        return stamps[0]
+
+    def plan_locally(
+        self, waits: Sequence[float], now: float, decide: Callable[[Unconfirmed], list[LocalNotice]]
+    ) -> int:
+        """What to send, of batches that have waited so long for the centre, and of what ended: committed when
+        this returns. How many messages; 0: nothing had waited. Raises SpoolFull where the disk fails.
+
+        waits: in seconds, growing; each batch is looked at once for each. decide: quick, it holds the spool.
+        """
+        planned = 0
+        with self._lock:
+            for waited in waits:
+                rows = self._db.execute(
+                    "select rowid, body from alert where received_at <= ? and waited_seconds < ?"
+                    " order by incarnation, sequence limit ?",
+                    (now - waited, waited, LOOKED_AT_ONCE),
+                ).fetchall()
+                if not rows and not self.local.endings:
+                    continue
+                alerts = [alert for row in rows for alert in _decoder.decode(row[1])]
+                notices = decide(Unconfirmed(waited, alerts, self.local.read_ended()))
+                with self._transaction():
+                    self.local.plan(notices)
+                    self._db.executemany(
+                        "update alert set waited_seconds = ? where rowid = ?",
+                        [(waited, row[0]) for row in rows],
+                    )
+                self.local.reload()
+                planned += len(notices)
+        return planned
 
     def firing(self) -> list[Alert]:
         """What was spooled with `keep_firing` and has not ended."""
-        return [_alert_decoder.decode(row[0]) for row in self._db.execute("select body from firing")]
+        return [_alert_decoder.decode(row[0]) for row in self._reader.execute("select body from firing")]
 
     def after(self, stamp: Stamp, limit: int) -> list[Spooled]:
-        """Batches above `stamp`, in order."""
-        rows = self._db.execute(
-            "select incarnation, sequence, received_at, body from alert"
+        """Batches above `stamp`, in order: at most `limit`, and READ_AT_ONCE_BYTES or one."""
+        rows = self._reader.execute(
+            "select incarnation, sequence, received_at, body, sent_locally from alert"
             " where (incarnation, sequence) > (?, ?) order by incarnation, sequence limit ?",
             (*stamp, limit),
         )
-        return [Spooled((row[0], row[1]), row[2], _decoder.decode(row[3])) for row in rows]
+        batches: list[Spooled] = []
+        size = 0
+        for row in rows:
+            size += len(row[3])
+            if batches and size > READ_AT_ONCE_BYTES:
+                break
+            batches.append(Spooled((row[0], row[1]), row[2], row[3], row[4] or b""))
+        return batches
 
     def trim(self, watermark: Stamp) -> None:
-        """The centre has committed up to here."""
-        if watermark[0] not in self._own:
+        """The centre has committed up to here. While the disk is busy nothing is done: it is said again."""
+        if watermark[0] not in self._own or not self._lock.acquire(blocking=False):
             return
-        where = "where (incarnation, sequence) <= (?, ?)"
-        row = self._db.execute(
-            f"select count(*), coalesce(sum(length(body)), 0) from alert {where}", watermark
-        ).fetchone()
-        if row[0]:
-            self._db.execute(f"delete from alert {where}", watermark)
-            self._batches -= int(row[0])
-            self._bytes -= int(row[1])
+        try:
+            where = "where (incarnation, sequence) <= (?, ?)"
+            row = self._reader.execute(
+                f"select count(*), coalesce(sum(length(body)), 0) from alert {where}", watermark
+            ).fetchone()
+            if row[0]:
+                # What a power cut brings back is trimmed again: this need not be synced.
+                self._db.execute("pragma synchronous = normal")
+                self._db.execute(f"delete from alert {where}", watermark)
+                self._db.execute("pragma synchronous = full")
+                self._batches -= int(row[0])
+                self._bytes -= int(row[1])
+        finally:
+            self._lock.release()
 
-    def _keep_firing(self, alerts: Sequence[Alert]) -> None:
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        try:
+            self._db.execute("begin immediate")
+            yield
+            self._db.execute("commit")
+        except BaseException as error:
+            if self._db.in_transaction:
+                self._db.execute("rollback")
+            if isinstance(error, sqlite3.Error):
+                raise SpoolFull(f"the disk does not take it: {error}") from error
+            raise
+
+    def _insert(self, bodies: Sequence[tuple[bytes, bytes | None]], received_at: float) -> list[Stamp]:
+        first = self._sequence + 1
+        stamps = [(self._incarnation, first + place) for place in range(len(bodies))]
+        self._db.executemany(
+            "insert into alert (incarnation, sequence, received_at, body, sent_locally)"
+            " values (?, ?, ?, ?, ?)",
+            [(*stamp, received_at, body, sent) for stamp, (body, sent) in zip(stamps, bodies, strict=True)],
+        )
+        self._set_counters(self._incarnation, self._sequence + len(bodies))
+        return stamps
+
+    def _count(self, stamps: list[Stamp], size: int) -> None:
+        self._sequence += len(stamps)
+        self._batches += len(stamps)
+        self._bytes += size
+
+    def _keep_firing(self, alerts: Sequence[Alert], now: float) -> None:
         for alert in alerts:
             labels = _encoder.encode(sorted(alert.labels.items()))
-            if alert.ends_at:
+            if 0 < alert.ends_at <= now:
                 self._db.execute("delete from firing where labels = ?", (labels,))
             else:
                 self._db.execute(
@@ -188,3 +315,17 @@ class Spool:
             "insert or replace into counter values (?, ?)",
             (("incarnation", incarnation), ("sequence", sequence)),
         )
+
+
+def _opened(path: str | Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
+    db.execute("pragma journal_mode = wal")
+    db.execute("pragma synchronous = full")
+    return db
+
+
+def _add_columns(db: sqlite3.Connection) -> None:
+    there = {row[1] for row in db.execute("pragma table_info(alert)")}
+    for column in _COLUMNS:
+        if column.split()[0] not in there:
+            db.execute(f"alter table alert add column {column}")
