@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controlplane.alerts.alert import Alert, Labels
-from controlplane.alerts.notice import Notice, Sent
+from controlplane.alerts.notice import Happened, Notice, Sent
 from controlplane.alerts.silence import Acknowledgement, Silence
 
 
@@ -34,15 +34,33 @@ Entry = Arrived | SentLocally | Silence | Acknowledgement
 
 @dataclass(frozen=True, slots=True)
 class SavedAlert:
-    """transitions: when it began or ended lately, for flap damping; the oldest first."""
+    """transitions: when it began or ended lately, for flap damping; the oldest first.
+
+    applied: the last entry that brought it, so that a log that is replayed over it changes nothing twice;
+    began: the one that began this episode, at began_at; changed: the last at which it began or ended.
+    joined_at: since when it is in its groups: group_wait counts from it. earlier: episodes (starts_at, entry
+    that ended them) that gave way to this one before anybody looked.
+    """
 
     alert: Alert
     transitions: tuple[float, ...] = ()
+    applied: int = 0
+    began: int = 0
+    began_at: float = 0.0
+    changed: int = 0
+    joined_at: float = 0.0
+    earlier: tuple[tuple[float, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SavedGroup:
-    """A group's timers. first_told_at: 0 when nobody was told of what fires now; escalated: steps done."""
+    """A group's timers. first_told_at: 0 when nobody was told of what fires now; escalated: steps done.
+
+    flushed: False once it is empty; it begins anew, with group_wait, when an alert comes before next_at.
+    looked_at, looked_entry: the last flush, and the last entry that it knew. closed_at, closed_entry: those of
+    the last flush that was told in full: what was resolved by then and did not change since has left.
+    failed: something of the last flush could not be told, so that it closes nothing.
+    """
 
     group_key: str
     next_at: float
@@ -50,6 +68,24 @@ class SavedGroup:
     flushed: bool = False
     first_told_at: float = 0.0
     escalated: int = 0
+    looked_at: float = 0.0
+    looked_entry: int = 0
+    closed_at: float = 0.0
+    closed_entry: int = 0
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What follows from a last attempt, recorded with it in one transaction.
+
+    sent: replaces the log of its (group, receiver, integration). group: how the group stands now, None where
+    there is none. happened: that these were told of, or that delivery failed.
+    """
+
+    sent: Sent | None = None
+    group: SavedGroup | None = None
+    happened: tuple[Happened, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

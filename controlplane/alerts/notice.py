@@ -55,8 +55,9 @@ class Happened:
 class Notice:
     """One message to one integration of one receiver.
 
-    key: idempotency key; it follows from group, integration, time of the flush and what is in it, so that
-    whoever decides the same again makes the same key. firing, resolved: fingerprints in `alerts`.
+    key: idempotency key; it follows from group, receiver, integration, what is in it and when the last one was
+    delivered, so that whoever decides the same again makes the same key: after a leader that died, and after
+    a delivery that failed. firing, resolved: fingerprints in `alerts`.
     deadline: until when it is retried: the flush plus max(group_interval, 10 s).
     """
 
@@ -73,19 +74,10 @@ class Notice:
     resolved: frozenset[str]
     truncated: int = 0
 
-
-@dataclass(frozen=True, slots=True)
-class Flush:
-    """One group looked at. All of it commits in one transaction, before anything is sent.
-
-    next_at: when the group is looked at again; None: it is empty now and forgotten.
-    """
-
-    group_key: str
-    at: float
-    next_at: float | None
-    notices: tuple[Notice, ...] = ()
-    happened: tuple[Happened, ...] = ()
+    @property
+    def shown_group_key(self) -> str:
+        """As webhooks have it. Groups of two routes alike would share Alertmanager's key: ours adds `#2`."""
+        return self.group_key[: self.group_key.rfind("}") + 1] or self.group_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +85,7 @@ class Sent:
     """The log of notifications, one entry per (group, receiver, integration): the last that was delivered.
 
     firing, resolved: fingerprints that it told of. at: of the delivery; repeat_interval counts from it.
+    owed: told to fire by an earlier one and held back since (silenced, say): the end is still to be told.
     """
 
     group_key: str
@@ -101,6 +94,30 @@ class Sent:
     firing: frozenset[str]
     resolved: frozenset[str]
     at: float
+    owed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """One group looked at. All of it commits in one transaction, before anything is sent.
+
+    next_at: when the group is looked at again; None: it is empty now and forgotten. entry: the last that the
+    board had applied. complete: False where an integration was left out because a notice is under way to it.
+    held: an interval held something back; at its end the group is looked at again. quiet: nothing fires.
+    cleared: replaces the log of notifications without a message, as for an integration that does not want to
+    hear of what is resolved.
+    """
+
+    group_key: str
+    at: float
+    next_at: float | None
+    notices: tuple[Notice, ...] = ()
+    happened: tuple[Happened, ...] = ()
+    entry: int = 0
+    complete: bool = True
+    held: bool = False
+    quiet: bool = False
+    cleared: tuple[Sent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

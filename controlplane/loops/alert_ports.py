@@ -11,11 +11,15 @@ from controlplane.known.records import Lease
 
 @dataclass(frozen=True)
 class Attempted:
-    """An attempt with what follows from it. sent: replaces the log of its (group, receiver, integration)."""
+    """An attempt with what follows from it, as Board.settled says for the last one.
+
+    sent: replaces the log of its (group, receiver, integration); group: replaces how its group stands.
+    """
 
     attempt: Attempt
     sent: Sent | None = None
     happened: Sequence[Happened] = ()
+    group: SavedGroup | None = None
 
 
 class AlertStore(Protocol):
