@@ -9,11 +9,15 @@ from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import FieldError, Problem, invalid
 from controlplane.intent import WorkloadDraft
 from controlplane.interpreters import Kinds, NotUnderstood, render
+from controlplane.known.compiling import Compiler
+from controlplane.known.known import Known
 from controlplane.known.meanings import Meaning
 from controlplane.known.records import Standing, WorkloadRecord
-from controlplane.known.views import Views
+from controlplane.known.views import Views, decide
 from controlplane.loops.orders import MAX_ORDER_BYTES
 from controlplane.placement import placement_request
+from controlplane.placement.bounds import FIELD as BOUNDS_FIELD
+from controlplane.placement.bounds import check_bounds, contradiction
 from controlplane.placement.needs import requirements_of
 from controlplane.placement.overriding import Variant, check_overrides
 from controlplane.placement.warnings import warnings
@@ -48,7 +52,10 @@ def draft_of(deps: ApiDeps, workload: Workload) -> tuple[WorkloadDraft, Meaning,
     except BadSecret as error:
         raise invalid(f"spec.{error.field}", str(error)) from error
     metadata = workload.metadata
-    return WorkloadDraft(name, metadata.labels, metadata.annotations, tenant, sealed), meaning, warned
+    draft = WorkloadDraft(name, metadata.labels, metadata.annotations, tenant, sealed)
+    if stored is None or sealed != stored.spec:
+        _check_bounds(deps, workload, record_of(deps, draft))
+    return draft, meaning, warned
 
 
 def record_of(deps: ApiDeps, draft: WorkloadDraft) -> WorkloadRecord:
@@ -106,8 +113,8 @@ def check_unused(deps: ApiDeps, tenant: str) -> None:
 def _check_features(deps: ApiDeps, workload: Workload) -> None:
     """422 where no node at all has a feature: what nobody has is more often misspelt than on its way."""
     known = deps.known
-    joined = [each.id for each in known.clusters.values() if each.standing is Standing.JOINED]
-    if not joined or any(known.fleet.completeness(cluster) is not None for cluster in joined):
+    joined = _complete(known) if workload.spec.features else []
+    if not joined:
         return
     for index, match in enumerate(workload.spec.features):
         for name, requirement in requirements_of(match, index):
@@ -117,12 +124,35 @@ def _check_features(deps: ApiDeps, workload: Workload) -> None:
                 raise Problem(422, Reason.NO_NODE_FITS, detail, [FieldError(field, detail)])
 
 
+def _complete(known: Known) -> list[str]:
+    """The ids of all clusters that joined; none of them while one has not reported all of itself."""
+    joined = [each.id for each in known.clusters.values() if each.standing is Standing.JOINED]
+    return [] if any(known.fleet.completeness(cluster) is not None for cluster in joined) else joined
+
+
+def _check_bounds(deps: ApiDeps, workload: Workload, record: WorkloadRecord) -> None:
+    """422 where minima and maxima contradict each other, or the replicas, over the clusters of the moment.
+
+    Where clusters come later, the decision refuses: nothing moves.
+    """
+    scheduling, known = workload.spec.placement.replica_scheduling, deps.known
+    if scheduling is None or not scheduling.replica_bounds:
+        return
+    joined = _complete(known)
+    if not joined or any(cluster not in known.heard for cluster in joined):
+        return
+    decision = decide(known, Compiler(known).compiled(record), Views(known).all(deps.clock.now()))
+    found = contradiction(decision)
+    if found:
+        raise invalid(BOUNDS_FIELD, found)
+
+
 def _understood(deps: ApiDeps, workload: Workload) -> tuple[Meaning, tuple[str, ...]]:
     """422 where it cannot be understood, contradicts itself, or makes an order too large for the stream."""
     kinds = deps.known.kinds
     try:
         meaning = Meaning.of(workload.spec, kinds)
-        placement_request(_NO_UID, workload.spec, meaning.interpretation)
+        check_bounds(placement_request(_NO_UID, workload.spec, meaning.interpretation))
         if not meaning.variants.everywhere_alike:
             check_overrides(meaning.variants, Views(deps.known).all(deps.clock.now()))
         for variant in meaning.variants.made:

@@ -11,6 +11,8 @@ from controlplane.placement.rules import ClusterView, Division, PlacementRequest
 from controlplane.placement.wording import counted, wanted
 from schemas.reasons import Reason
 
+NAMED_AT_MOST = 5
+
 
 def assign(request: PlacementRequest, chosen: Candidates) -> Mapping[str, int] | Refused:
     """Replicas by name; a cluster that gets none is left out. Refused when they cannot all be placed."""
@@ -49,7 +51,7 @@ def _by_static_weight(request: PlacementRequest, chosen: Candidates) -> Mapping[
     least = sum(chosen.floors.get(name, 0) for name in weighty)
     most = sum(chosen.caps.get(name, request.replicas) for name in weighty)
     if least > request.replicas:
-        return _too_many_floors(request, least)
+        return _too_many_floors(request, {name: chosen.floors.get(name, 0) for name in weighty})
     if most < request.replicas:
         return _caps_too_low(request, most)
     return divide(request.replicas, weights, request.uid, chosen.floors, chosen.caps)
@@ -64,8 +66,16 @@ def static_weights(request: PlacementRequest, views: Mapping[str, ClusterView]) 
     return weights if any(weights.values()) else dict.fromkeys(views, 1)
 
 
-def _too_many_floors(request: PlacementRequest, least: int) -> Refused:
-    text = f"replicaBounds: minReplicas sum to {least:,}, and {wanted(request.replicas)}"
+def _too_many_floors(request: PlacementRequest, floors: Mapping[str, int]) -> Refused:
+    """floors: that count, by name."""
+    least, counting = sum(floors.values()), sorted(name for name, floor in floors.items() if floor)
+    named = [f"{name} {floors[name]:,}" for name in counting[:NAMED_AT_MOST]]
+    if len(counting) > NAMED_AT_MOST:
+        named.append(f"and {len(counting) - NAMED_AT_MOST:,} more")
+    text = (
+        f"replicaBounds: minReplicas sum to {least:,} ({', '.join(named)}), and {wanted(request.replicas)}:"
+        f" lower them, select fewer clusters, or ask for {counted(least, 'replica')}"
+    )
     return Refused(Reason.INVALID, text)
 
 
@@ -169,9 +179,8 @@ def _taken_back(
         for name, floor in chosen.floors.items()
         if name in kept or name in needs
     }
-    least = sum(floors.values())
-    if least > request.replicas:
-        return _too_many_floors(request, least)
+    if sum(floors.values()) > request.replicas:
+        return _too_many_floors(request, floors)
     weights = {**needs, **{name: had for name, had in kept.items() if had}}
     caps: dict[str, int] = {}
     if chosen.floors or chosen.caps:

@@ -40,17 +40,22 @@ def place(
     names = [group.name for group in request.groups]
     first = names.index(request.affinity_name) if request.affinity_name in names and not request.fresh else 0
     failed: list[str] = []
+    reasons: list[Reason] = []
     for group in request.groups[first:-1]:
         decision = _in_group(request, group, clusters, available, matching)
         if decision.error is None:
             return decision
         failed.append(f"{group.name}: {decision.error.message}")
+        reasons.append(decision.error.reason)
     last = request.groups[-1]
     decision = _in_group(request, last, clusters, available, matching)
     if decision.error is None:
         return decision
     failed.append(f"{last.name}: {decision.error.message}")
-    return replace(decision, error=replace(decision.error, message="; ".join(failed)), affinity_name="")
+    reasons.append(decision.error.reason)
+    # Invalid only where every group is: another may take it once it has room.
+    reason = next((each for each in reversed(reasons) if each is not Reason.INVALID), Reason.INVALID)
+    return replace(decision, error=Refused(reason, "; ".join(failed)), affinity_name="")
 
 
 def _in_group(

@@ -9,6 +9,7 @@ from controlplane.fleet.slack import Slacks
 from controlplane.interpreters import KINDS, NotUnderstood, compiled_kind, interpret
 from controlplane.placement.accounts import Account
 from controlplane.placement.asking import Ask
+from controlplane.placement.bounds import check_bounds
 from controlplane.placement.changes import Change
 from controlplane.placement.compiled import placement_request, tenant_rule
 from controlplane.placement.headroom import written
@@ -74,6 +75,7 @@ def plan(
     if unknown:
         raise NotUnderstood(f"spec.placed.{unknown[0]}: no such cluster in spec.clusters")
     request = placement_request(spec.uid, workload.spec, interpretation, tenant=rule, current=spec.placed)
+    check_bounds(request)
     request = replace(
         request,
         fresh=spec.reschedule == "fresh",

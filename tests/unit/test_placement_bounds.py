@@ -123,12 +123,14 @@ def test_bounds(request_: PlacementRequest, available: list[int], expected: str)
         (
             replace(STATIC, bounds=(bounds("abcd", 2),)),
             Reason.INVALID,
-            "replicaBounds: minReplicas sum to 8, and 6 replicas are wanted",
+            "replicaBounds: minReplicas sum to 8 (a 2, b 2, c 2, d 2), and 6 replicas are wanted: "
+            "lower them, select fewer clusters, or ask for 8 replicas",
         ),
         (
             replace(DYNAMIC, bounds=(bounds("abcd", 2),)),
             Reason.INVALID,
-            "replicaBounds: minReplicas sum to 8, and 6 replicas are wanted",
+            "replicaBounds: minReplicas sum to 8 (a 2, b 2, c 2, d 2), and 6 replicas are wanted: "
+            "lower them, select fewer clusters, or ask for 8 replicas",
         ),
         (
             replace(STATIC, bounds=(bounds("abcd", 0, 1),)),
