@@ -57,7 +57,7 @@ class SavedGroup:
     """A group's timers. first_told_at: 0 when nobody was told of what fires now; escalated: steps done.
 
     flushed: False once it is empty; it begins anew, with group_wait, when an alert comes before next_at.
-    looked_at, looked_entry: the last flush, and the last entry that it knew. closed_at, closed_entry: those of
+    looked_at, looked_entry: the last flush, and the last entry it knew. closed_at, closed_entry: those of
     the last flush that was told in full: what was resolved by then and did not change since has left.
     failed: something of the last flush could not be told, so that it closes nothing.
     """

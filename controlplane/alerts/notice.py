@@ -55,8 +55,8 @@ class Happened:
 class Notice:
     """One message to one integration of one receiver.
 
-    key: idempotency key; it follows from group, receiver, integration, what is in it and when the last one was
-    delivered, so that whoever decides the same again makes the same key: after a leader that died, and after
+    key: idempotency key; it follows from group, receiver, integration, what is in it, when the last one was
+    delivered: whoever decides the same again makes the same key: after a leader that died, and after
     a delivery that failed. firing, resolved: fingerprints in `alerts`.
     deadline: until when it is retried: the flush plus max(group_interval, 10 s).
     """
