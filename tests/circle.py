@@ -24,12 +24,14 @@ from nats.aio.client import Client as NatsClient
 from agents.bus import Identity
 from agents.bus import NatsBus as AgentBus
 from agents.simulated import SimulatedCluster
+from controlplane.alerts.entry import Arrived
 from controlplane.bus import Credentials, NatsBus
 from controlplane.bus.session import Session
 from controlplane.cli.demo.installation import Installation
 from controlplane.client import Client, Refused, Unreachable
 from controlplane.embedded.processes import ServerProcess, free_port
 from controlplane.identity import accounts, keys
+from controlplane.store.alert_codec import entry_of
 from schemas.wire.codec import decode
 from schemas.wire.orders import Order, Version
 from schemas.wire.subjects import Subjects
@@ -287,12 +289,16 @@ class Circle:
         await self.start_agent(cluster)
 
     async def alerts(self, cluster: str) -> list[Object]:
-        """What is committed of a cluster's alerts: stamp, name and node."""
-        return await self.rows(
-            "select incarnation, sequence, labels->>'alertname' as name, labels->>'node' as node"
-            " from alert where cluster = $1 order by incarnation, sequence, position",
-            self.cluster_id(cluster),
-        )
+        """Of a cluster's alerts what was committed in the last minutes, in order: id of the entry, name, node."""
+        rows = await self.rows("select id, kind, body from alert_log order by id")
+        entries = [(row["id"], entry_of(row["kind"], row["body"])) for row in rows]
+        return [
+            {"entry": number, "name": alert.identity["alertname"], "node": alert.identity.get("node")}
+            for number, entry in entries
+            if isinstance(entry, Arrived)
+            for alert in entry.alerts
+            if alert.source == self.cluster_id(cluster)
+        ]
 
     def spooled(self, cluster: str) -> int:
         """Batches of alerts that wait for the centre."""

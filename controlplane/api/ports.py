@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 from prometheus_client import CollectorRegistry
 
 from controlplane.access.tokens import Access
-from controlplane.alerts.alert import Labels
 from controlplane.alerts.configuration import Configuration
 from controlplane.alerts.entry import Entry
-from controlplane.alerts.notice import Attempt, Happened
+from controlplane.alerts.history import AttemptLine, HistoryLine, HistoryQuery
 from controlplane.intent import Intent
 from controlplane.known.known import Known
 from controlplane.known.records import Change
@@ -75,44 +74,6 @@ class NotReady:
 
     what: str
     message: str
-
-
-@dataclass(frozen=True)
-class HistoryQuery:
-    """Which lines of the history, the newest first. Empty fields ask for all. before: ids below, 0 for all.
-
-    matching: label name and value, both must be there. since, until: Unix seconds, until not included.
-    """
-
-    fingerprint: str = ""
-    receiver: str = ""
-    what: str = ""
-    matching: tuple[tuple[str, str], ...] = ()
-    since: float = 0.0
-    until: float = 0.0
-    before: int = 0
-    limit: int = 100
-
-
-@dataclass(frozen=True)
-class HistoryLine:
-    """id: for the next page. labels: of the alert; empty until it was saved for the first time (a minute)."""
-
-    id: int
-    happened: Happened
-    labels: Labels
-
-
-@dataclass(frozen=True)
-class AttemptLine:
-    """One attempt to deliver, with what it was about. why: of the notice."""
-
-    id: int
-    attempt: Attempt
-    group_key: str
-    receiver: str
-    integration: str
-    why: str
 
 
 class AlertHistory(Protocol):

@@ -1,22 +1,26 @@
-"""Alerts committed: from the log in NATS into Postgres, gap-free, each once.
+"""Alerts of agents committed: from the log in NATS into ours in Postgres, gap-free, each once.
 
 1. Follow ALERTS; what does not validate is buried. Where its stamp can be read it still is a link, so that
    the agent, which would send the same bytes for ever, goes on: the dead letter is the recorded reason.
+   A single bad alert is buried alone, and the others of its batch are kept.
 2. Per cluster, in order: what follows the watermark is taken, what lies at or below it was committed before.
 3. A gap waits: the agent is told in the reply to its beat from where to send again, and nothing above the
    gap is committed.
-4. Alerts and watermark commit in one transaction; then the stream is purged below it.
+4. Entries and watermark commit in one transaction; then the stream is purged below it.
    The agent trims its spool only to the watermark that the beat tells it.
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 
+import msgspec
 import structlog
 
 from controlplane.failpoints import reached
 from controlplane.known.known import Known
 from controlplane.known.records import Lease
-from controlplane.loops.ports import Bus, DeadLetter, Store, StreamBatch
+from controlplane.loops.alert_reading import AlertReader
+from controlplane.loops.ports import AlertLink, Bus, DeadLetter, Store, StreamBatch
 from controlplane.loops.running import LoopMetrics
 from schemas.wire.alerts import AlertBatch, follows
 from schemas.wire.codec import Malformed, decode
@@ -24,6 +28,9 @@ from schemas.wire.reports import Report
 from schemas.wire.subjects import Subjects
 
 log = structlog.get_logger()
+
+TOGETHER_ALERTS = 2_000
+"""In one transaction: it holds the row of the lease."""
 
 
 class AlertLog:
@@ -37,6 +44,7 @@ class AlertLog:
         subjects: Subjects,
         lease: Lease,
         metrics: LoopMetrics,
+        resolve_timeout_seconds: Callable[[], float] = lambda: 300.0,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -44,6 +52,8 @@ class AlertLog:
         self._subjects = subjects
         self._lease = lease
         self._metrics = metrics
+        self._resolve_timeout_seconds = resolve_timeout_seconds
+        self._reader = AlertReader()
 
     async def run(self) -> None:
         """Until cancelled, LeaseLost, or the store or bus is away (the caller starts it again)."""
@@ -83,12 +93,38 @@ class AlertLog:
                 break
             consecutive.append(batch)
             watermark = batch.stamp
-        if not consecutive:
-            return
-        committed = await self._store.commit_alerts(self._lease, cluster, consecutive)
+        while consecutive:
+            together = _together(consecutive)
+            await self._commit_links(cluster, consecutive[:together])
+            consecutive = consecutive[together:]
+
+    async def _commit_links(self, cluster: str, batches: list[AlertBatch]) -> None:
+        links: list[AlertLink] = []
+        buried: list[DeadLetter] = []
+        name = self._known.clusters[cluster].name
+        for batch in batches:
+            read = self._reader.read(batch, cluster, name, self._resolve_timeout_seconds())
+            links.append(AlertLink(batch.stamp, read.entries))
+            for position, why in read.refused:
+                body = msgspec.json.encode(batch.alerts[position])
+                where = f"{self._subjects.alert(cluster)} {batch.stamp} alert {position}"
+                buried.append(DeadLetter(cluster, where, why, body))
+        if buried:
+            await self._store.bury(buried)
+        committed = await self._store.commit_alerts(self._lease, cluster, links)
         reached("centre.after_alert_commit")
         self._known.alert_watermarks[cluster] = committed
-        self._metrics.alerts.inc(sum(len(batch.alerts) for batch in consecutive))
+        self._metrics.alerts.inc(sum(len(batch.alerts) for batch in batches))
+
+
+def _together(batches: list[AlertBatch]) -> int:
+    """How many of them, at least one, come to no more alerts than one transaction takes."""
+    alerts = 0
+    for count, batch in enumerate(batches):
+        alerts += len(batch.alerts)
+        if count and alerts > TOGETHER_ALERTS:
+            return count
+    return len(batches)
 
 
 def _link_of(body: bytes) -> AlertBatch | None:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from controlplane.alerts.configuration import History
 from controlplane.alerts.entry import Entry, SavedAlert, SavedBoard, SavedGroup
 from controlplane.alerts.notice import Answer, Attempt, Flush, Happened, Notice, Sent
 from controlplane.known.records import Lease
@@ -39,6 +40,10 @@ class AlertStore(Protocol):
         """In commit order: none appears later below one that was read."""
         ...
 
+    async def entry_horizon(self) -> tuple[int, int]:
+        """(first entry that is kept, last id given): who has not applied what is below must load anew."""
+        ...
+
     async def wait_for_entry(self, timeout_seconds: float) -> None:
         """Until somebody appends (NOTIFY), or the timeout."""
         ...
@@ -60,8 +65,14 @@ class AlertStore(Protocol):
     async def checkpoint(
         self, lease: Lease, applied: int, alerts: Sequence[SavedAlert], gone: Collection[str]
     ) -> None:
-        """The saved board is as of entry `applied` now: these changed, those are forgotten; the log below
-        is trimmed."""
+        """The saved board is as of entry `applied` now (or of a later one, where a later one was named
+        before): these changed, those are forgotten."""
+        ...
+
+    async def trim(self, lease: Lease, now: float, bounds: History) -> bool:
+        """A part of what may be forgotten: the log below the checkpoint but for the last ten minutes, history
+        and attempts beyond their bounds, silences that ended long ago. Whether there is more.
+        """
         ...
 
 

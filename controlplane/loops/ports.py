@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from controlplane.alerts.entry import Entry
 from controlplane.known.records import (
     Change,
     ClusterRecord,
@@ -15,7 +16,6 @@ from controlplane.known.records import (
     Standing,
     WorkloadRecord,
 )
-from schemas.wire.alerts import AlertBatch
 from schemas.wire.orders import Verb, Version
 from schemas.wire.reports import Stamp
 
@@ -80,6 +80,14 @@ class OrderMark:
 
 
 @dataclass(frozen=True)
+class AlertLink:
+    """One link of a cluster's gap-free log: its stamp, and what it comes to; nothing where it was buried."""
+
+    stamp: Stamp
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True)
 class DeadLetter:
     cluster: str
     subject: str
@@ -136,10 +144,11 @@ class Store(Protocol):
         """The removal is reported: the outbox row goes, if it is still that withdrawal."""
         ...
 
-    async def commit_alerts(self, lease: Lease, cluster: str, batches: Sequence[AlertBatch]) -> Stamp:
-        """Alerts and the cluster's cursor in one transaction; what is at or below the cursor is left out.
+    async def commit_alerts(self, lease: Lease, cluster: str, links: Sequence[AlertLink]) -> Stamp:
+        """Entries of the log of alerts and the cluster's cursor in one transaction; what is at or below the
+        cursor is left out.
 
-        Batches are consecutive from the cursor. Returns the watermark.
+        Links are consecutive from the cursor. Returns the watermark.
         """
         ...
 

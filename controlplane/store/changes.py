@@ -6,8 +6,8 @@ import msgspec
 
 from controlplane.known.records import Change
 from controlplane.store.codecs import Connection, clean, transposed
+from controlplane.store.namespaces import CHANGES, notify
 
-CHANNEL = "muster_change"
 KEPT = 1_000_000
 
 # The one row of change_head is the lock: whoever has it commits before the next one numbers its own.
@@ -15,7 +15,7 @@ _APPEND = f"""
 with head as (
     update change_head set last_id = last_id + $1 returning last_id - $1 as before
 ), notified as materialized (
-    select pg_notify('{CHANNEL}', '')
+    select {notify(CHANGES)}
 )
 insert into change (id, at, kind, name, uid, what, by, detail)
 select before + n, clock_timestamp(), kind, name, uid, what, by, detail

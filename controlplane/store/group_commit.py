@@ -3,31 +3,32 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
 
-from controlplane.known.records import WorkloadRecord
 from controlplane.loops.ports import StoreUnavailable
-from controlplane.store.workloads import Request
 
 TOGETHER = 256
 WAITING = 4 * TOGETHER
 
-Commit = Callable[[Sequence[Request]], Awaitable[Sequence[WorkloadRecord | Exception]]]
-Waiting = tuple[Request, asyncio.Future[WorkloadRecord]]
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
 
 
-class GroupCommit:
+class GroupCommit(Generic[Request, Answer]):
     """`commit` writes many requests at once and answers each, or raises for all of them."""
 
-    def __init__(self, commit: Commit) -> None:
+    def __init__(
+        self, commit: Callable[[Sequence[Request]], Awaitable[Sequence[Answer | Exception]]]
+    ) -> None:
         self._commit = commit
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[tuple[Request, asyncio.Future[Answer]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    async def put(self, request: Request) -> WorkloadRecord:
+    async def put(self, request: Request) -> Answer:
         """Its answer, when it is committed. StoreUnavailable also when too many wait already."""
         if len(self._waiting) >= WAITING:
             raise StoreUnavailable(f"{WAITING} writes wait for Postgres already")
-        answer: asyncio.Future[WorkloadRecord] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, answer))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="store-group-commit")
@@ -48,7 +49,8 @@ class GroupCommit:
                 for _, answer in together:
                     answer.cancel()
 
-    async def _answer(self, together: Sequence[Waiting]) -> None:
+    async def _answer(self, together: Sequence[tuple[Request, asyncio.Future[Answer]]]) -> None:
+        results: Sequence[Answer | Exception]
         try:
             results = await self._commit([request for request, _ in together])
         except StoreUnavailable as error:

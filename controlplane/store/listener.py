@@ -1,4 +1,4 @@
-"""Wakes whoever waits for a change: one LISTEN connection, made again whenever it is lost."""
+"""Wakes whoever waits for a change or an alert: one LISTEN connection, made again whenever it is lost."""
 
 import asyncio
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 
 from controlplane.loops.ports import StoreUnavailable
-from controlplane.store.changes import CHANNEL
+from controlplane.store.namespaces import ALERTS, CHANGES, channel
 from controlplane.store.pool import BOUND_SECONDS, Pool
 from controlplane.store.wakes import Wakes
 
@@ -15,9 +15,12 @@ RETRY_SECONDS = 0.5
 
 
 class Listener:
+    """wakes: of changes. alerts: of entries of the log of alerts."""
+
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self.wakes = Wakes()
+        self.alerts = Wakes()
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -29,9 +32,6 @@ class Listener:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
-    def _notified(self, *_: Any) -> None:
-        self.wakes.wake()
-
     async def _listen(self) -> None:
         while True:
             try:
@@ -40,14 +40,23 @@ class Listener:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             try:
-                await connection.add_listener(CHANNEL, self._notified)
-                # What was committed while nobody listened is found by reading once more.
-                self.wakes.wake()
+                for name, wakes in ((CHANGES, self.wakes), (ALERTS, self.alerts)):
+                    await self._follow(connection, name, wakes)
                 await self._probe(connection)
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
                 await asyncio.sleep(RETRY_SECONDS)
             finally:
                 connection.terminate()
+
+    async def _follow(
+        self, connection: "asyncpg.Connection[asyncpg.Record]", name: str, wakes: Wakes
+    ) -> None:
+        def notified(*_: Any) -> None:
+            wakes.wake()
+
+        await connection.add_listener(await connection.fetchval(f"select {channel(name)}"), notified)
+        # What was committed while nobody listened is found by reading once more.
+        wakes.wake()
 
     async def _probe(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         lost = asyncio.Event()

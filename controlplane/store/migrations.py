@@ -7,9 +7,9 @@ from importlib.resources import files
 
 import asyncpg
 
+from controlplane.store.namespaces import migration_lock, quoted, schema_of
 from controlplane.store.pool import CONNECT_SECONDS, unavailable
 
-LOCK = 0x6D757374
 MIGRATION_SECONDS = 120.0
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
@@ -36,22 +36,27 @@ def known() -> list[Migration]:
     return sorted(found, key=lambda migration: migration.number)
 
 
-async def migrate(dsn: str) -> list[str]:
+async def migrate(dsn: str, namespace: str = "") -> list[str]:
     """Apply what is missing, one transaction each, while nobody else does. The names of those applied.
 
-    Raises StoreUnavailable, DatabaseNewer.
+    namespace: makes the schema of that name, and everything in it. Raises StoreUnavailable, DatabaseNewer,
+    ValueError for what is no namespace.
     """
     with unavailable():
         connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
         try:
             async with asyncio.timeout(MIGRATION_SECONDS):
-                return await _migrate(connection)
+                return await _migrate(connection, namespace)
         finally:
             connection.terminate()
 
 
-async def _migrate(connection: "asyncpg.Connection[asyncpg.Record]") -> list[str]:
-    await connection.execute("select pg_advisory_lock($1)", LOCK)
+async def _migrate(connection: "asyncpg.Connection[asyncpg.Record]", namespace: str) -> list[str]:
+    await connection.execute("select pg_advisory_lock($1)", migration_lock(namespace))
+    if namespace:
+        schema = quoted(schema_of(namespace))
+        await connection.execute(f"create schema if not exists {schema}")
+        await connection.execute(f"set search_path = {schema}")
     await connection.execute(
         "create table if not exists migration ("
         " number int primary key, name text not null, applied_at timestamptz not null default now())"

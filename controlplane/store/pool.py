@@ -9,6 +9,7 @@ import asyncpg
 
 from controlplane.loops.ports import StoreUnavailable
 from controlplane.store.codecs import Connection, set_codecs
+from controlplane.store.namespaces import search_path
 
 BOUND_SECONDS = 2.0
 """Of a lock, a statement, an idle transaction and an unanswered packet."""
@@ -68,11 +69,12 @@ def unavailable() -> Generator[None]:
 
 
 class Pool:
-    """Up to `size` connections to `dsn`."""
+    """Up to `size` connections to `dsn`, all of them to the schema of one namespace."""
 
-    def __init__(self, dsn: str, *, size: int = 10) -> None:
+    def __init__(self, dsn: str, *, size: int = 10, namespace: str = "") -> None:
         self._dsn = dsn
         self._size = size
+        self._path = {"search_path": search_path(namespace)} if namespace else {}
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
     async def open(self) -> None:
@@ -85,7 +87,7 @@ class Pool:
                 init=set_codecs,
                 reset=_keep,
                 timeout=CONNECT_SECONDS,
-                server_settings=SESSION,
+                server_settings=SESSION | self._path,
             )
         async with self.connection():
             pass
@@ -103,7 +105,7 @@ class Pool:
     async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
         """A connection of its own, outside the pool, for listening."""
         with unavailable():
-            return await asyncpg.connect(self._dsn, timeout=CONNECT_SECONDS)
+            return await asyncpg.connect(self._dsn, timeout=CONNECT_SECONDS, server_settings=self._path)
 
     @asynccontextmanager
     async def connection(self, seconds: float = TRANSACTION_SECONDS) -> AsyncGenerator[Connection]:

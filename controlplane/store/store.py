@@ -20,7 +20,7 @@ from controlplane.known.records import (
     Standing,
     WorkloadRecord,
 )
-from controlplane.loops.ports import DeadLetter, NewDecision, OrderMark, StoreUnavailable
+from controlplane.loops.ports import AlertLink, DeadLetter, NewDecision, OrderMark, StoreUnavailable
 from controlplane.store import (
     alerts,
     answered,
@@ -35,11 +35,11 @@ from controlplane.store import (
 )
 from controlplane.store import changes as change_log
 from controlplane.store import decisions as decided
+from controlplane.store.alert_store import PostgresAlertStore
 from controlplane.store.group_commit import GroupCommit
 from controlplane.store.listener import Listener
 from controlplane.store.migrations import migrate
 from controlplane.store.pool import Pool
-from schemas.wire.alerts import AlertBatch
 from schemas.wire.orders import Version
 from schemas.wire.reports import Stamp, Taint
 
@@ -49,18 +49,23 @@ log = structlog.get_logger()
 
 
 class PostgresStore:
-    """Implements the ports Store and Intent on one database."""
+    """Implements the ports Store and Intent on one database, or on the schema of a namespace in it.
 
-    def __init__(self, dsn: str, *, connections: int = 10) -> None:
+    alerting: the port AlertStore on the same connections.
+    """
+
+    def __init__(self, dsn: str, *, connections: int = 10, namespace: str = "") -> None:
         self._dsn = dsn
-        self._pool = Pool(dsn, size=connections)
+        self._namespace = namespace
+        self._pool = Pool(dsn, size=connections, namespace=namespace)
         self._listener = Listener(self._pool)
-        self._writes = GroupCommit(self._settle)
+        self._writes: GroupCommit[workloads.Request, WorkloadRecord] = GroupCommit(self._settle)
+        self.alerting = PostgresAlertStore(self._pool, self._listener)
         self._expiry: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Migrate, connect, listen. Raises StoreUnavailable, DatabaseNewer."""
-        await migrate(self._dsn)
+        await migrate(self._dsn, self._namespace)
         await self._pool.open()
         self._listener.open()
         self._expiry = asyncio.create_task(self._expire_forever(), name="store-expiry")
@@ -68,6 +73,7 @@ class PostgresStore:
     async def close(self) -> None:
         """When the writes that wait are answered."""
         await self._writes.close()
+        await self.alerting.close()
         if self._expiry is not None:
             self._expiry.cancel()
             await asyncio.gather(self._expiry, return_exceptions=True)
@@ -142,9 +148,9 @@ class PostgresStore:
             await leases.hold(connection, lease)
             await outbox.remove_withdrawn(connection, marks)
 
-    async def commit_alerts(self, lease: Lease, cluster: str, batches: Sequence[AlertBatch]) -> Stamp:
+    async def commit_alerts(self, lease: Lease, cluster: str, links: Sequence[AlertLink]) -> Stamp:
         async with self._pool.transaction() as connection:
-            return await alerts.commit(connection, lease, cluster, batches)
+            return await alerts.commit(connection, lease, cluster, links)
 
     async def record_changes(self, lease: Lease, changes: Sequence[Change]) -> None:
         async with self._pool.transaction() as connection:
@@ -251,10 +257,6 @@ class PostgresStore:
         """The newest first; bodies are cut to `dead_letters.KEPT_BODY_BYTES`."""
         async with self._pool.connection() as connection:
             return await dead_letters.read(connection, cluster, limit)
-
-    async def alert_count(self, cluster: str) -> int:
-        async with self._pool.connection() as connection:
-            return await alerts.count(connection, cluster)
 
     async def change_horizon(self) -> tuple[int, int]:
         """(first change that is kept, last one given); whoever is below the first must load anew."""

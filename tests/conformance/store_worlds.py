@@ -8,12 +8,14 @@ from typing import Protocol
 
 import asyncpg
 
+from controlplane.alerts.alert import Alert
+from controlplane.alerts.entry import Arrived
+from controlplane.alerts.fingerprint import fingerprint
 from controlplane.embedded import EmbeddedPostgres
 from controlplane.intent import JoinDraft, WorkloadDraft, Write
 from controlplane.known.records import ClusterRecord, Lease, WorkloadRecord
-from controlplane.loops.ports import NewDecision, NewOrder
+from controlplane.loops.ports import AlertLink, NewDecision, NewOrder
 from controlplane.store.store import PostgresStore
-from schemas.wire.alerts import Alert, AlertBatch
 from schemas.wire.orders import Verb, Version
 from tests.simulation.memory_store import MemoryStore
 from tests.simulation.memory_tables import Tables
@@ -168,9 +170,21 @@ def decision(record: WorkloadRecord, *orders: NewOrder, placed: bool = True, rea
     )
 
 
-def batch(incarnation: int, sequence: int, *names: str) -> AlertBatch:
-    alerts = [Alert(labels={"alertname": name}, starts_at=1e308) for name in names or ("Down",)]
-    return AlertBatch(incarnation=incarnation, sequence=sequence, received_at=1.0, alerts=alerts)
+def link(source: str, incarnation: int, sequence: int, *names: str) -> AlertLink:
+    """What a batch of an agent of `source` comes to."""
+    identities = [{"alertname": name, "cluster": "north"} for name in names or ("Down",)]
+    alerts = [
+        Alert(fingerprint(identity), identity, {}, 1.0, 2.0, 1.0, source=source) for identity in identities
+    ]
+    return AlertLink((incarnation, sequence), (Arrived(1.0, alerts),))
+
+
+async def arrived(store: AnyStore, source: str) -> list[Alert]:
+    """What agents of `source` brought, in the order of the log."""
+    reader = store.alerting if isinstance(store, PostgresStore) else store
+    entries = [entry for _, entry in await reader.read_entries(0, 10_000)]
+    alerts = [alert for entry in entries if isinstance(entry, Arrived) for alert in entry.alerts]
+    return [alert for alert in alerts if alert.source == source]
 
 
 def whats(changes: Sequence[object]) -> list[str]:

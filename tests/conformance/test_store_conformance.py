@@ -18,11 +18,12 @@ from tests.conformance.store_worlds import (
     AnyStore,
     MemoryWorld,
     World,
-    batch,
+    arrived,
     decision,
     draft,
     joined,
     lead,
+    link,
     order,
     whats,
 )
@@ -151,7 +152,7 @@ HELD_WRITES: dict[str, Held] = {
     "mark_acknowledged": lambda store, lease, work, cluster: store.mark_acknowledged(lease, [MARK]),
     "remove_withdrawn": lambda store, lease, work, cluster: store.remove_withdrawn(lease, [MARK]),
     "commit_alerts": lambda store, lease, work, cluster: store.commit_alerts(
-        lease, cluster.id, [batch(1, 1)]
+        lease, cluster.id, [link("a", 1, 1)]
     ),
     "record_changes": lambda store, lease, work, cluster: store.record_changes(
         lease, [changed("Cluster", "n", "", "Seen", "agent")]
@@ -363,28 +364,28 @@ class TestAlerts:
     async def test_each_once_and_none_beyond_a_gap(self, store: AnyStore, case: str) -> None:
         stamps, watermark, count = ALERT_CASES[case]
         lease = await lead(store)
-        batches = [batch(*stamp) for stamp in stamps]
-        assert await store.commit_alerts(lease, "a", batches) == watermark
-        assert await store.commit_alerts(lease, "a", batches) == watermark
-        assert await store.alert_count("a") == count
+        links = [link("a", *stamp) for stamp in stamps]
+        assert await store.commit_alerts(lease, "a", links) == watermark
+        assert await store.commit_alerts(lease, "a", links) == watermark
+        assert len(await arrived(store, "a")) == count
         assert (await store.load()).alert_watermarks == ({"a": watermark} if count else {})
 
     @pytest.mark.promise(1)
     async def test_a_gap_is_filled_by_sending_again(self, store: AnyStore) -> None:
         lease = await lead(store)
         sent = [(1, 1), (1, 3), (1, 2), (1, 3), (2, 1), (1, 4)]
-        watermarks = [await store.commit_alerts(lease, "a", [batch(*stamp)]) for stamp in sent]
+        watermarks = [await store.commit_alerts(lease, "a", [link("a", *stamp)]) for stamp in sent]
         assert watermarks == [(1, 1), (1, 1), (1, 2), (1, 3), (2, 1), (2, 1)]
-        assert await store.alert_count("a") == 4
+        assert len(await arrived(store, "a")) == 4
 
     async def test_clusters_have_cursors_of_their_own(self, store: AnyStore) -> None:
         lease = await lead(store)
-        assert await store.commit_alerts(lease, "a", [batch(1, 1, "Down", "Slow")]) == (1, 1)
-        assert await store.commit_alerts(lease, "b", [batch(4, 1)]) == (4, 1)
-        assert [await store.alert_count(cluster) for cluster in "ab"] == [2, 1]
+        assert await store.commit_alerts(lease, "a", [link("a", 1, 1, "Down", "Slow")]) == (1, 1)
+        assert await store.commit_alerts(lease, "b", [link("b", 4, 1)]) == (4, 1)
+        assert [len(await arrived(store, cluster)) for cluster in "ab"] == [2, 1]
 
     async def test_text_that_no_database_holds_does_not_stop_the_log(self, store: AnyStore) -> None:
-        assert await store.commit_alerts(await lead(store), "a", [batch(1, 1, "nul \x00")]) == (1, 1)
+        assert await store.commit_alerts(await lead(store), "a", [link("a", 1, 1, "nul \x00")]) == (1, 1)
 
 
 class TestChanges:

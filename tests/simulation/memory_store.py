@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from controlplane.alerts.entry import Entry
 from controlplane.known.records import (
     Change,
     ClusterRecord,
@@ -21,12 +22,19 @@ from controlplane.known.records import (
     Standing,
     WorkloadRecord,
 )
-from controlplane.loops.ports import Clock, DeadLetter, LeaseLost, NewDecision, OrderMark, StoreUnavailable
+from controlplane.loops.ports import (
+    AlertLink,
+    Clock,
+    DeadLetter,
+    LeaseLost,
+    NewDecision,
+    OrderMark,
+    StoreUnavailable,
+)
 from controlplane.store import alerts, dead_letters, leases
 from controlplane.store.codecs import plain
 from controlplane.store.outcomes import DECIDER, Outcome, Outcomes, Subject
 from controlplane.store.wakes import Wakes
-from schemas.wire.alerts import AlertBatch
 from schemas.wire.orders import Verb, Version
 from schemas.wire.reports import Stamp
 from tests.simulation.memory_intent import MemoryIntent
@@ -284,22 +292,22 @@ class MemoryStore(MemoryIntent):
             else:
                 self.tables.outbox[place] = after
 
-    async def commit_alerts(self, lease: Lease, cluster: str, batches: Sequence[AlertBatch]) -> Stamp:
-        return await self._carry_held(lease, lambda: self._commit_alerts(cluster, batches))
+    async def commit_alerts(self, lease: Lease, cluster: str, links: Sequence[AlertLink]) -> Stamp:
+        return await self._carry_held(lease, lambda: self._commit_alerts(cluster, links))
 
-    def _commit_alerts(self, cluster: str, batches: Sequence[AlertBatch]) -> Stamp:
+    def _commit_alerts(self, cluster: str, links: Sequence[AlertLink]) -> Stamp:
         before = self.tables.alert_cursors.get(cluster, alerts.START)
-        taken, cursor = alerts.following(before, batches)
-        for batch in taken:
-            self.tables.alerts[cluster, batch.incarnation, batch.sequence] = batch
+        taken, cursor = alerts.following(before, links)
+        for link in taken:
+            self.tables.alerts[cluster, link.stamp] = link
         if taken:
             self.tables.alert_cursors[cluster] = cursor
         return cursor
 
-    async def alert_count(self, cluster: str) -> int:
-        return await self.carry(
-            lambda: sum(len(row.alerts) for key, row in self.tables.alerts.items() if key[0] == cluster)
-        )
+    async def read_entries(self, after: int, limit: int) -> Sequence[tuple[int, Entry]]:
+        """What agents brought, in the order of commits."""
+        entries = [entry for link in self.tables.alerts.values() for entry in link.entries]
+        return await self.carry(lambda: list(enumerate(entries, 1))[after : after + limit])
 
     async def record_changes(self, lease: Lease, changes: Sequence[Change]) -> None:
         await self._carry_held(lease, lambda: self.append(changes))

@@ -15,10 +15,9 @@ from controlplane.known.records import (
     RevisionRecord,
     WorkloadRecord,
 )
-from controlplane.loops.ports import DeadLetter
+from controlplane.loops.ports import AlertLink, DeadLetter
 from controlplane.store.outcomes import Place
 from controlplane.store.settlement import Answer, Key
-from schemas.wire.alerts import AlertBatch
 from schemas.wire.reports import Stamp
 
 
@@ -39,7 +38,7 @@ class Invitation:
 class Tables:
     """epochs: (role, epoch) -> first generation. revisions: by (workload, revision). answers: with time.
 
-    documents: by (kind, name). alerts: batches by (cluster, incarnation, sequence).
+    documents: by (kind, name). alerts: links by (cluster, stamp), in the order of commits.
     dead_letters: the oldest first.
     """
 
@@ -63,9 +62,7 @@ class Tables:
     changes: list[Change] = field(default_factory=list[Change])
     answers: dict[Key, tuple[Answer, float]] = field(default_factory=dict[Key, tuple[Answer, float]])
     alert_cursors: dict[str, Stamp] = field(default_factory=dict[str, Stamp])
-    alerts: dict[tuple[str, int, int], AlertBatch] = field(
-        default_factory=dict[tuple[str, int, int], AlertBatch]
-    )
+    alerts: dict[tuple[str, Stamp], AlertLink] = field(default_factory=dict[tuple[str, Stamp], AlertLink])
     dead_letters: dict[str, tuple[DeadLetter, ...]] = field(default_factory=dict[str, tuple[DeadLetter, ...]])
 
     def backup(self) -> "Tables":

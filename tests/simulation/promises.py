@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.fence import RECORD_LABEL, from_manifest
+from controlplane.alerts.alert import Alert as CommittedAlert
+from controlplane.alerts.entry import Arrived
 from controlplane.known.records import WorkloadRecord
 from schemas.wire.alerts import Alert
 from schemas.wire.orders import WORKLOAD_LABEL, ObjectRef, Version
@@ -91,9 +93,11 @@ class Promises:
     def kept(self, tables: Tables, spooled: set[AlertKey]) -> None:
         """Promise 1: what was accepted is committed, or still spooled."""
         committed = {
-            alert_key(cluster, alert)
-            for (cluster, _, _), batch in tables.alerts.items()
-            for alert in batch.alerts
+            _committed_key(alert)
+            for link in tables.alerts.values()
+            for entry in link.entries
+            if isinstance(entry, Arrived)
+            for alert in entry.alerts
         }
         for key in sorted(self.alerts - committed - spooled):
             self.accuse(1, f"an accepted alert is neither committed nor spooled: {key}")
@@ -113,3 +117,9 @@ class Promises:
 def alert_key(cluster: str, alert: Alert) -> AlertKey:
     labels = ",".join(f"{name}={value}" for name, value in sorted(alert.labels.items()))
     return cluster, labels, alert.starts_at, alert.ends_at
+
+
+def _committed_key(alert: CommittedAlert) -> AlertKey:
+    """As `alert_key`: without what the centre adds, the cluster's name and an end that nobody said."""
+    labels = ",".join(f"{name}={value}" for name, value in alert.identity.items() if name != "cluster")
+    return alert.source, labels, alert.starts_at, 0.0 if alert.timed else alert.ends_at
