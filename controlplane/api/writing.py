@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from controlplane.alerts.rules import RuleError
 from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import FieldError, Problem, invalid
 from controlplane.intent import WorkloadDraft
@@ -13,6 +14,7 @@ from controlplane.known.compiling import Compiler
 from controlplane.known.known import Known
 from controlplane.known.meanings import Meaning
 from controlplane.known.records import Standing, WorkloadRecord
+from controlplane.known.ruling import compiled_rule
 from controlplane.known.views import Views, decide
 from controlplane.loops.orders import MAX_ORDER_BYTES
 from controlplane.placement import placement_request
@@ -22,9 +24,10 @@ from controlplane.placement.needs import requirements_of
 from controlplane.placement.overriding import Variant, check_overrides
 from controlplane.placement.warnings import warnings
 from controlplane.placement.wording import counted
+from controlplane.queries.facts import sample
 from controlplane.queries.sealed import BadSecret, seal
 from controlplane.queries.tenancy import Trespass, tenant_clashes, trespass, workloads_of
-from schemas.manifests import Tenant, Workload
+from schemas.manifests import AlertRule, Tenant, Workload
 from schemas.reasons import Reason
 from schemas.wire.orders import OrderBody
 
@@ -108,6 +111,16 @@ def check_unused(deps: ApiDeps, tenant: str) -> None:
     if names:
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         raise Problem(409, Reason.CONFLICT, f"tenant {tenant!r} still has workloads: {shown}")
+
+
+def check_alert_rule(deps: ApiDeps, rule: AlertRule) -> None:
+    """422 where its expression is none, or asks for what such a thing has not."""
+    try:
+        compiled = compiled_rule(rule.metadata.name, rule.spec)
+        compiled.try_on(sample(rule.spec.over), deps.clock.now())
+    except RuleError as error:
+        field, _, message = str(error).partition(": ")
+        raise invalid(field, message) from error
 
 
 def _check_features(deps: ApiDeps, workload: Workload) -> None:

@@ -22,11 +22,12 @@ class Kind(StrEnum):
     PLACEMENTS = "placements"
     TENANTS = "tenants"
     INTERPRETERS = "interpreters"
+    ALERT_RULES = "alertrules"
     CHANGES = "changes"
     FLEET = "fleet"
 
 
-DOCUMENTS = (Kind.TENANTS, Kind.INTERPRETERS)
+DOCUMENTS = (Kind.TENANTS, Kind.INTERPRETERS, Kind.ALERT_RULES)
 """Kept as they were applied, by name."""
 _SHORT = {"ns": "nodes", "no": "nodes", "wl": "workloads", "pl": "placements"}
 

@@ -128,6 +128,13 @@ COLUMNS: Mapping[Kind, tuple[Column, ...]] = {
         Column("DIVISIBLE", lambda row: "yes" if row["divisible"] else "no"),
         Column("WORKLOADS", lambda row: str(row["workloads"]), right=True),
     ),
+    Kind.ALERT_RULES: (
+        Column("NAME", _text("name")),
+        Column("OVER", _text("over")),
+        Column("FOR", _text("for_")),
+        Column("SEVERITY", lambda row: str(row["severity"]) or "-"),
+        Column("EXPR", _text("expr")),
+    ),
     Kind.CHANGES: (
         Column("ID", _text("id"), right=True),
         Column("AT", lambda row: moment(row["at"])),

@@ -99,7 +99,7 @@ class ClusterListing:
         self._terms, self._builder = CLUSTERS.filter(query), CLUSTERS.builder(query)
 
     def steps(self) -> Iterator[None]:
-        placed = _placed(self._known)
+        placed = placed_counts(self._known)
         for record in list(self._known.clusters.values()):
             if record.standing is not Standing.REMOVED and record.id in self._known.clusters:
                 row = cluster_row(self._known, record, self._now, placed)
@@ -113,10 +113,10 @@ class ClusterListing:
 
 def get_cluster(known: Known, name: str, now: float) -> ClusterRow | None:
     record = known.cluster_named(name)
-    return None if record is None else cluster_row(known, record, now, _placed(known))
+    return None if record is None else cluster_row(known, record, now, placed_counts(known))
 
 
-def _placed(known: Known) -> dict[str, int]:
+def placed_counts(known: Known) -> dict[str, int]:
     counts: dict[str, int] = {}
     for placements in known.placements.values():
         for cluster in placements:

@@ -17,10 +17,10 @@ STREAMS: Table[StreamRow] = Table(
 
 
 def list_streams(known: Known, query: Query) -> Page[StreamRow]:
-    return STREAMS.page((_row(known, record) for record in known.clusters.values()), query)
+    return STREAMS.page((stream_row(known, record) for record in known.clusters.values()), query)
 
 
-def _row(known: Known, record: ClusterRecord) -> StreamRow:
+def stream_row(known: Known, record: ClusterRecord) -> StreamRow:
     traffic, heard = known.traffic[record.id], known.heard.get(record.id)
     return StreamRow(
         cluster=record.name,

@@ -1,5 +1,6 @@
 """What people write: versioned kinds in YAML or JSON. Every error names the field and what would be right."""
 
+from schemas.manifests.alert_rule import AlertRule, AlertRuleSpec
 from schemas.manifests.base import API_VERSION, Metadata
 from schemas.manifests.fleet import Fleet, FleetCluster, FleetNodes, FleetSpec, FleetTaint
 from schemas.manifests.interpreter import Interpreter, InterpreterSpec
@@ -32,6 +33,8 @@ __all__ = [
     "API_VERSION",
     "DOCUMENTS",
     "KINDS",
+    "AlertRule",
+    "AlertRuleSpec",
     "ClusterAffinity",
     "ClusterToleration",
     "Document",

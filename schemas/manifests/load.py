@@ -8,6 +8,7 @@ import msgspec
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from schemas.manifests.alert_rule import AlertRule
 from schemas.manifests.base import API_VERSION
 from schemas.manifests.fleet import Fleet
 from schemas.manifests.interpreter import Interpreter
@@ -21,9 +22,13 @@ MAX_DOCUMENTS = 10_000
 MAX_NODES = 2_000_000
 MAX_DEPTH = 100
 
-Document = Tenant | Interpreter
+Document = Tenant | Interpreter | AlertRule
 Manifest = Workload | Fleet | Document
-DOCUMENTS: dict[str, type[Document]] = {"Tenant": Tenant, "Interpreter": Interpreter}
+DOCUMENTS: dict[str, type[Document]] = {
+    "Tenant": Tenant,
+    "Interpreter": Interpreter,
+    "AlertRule": AlertRule,
+}
 """Kinds that the service keeps as they stand, by name."""
 KINDS: dict[str, type[Manifest]] = {"Workload": Workload, "Fleet": Fleet, **DOCUMENTS}
 

@@ -20,8 +20,9 @@ from controlplane.api.bodies import read_manifest
 from controlplane.api.conditions import write_of
 from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import invalid, not_found
-from controlplane.api.writing import check_tenant, check_unused
+from controlplane.api.writing import check_alert_rule, check_tenant, check_unused
 from controlplane.known.records import DocumentRecord
+from controlplane.queries.alert_rules import ALERT_RULES
 from controlplane.queries.documents import Listing
 from controlplane.queries.interpreters import INTERPRETERS
 from controlplane.queries.paging import Page, Query
@@ -69,6 +70,11 @@ OFFERED = (
         on_put="Make or change it; workloads with objects of its kind are decided on again. 409 where another"
         " one declares the same kind.",
         on_delete="409 while workloads have objects of its kind.",
+    ),
+    Offered(
+        ALERT_RULES,
+        check_alert_rule,
+        on_put="Make or change it. 422 where its expression is none, or asks for what such a thing has not.",
     ),
 )
 
