@@ -289,7 +289,7 @@ class Circle:
         await self.start_agent(cluster)
 
     async def alerts(self, cluster: str) -> list[Object]:
-        """Of a cluster's alerts what was committed in the last minutes, in order: id of the entry, name, node."""
+        """Of a cluster's alerts what was committed lately, in order: id of the entry, name, node."""
         rows = await self.rows("select id, kind, body from alert_log order by id")
         entries = [(row["id"], entry_of(row["kind"], row["body"])) for row in rows]
         return [

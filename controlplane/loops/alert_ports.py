@@ -57,7 +57,10 @@ class AlertStore(Protocol):
         ...
 
     async def record_attempts(self, lease: Lease, attempts: Sequence[Attempted]) -> None:
-        """Attempts, the log of notifications and history; a last attempt takes its notice off the pending."""
+        """Attempts, the log of notifications and history; a last attempt takes its notice off the pending.
+
+        May be repeated where the outcome is unknown: what was recorded is not recorded again.
+        """
         ...
 
     async def record_happened(self, lease: Lease, happened: Sequence[Happened]) -> None: ...

@@ -32,8 +32,30 @@ async def append(connection: Connection, lines: Sequence[Happened]) -> None:
     await connection.execute("update alert_history_size set bytes = bytes + $1", sum(row[-1] for row in rows))
 
 
-async def put_attempts(connection: Connection, attempts: Sequence[Attempt]) -> None:
-    """Under the lease. The notice says what it is about; after the last attempt it is pending no more."""
+_PUT_ATTEMPTS = """
+with inserted as (
+    insert into alert_attempt (key, number, at, took_seconds, delivered, retry, code, detail, last,
+        group_key, receiver, integration, why)
+    select new.key, new.number, new.at, new.took_seconds, new.delivered, new.retry, new.code, new.detail,
+        new.last, coalesce(n.group_key, ''), coalesce(n.receiver, ''), coalesce(n.integration, ''),
+        coalesce(n.why, '')
+    from unnest($1::text[], $2::int[], $3::float8[], $4::float8[], $5::bool[], $6::bool[], $7::text[],
+            $8::text[], $9::bool[]) with ordinality
+        as new (key, number, at, took_seconds, delivered, retry, code, detail, last, place)
+    left join alert_notice n on n.key = new.key
+    order by new.place
+    on conflict (key, number, at) do nothing
+    returning key, number, at
+)
+select key, number, at from inserted
+"""
+
+
+async def put_attempts(connection: Connection, attempts: Sequence[Attempt]) -> set[tuple[str, int, float]]:
+    """Under the lease. The notice says what it is about; after the last attempt it is pending no more.
+
+    (key, number, at) of those that were not recorded before: an answer of Postgres may have been lost.
+    """
     rows = [
         (
             clean(attempt.key),
@@ -48,19 +70,10 @@ async def put_attempts(connection: Connection, attempts: Sequence[Attempt]) -> N
         )
         for attempt in attempts
     ]
-    await connection.execute(
-        "insert into alert_attempt (key, number, at, took_seconds, delivered, retry, code, detail, last,"
-        " group_key, receiver, integration, why)"
-        " select new.key, new.number, new.at, new.took_seconds, new.delivered, new.retry, new.code,"
-        " new.detail, new.last, coalesce(n.group_key, ''), coalesce(n.receiver, ''),"
-        " coalesce(n.integration, ''), coalesce(n.why, '')"
-        " from unnest($1::text[], $2::int[], $3::float8[], $4::float8[], $5::bool[], $6::bool[], $7::text[], $8::text[], $9::bool[]) with ordinality"
-        " as new (key, number, at, took_seconds, delivered, retry, code, detail, last, place)"
-        " left join alert_notice n on n.key = new.key order by new.place",
-        *transposed(rows, 9),
-    )
+    inserted = await connection.fetch(_PUT_ATTEMPTS, *transposed(rows, 9))
     over = [clean(attempt.key) for attempt in attempts if attempt.last]
     await connection.execute("delete from alert_notice where key = any($1::text[])", over)
+    return {(row["key"], row["number"], row["at"]) for row in inserted}
 
 
 async def trim(connection: Connection, now: float, bounds: History) -> bool:

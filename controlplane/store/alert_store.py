@@ -10,6 +10,7 @@ from controlplane.alerts.rules import Key
 from controlplane.known.records import Lease
 from controlplane.loops.alert_ports import Attempted
 from controlplane.store import alert_board, alert_history, alert_log, alert_rules, leases
+from controlplane.store.codecs import clean
 from controlplane.store.group_commit import GroupCommit
 from controlplane.store.listener import Listener
 from controlplane.store.pool import Pool
@@ -56,11 +57,16 @@ class PostgresAlertStore:
     async def record_attempts(self, lease: Lease, attempts: Sequence[Attempted]) -> None:
         async with self._pool.transaction() as connection:
             await leases.hold(connection, lease)
-            await alert_history.put_attempts(connection, [each.attempt for each in attempts])
+            new = await alert_history.put_attempts(connection, [each.attempt for each in attempts])
             await alert_board.put_sent(connection, [each.sent for each in attempts if each.sent is not None])
             groups = [each.group for each in attempts if each.group is not None]
             await alert_board.put_groups(connection, groups)
-            lines = [line for each in attempts for line in each.happened]
+            lines = [
+                line
+                for each in attempts
+                if (clean(each.attempt.key), each.attempt.number, each.attempt.at) in new
+                for line in each.happened
+            ]
             await alert_history.append(connection, lines)
 
     async def record_happened(self, lease: Lease, happened: Sequence[Happened]) -> None:

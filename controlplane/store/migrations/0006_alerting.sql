@@ -59,7 +59,7 @@ create table alert_attempt (
     detail text not null,
     last boolean not null
 );
-create index alert_attempt_key on alert_attempt (key);
+create unique index alert_attempt_key on alert_attempt (key, number, at);
 create index alert_attempt_at on alert_attempt (at);
 
 create table alert_sent (
