@@ -5,6 +5,7 @@ from random import Random
 
 import structlog
 
+from agents.alerts.writing import SpoolWriter
 from agents.keys import OrderKeys
 from agents.lease import Held, Lease, LeaseLost
 from agents.ports import Bus, Clock, Kube, KubeError
@@ -32,11 +33,14 @@ class Agent:
         spool: Spool,
         holder: str,
         periods: Periods,
+        writer: SpoolWriter | None = None,
     ) -> None:
+        """writer: of the spool, where other parts of the process write to it as well."""
         self._member = member
         self._around = Around(kube, bus, clock, random)
         self._keys = keys
         self._spool = spool
+        self._writer = writer or SpoolWriter(spool, clock)
         self._periods = periods
         self._lease = Lease(kube, clock, random, holder, duration_seconds=periods.lease)
 
@@ -58,7 +62,14 @@ class Agent:
             records = Records(self._around.kube)
             await self._load(records)
             term = Term(
-                self._member, self._around, self._periods, self._keys, self._spool, self._lease, held, records
+                self._member,
+                self._around,
+                self._periods,
+                self._keys,
+                self._writer,
+                self._lease,
+                held,
+                records,
             )
             await term.run()
 

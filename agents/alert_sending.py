@@ -3,20 +3,29 @@
 import asyncio
 from random import Random
 
+import msgspec
 import structlog
 
 from agents.ports import Bus, BusUnavailable, Clock, PublishRefused
 from agents.spool import Spool, Spooled
 from agents.timing import Backoff
-from schemas.wire.alerts import AlertBatch
 from schemas.wire.codec import encode
-from schemas.wire.reports import Stamp
+from schemas.wire.reports import Report, Stamp
 
 AT_ONCE = 64
 LOOK_SECONDS = 0.5
 SILENT_SECONDS = 60.0
 HELD_FROM_SECONDS = 5.0
 _log = structlog.get_logger()
+
+
+class _Encoded(Report, frozen=True, kw_only=True):
+    """`AlertBatch`, of what is JSON already."""
+
+    received_at: float
+    held_seconds: float
+    alerts: msgspec.Raw
+    sent_locally: msgspec.Raw
 
 
 class AlertSending:
@@ -44,7 +53,7 @@ class AlertSending:
         now = self._clock.now()
         if watermark > self._watermark:
             self._watermark, self._moved_at = watermark, now
-            self._spool.trim(watermark)
+        self._spool.trim(watermark)
         if resend_from is not None:
             self._sent = min(self._sent, resend_from)
         elif self._sent > self._watermark and now - self._moved_at > SILENT_SECONDS:
@@ -68,6 +77,7 @@ class AlertSending:
                 await self._clock.sleep(backoff.failed())
                 continue
             backoff.succeeded()
+            self._spool.sent_until = max(each.received_at for each in batches)
             # Unless the centre has asked meanwhile to begin again further back.
             if self._sent == sent:
                 self._sent = batches[-1].stamp
@@ -82,11 +92,12 @@ class AlertSending:
     def _encoded(self, batch: Spooled) -> bytes:
         held = self._clock.now() - batch.received_at
         return encode(
-            AlertBatch(
+            _Encoded(
                 incarnation=batch.stamp[0],
                 sequence=batch.stamp[1],
                 received_at=batch.received_at,
                 held_seconds=held if held >= HELD_FROM_SECONDS else 0.0,
-                alerts=batch.alerts,
+                alerts=msgspec.Raw(batch.body),
+                sent_locally=msgspec.Raw(batch.sent or b"[]"),
             )
         )

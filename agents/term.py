@@ -16,7 +16,9 @@ from random import Random
 import structlog
 
 from agents.alert_sending import AlertSending
-from agents.alerts import NodeAlerts
+from agents.alerts.nodes import node_troubles
+from agents.alerts.troubles import ClusterAlerts
+from agents.alerts.writing import SpoolWriter
 from agents.beating import Beating
 from agents.carry_out import CarryOut
 from agents.keys import OrderKeys
@@ -29,7 +31,6 @@ from agents.orders import Orders
 from agents.ports import Bus, Clock, Kube, KubeError
 from agents.publishing import Publisher
 from agents.records import Records
-from agents.spool import Spool
 from agents.standing import Standings, kinds_of
 from agents.timing import Backoff, signalled
 from schemas.wire.beats import BeatReply
@@ -83,14 +84,14 @@ class Term:
         around: Around,
         periods: Periods,
         keys: OrderKeys,
-        spool: Spool,
+        writer: SpoolWriter,
         lease: Lease,
         held: Held,
         records: Records,
     ) -> None:
         self._around = around
         self._periods = periods
-        self._spool = spool
+        self._spool = spool = writer.spool
         self._lease = lease
         self._records = records
         self._incarnation = next_incarnation(held, spool.incarnation, 0)
@@ -118,7 +119,7 @@ class Term:
             bus, clock, random, keys, records, carry_out, self._standings, self._observer.want
         )
         self._alert_sending = AlertSending(bus, clock, random, spool, subjects.alert(cluster))
-        self._node_alerts = NodeAlerts(spool, clock)
+        self._cluster_alerts = ClusterAlerts(writer, clock)
         self._beating = Beating(
             bus,
             clock,
@@ -241,7 +242,7 @@ class Term:
         await self._observer.synced.wait()
         while True:
             self._reporting.report()
-            self._node_alerts.look(self._cache.nodes.rows)
+            await self._cluster_alerts.look(node_troubles(self._cache.nodes.rows))
             # Many changes come at once: gather them, those of workloads for a moment only.
             for _ in range(max(1, round(self._periods.report / self._periods.work))):
                 await self._around.clock.sleep(self._periods.work)

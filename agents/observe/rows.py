@@ -30,7 +30,10 @@ _NO_FEATURES: Features = {}
 
 @dataclass(frozen=True, slots=True)
 class NodeRow:
-    """`conditions`: the names of those that are true. `features`: shared between equal nodes."""
+    """`conditions`: the names of those that are true. `features`: shared between equal nodes.
+
+    silent: its kubelet does not report any more, so that nobody knows whether it is ready.
+    """
 
     name: str
     labels: dict[str, str]
@@ -41,6 +44,7 @@ class NodeRow:
     provider: str
     handlers: tuple[str, ...] = ()
     features: Features = field(default_factory=lambda: _NO_FEATURES)
+    silent: bool = False
 
     def joined(self, features: Features, devices: Mapping[str, int]) -> "NodeRow":
         """With what others than the kubelet say of it."""
@@ -109,6 +113,9 @@ def node_row(raw: bytes | msgspec.Raw) -> tuple[str, NodeRow]:
         conditions=tuple(sorted(each.type for each in node.status.conditions or () if each.status == "True")),
         provider=node.spec.provider_id.partition("://")[0] if "://" in node.spec.provider_id else "",
         handlers=handlers,
+        silent=any(
+            each.type == "Ready" and each.status == "Unknown" for each in node.status.conditions or ()
+        ),
     )
 
 

@@ -5,12 +5,25 @@ from pathlib import Path
 
 import pytest
 
-from agents.alerts import AT_ONCE, NodeAlerts
+from agents.alerts.nodes import node_troubles
+from agents.alerts.troubles import AT_ONCE, LASTS_SECONDS, ClusterAlerts
+from agents.alerts.writing import SpoolWriter
 from agents.observe.rows import NodeRow
 from agents.spool import Spool
+from schemas.wire.alerts import Alert
 
 Said = tuple[str, str, float, float]
-"""(alert name, node, starts_at, ends_at)"""
+"""(alert name, node, starts_at, ended at or 0)"""
+
+
+class NodeAlerts:
+    """The agent's own alerts, of nodes alone."""
+
+    def __init__(self, spool: Spool, clock: "SetClock") -> None:
+        self._alerts = ClusterAlerts(SpoolWriter(spool, clock), clock)
+
+    async def look(self, nodes: dict[str, NodeRow]) -> None:
+        await self._alerts.look(node_troubles(nodes))
 
 
 @dataclass
@@ -54,10 +67,18 @@ def opened(path: Path, *, most_batches: int = 1000) -> Spool:
 
 def said(spool: Spool) -> list[Said]:
     return [
-        (alert.labels["alertname"], alert.labels["node"], alert.starts_at, alert.ends_at)
+        (alert.labels["alertname"], alert.labels["node"], alert.starts_at, ended(alert, batch.received_at))
         for batch in spool.after((0, 0), 1000)
         for alert in batch.alerts
     ]
+
+
+def ended(alert: Alert, received_at: float) -> float:
+    """0 for what fires: that is said to last for a good while."""
+    if alert.ends_at <= received_at:
+        return alert.ends_at
+    assert alert.ends_at == received_at + LASTS_SECONDS
+    return 0.0
 
 
 def firing(spool: Spool) -> set[tuple[str, str]]:
@@ -78,7 +99,7 @@ def firing(spool: Spool) -> set[tuple[str, str]]:
         pytest.param(
             cluster(a=DOWN),
             cluster(a=FULL_DISK),
-            [(*A_FULL, 20.0, 0.0), (*A_DOWN, 10.0, 20.0)],
+            [(*A_DOWN, 10.0, 20.0), (*A_FULL, 20.0, 0.0)],
             id="one-trouble-for-another",
         ),
         pytest.param(
@@ -89,7 +110,7 @@ def firing(spool: Spool) -> set[tuple[str, str]]:
         ),
     ],
 )
-def test_what_an_agent_says_first_when_another_one_looked_before_it_on_this_disk(
+async def test_what_an_agent_says_first_when_another_one_looked_before_it_on_this_disk(
     path: Path,
     clock: SetClock,
     before: dict[str, NodeRow],
@@ -97,51 +118,53 @@ def test_what_an_agent_says_first_when_another_one_looked_before_it_on_this_disk
     expected: list[Said],
 ) -> None:
     spool = opened(path)
-    NodeAlerts(spool, clock).look(before)
+    await NodeAlerts(spool, clock).look(before)
     spool.trim((1, 1))
     spool.close()
 
     clock.time = 20.0
     spool = opened(path)
-    NodeAlerts(spool, clock).look(after)
+    await NodeAlerts(spool, clock).look(after)
     assert said(spool) == expected
     assert firing(spool) == {(name, node) for name, node, _, ends_at in expected if not ends_at}
 
 
-def test_within_a_term_each_trouble_is_said_once_when_it_begins_and_once_when_it_ends(
+async def test_within_a_term_each_trouble_is_said_once_when_it_begins_and_once_when_it_ends(
     path: Path, clock: SetClock
 ) -> None:
     spool = opened(path)
     alerts = NodeAlerts(spool, clock)
     for clock.time, node in ((1.0, DOWN), (2.0, DOWN), (3.0, READY), (4.0, READY), (5.0, DOWN)):
-        alerts.look(cluster(a=node))
+        await alerts.look(cluster(a=node))
     assert said(spool) == [(*A_DOWN, 1.0, 0.0), (*A_DOWN, 1.0, 3.0), (*A_DOWN, 5.0, 0.0)]
 
 
 @pytest.mark.promise(1)
-def test_an_end_that_the_full_spool_does_not_take_is_said_after_a_restart(
+async def test_an_end_that_the_full_spool_does_not_take_is_said_after_a_restart(
     path: Path, clock: SetClock
 ) -> None:
     spool = opened(path, most_batches=1)
     alerts = NodeAlerts(spool, clock)
-    alerts.look(cluster(a=DOWN))
-    alerts.look(cluster(a=READY))
+    await alerts.look(cluster(a=DOWN))
+    await alerts.look(cluster(a=READY))
     assert firing(spool) == {A_DOWN}
     spool.close()
 
     clock.time = 20.0
     spool = opened(path)
-    NodeAlerts(spool, clock).look(cluster(a=READY))
+    await NodeAlerts(spool, clock).look(cluster(a=READY))
     assert said(spool) == [(*A_DOWN, 10.0, 0.0), (*A_DOWN, 10.0, 20.0)]
 
 
 @pytest.mark.promise(1)
-def test_a_batch_that_was_not_taken_leaves_its_part_for_the_next_look(path: Path, clock: SetClock) -> None:
+async def test_a_batch_that_was_not_taken_leaves_its_part_for_the_next_look(
+    path: Path, clock: SetClock
+) -> None:
     names = [f"n{number:03}" for number in range(AT_ONCE + 1)]
     spool = opened(path, most_batches=1)
     alerts = NodeAlerts(spool, clock)
-    alerts.look(cluster(**dict.fromkeys(names, DOWN)))
+    await alerts.look(cluster(**dict.fromkeys(names, DOWN)))
     assert len(said(spool)) == len(firing(spool)) == AT_ONCE
     spool.trim((1, 1))
-    alerts.look(cluster(**dict.fromkeys(names, DOWN)))
+    await alerts.look(cluster(**dict.fromkeys(names, DOWN)))
     assert said(spool) == [("NodeNotReady", names[-1], 10.0, 0.0)]
