@@ -1,0 +1,299 @@
+"""The functions that Alertmanager gives its templates, with its names and order of arguments."""
+
+import base64
+import html
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote_plus
+
+import re2 as _untyped  # pyright: ignore[reportMissingTypeStubs]
+from markupsafe import Markup
+
+from controlplane.alerts.go_time import Duration, Time, humanize_duration
+from controlplane.alerts.rendering import KV, AlertData, Alerts, Data
+from controlplane.alerts.template_bounds import MOST_BYTES, TemplateError, charge
+
+_re2: Any = _untyped
+_MOST_PATTERN = 1024
+_WORD = re.compile(r"\w+(?:['’.:·][^\W\d_]\w*)*")
+_GROUP = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})")
+_VERB = re.compile(r"%([-+# 0]*)(\d{0,3})(?:\.(\d{1,2}))?([a-zA-Z%])")
+
+
+def shown(value: Any) -> str:
+    """As Go prints it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "<no value>"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, str | KV) or not isinstance(value, Sequence | Mapping) or _prints_itself(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        pairs: Mapping[Any, Any] = value
+        return "map[" + " ".join(f"{shown(key)}:{shown(pairs[key])}" for key in pairs) + "]"
+    items: Sequence[Any] = value
+    return "[" + " ".join(shown(item) for item in items) + "]"
+
+
+def _prints_itself(value: Any) -> bool:
+    return type(value).__name__ == "Pairs"
+
+
+@lru_cache(maxsize=512)
+def _compiled(pattern: str) -> Any:
+    if len(pattern) > _MOST_PATTERN:
+        raise TemplateError(f"a pattern of {len(pattern)} characters: up to {_MOST_PATTERN} are taken")
+    options = _re2.Options()
+    options.max_mem, options.log_errors = 1024 * 1024, False
+    try:
+        return _re2.compile(pattern, options)
+    except _re2.error as error:
+        raise TemplateError(f"{pattern!r} is no regular expression of RE2") from error
+
+
+def match(pattern: str, text: Any) -> bool:
+    """Whether it is found anywhere."""
+    return _compiled(pattern).search(shown(text)) is not None
+
+
+def re_replace_all(pattern: str, replacement: str, text: Any) -> str:
+    """$1, ${1} and ${name} stand for groups; one that is not there is empty."""
+    compiled, subject = _compiled(pattern), shown(text)
+    pieces, end = list[str](), 0
+    for found in compiled.finditer(subject):
+        pieces.append(subject[end : found.start()])
+        end = found.end()
+        pieces.append(_GROUP.sub(_expander(found), replacement))
+        charge(len(pieces[-1]) + 1)
+    return "".join([*pieces, subject[end:]])
+
+
+def _expander(found: Any) -> Callable[[re.Match[str]], str]:
+    def expanded(dollar: re.Match[str]) -> str:
+        if dollar.group(1):
+            return "$"
+        name = dollar.group(2) or dollar.group(3)
+        if name.isdigit():
+            return found.group(int(name)) or "" if int(name) <= len(found.groups()) else ""
+        named: dict[str, str | None] = found.groupdict()
+        return named.get(name) or ""
+
+    return expanded
+
+
+def title(text: Any) -> str:
+    return _WORD.sub(lambda word: word.group()[:1].upper() + word.group()[1:].lower(), shown(text))
+
+
+def join(separator: str, values: Iterable[Any]) -> str:
+    texts = [shown(value) for value in values]
+    charge(sum(len(text) + len(separator) for text in texts))
+    return separator.join(texts)
+
+
+def replace(old: str, new: str, text: Any) -> str:
+    subject = shown(text)
+    charge(len(subject) + subject.count(old) * len(new))
+    return subject.replace(old, new)
+
+
+def to_json(value: Any) -> str:
+    """As Go's encoding/json, which writes <, > and & as escapes."""
+    written = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&":
+        written = written.replace(character, f"\\u{ord(character):04x}")
+    charge(len(written))
+    return written
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, KV | AlertData | Data):
+        return value.plain()
+    if isinstance(value, Alerts):
+        return [alert.plain() for alert in value]
+    if isinstance(value, Time):
+        return value.rfc3339()
+    if isinstance(value, Duration):
+        return int(value.seconds * 1e9)
+    if isinstance(value, Mapping):
+        pairs: Mapping[Any, Any] = value
+        return {str(key): _plain(pairs[key]) for key in sorted(pairs, key=str)}
+    if isinstance(value, str | int | float) or value is None:
+        return value
+    if isinstance(value, list | tuple):
+        items: Sequence[Any] = value
+        return [_plain(item) for item in items]
+    return shown(value)
+
+
+def printf(layout: str, *values: Any) -> str:
+    """%s %v %d %q %t %x %f %e %g and %%, with width and precision. TemplateError: any other verb."""
+    left = list(values)
+
+    def filled(found: re.Match[str]) -> str:
+        flags, width, precision, verb = found.groups()
+        if verb == "%":
+            return "%"
+        if not left:
+            return f"%!{verb}(MISSING)"
+        text = _verb(verb, left.pop(0), precision)
+        fill = "0" if "0" in flags and verb in "dxfeg" and "-" not in flags else " "
+        charge(int(width or 0))
+        return text.ljust(int(width or 0)) if "-" in flags else text.rjust(int(width or 0), fill)
+
+    written = _VERB.sub(filled, layout)
+    extra = " ".join(shown(value) for value in left)
+    return f"{written}%!(EXTRA {extra})" if extra else written
+
+
+def _verb(verb: str, value: Any, precision: str | None) -> str:
+    if verb in "sv":
+        text = shown(value)
+        return text if precision is None else text[: int(precision)]
+    if verb == "q":
+        return json.dumps(shown(value), ensure_ascii=False)
+    if verb == "t" and isinstance(value, bool):
+        return shown(value)
+    if verb in "dx" and isinstance(value, int):
+        return f"{value:{verb}}"
+    if verb in "feg" and isinstance(value, int | float):
+        return f"{float(value):.{precision or 6}{verb}}" if precision or verb != "g" else f"{value:g}"
+    raise TemplateError(f"printf: %{verb} of {shown(value)[:40]!r}")
+
+
+def index(value: Any, *keys: Any) -> Any:
+    """An item of a list by number, or of labels by name. TemplateError: there is none."""
+    for key in keys:
+        if isinstance(value, KV):
+            value = value[shown(key)]
+        elif isinstance(value, Mapping):
+            known: Mapping[Any, Any] = value
+            value = known.get(key)
+        elif isinstance(value, Sequence) and isinstance(key, int) and 0 <= key < len(_items(value)):
+            value = _items(value)[key]
+        else:
+            raise TemplateError(f"index {shown(key)[:40]!r}: nothing is there")
+    return value
+
+
+def _items(value: Sequence[Any]) -> Sequence[Any]:
+    return value
+
+
+def text_of(*values: Any) -> str:
+    """Go's print: a space between two of which neither is a text."""
+    written = ""
+    for before, value in zip((None, *values), values, strict=False):
+        between = written and not isinstance(before, str) and not isinstance(value, str)
+        written += (" " if between else "") + shown(value)
+    charge(len(written))
+    return written
+
+
+def equals(first: Any, *others: Any) -> bool:
+    return any(first == other for other in others)
+
+
+def length(value: Any) -> int:
+    """Go counts the bytes of a text."""
+    return len(value.encode()) if isinstance(value, str) else len(value)
+
+
+def items_of(value: Any) -> list[Any]:
+    """What Go's range goes through: the items, or the values by key."""
+    return [item for _, item in pairs_of(value)]
+
+
+def pairs_of(value: Any) -> list[tuple[Any, Any]]:
+    if value is None or value == "":
+        return []
+    if isinstance(value, Mapping):
+        known: Mapping[Any, Any] = value
+        return [(key, known[key]) for key in sorted(known)]
+    if isinstance(value, list | tuple):
+        items: Sequence[Any] = value
+        return list(enumerate(items))
+    raise TemplateError(f"range goes through lists and labels, not {shown(value)[:40]!r}")
+
+
+def pairs_to_dict(*values: Any) -> dict[str, Any]:
+    if len(values) % 2:
+        raise TemplateError("dict takes names and values in turn")
+    return dict(zip(map(shown, values[::2]), values[1::2], strict=True))
+
+
+def safe_link(url: Any) -> str:
+    """For an href: another scheme than http, https or mailto becomes `#`."""
+    text = str(url).strip()
+    scheme = text.split(":", 1)[0].lower() if ":" in text.split("/", 1)[0] else ""
+    return text if scheme in {"", "http", "https", "mailto"} else "#"
+
+
+def _decoded(text: Any) -> str:
+    try:
+        return base64.urlsafe_b64decode(shown(text)).decode()
+    except ValueError as error:
+        raise TemplateError("base64decode: not URL-safe base64 of a text") from error
+
+
+def bounded_text(value: str) -> str:
+    if len(value) > MOST_BYTES:
+        raise TemplateError(f"more than {MOST_BYTES} characters")
+    return value
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "toUpper": lambda text: shown(text).upper(),
+    "toLower": lambda text: shown(text).lower(),
+    "title": title,
+    "trimSpace": lambda text: shown(text).strip(),
+    "join": join,
+    "match": match,
+    "safeHtml": lambda text: Markup(shown(text)),
+    "safeUrl": lambda text: Markup(html.escape(shown(text))),
+    "urlUnescape": lambda text: unquote_plus(shown(text)),
+    "reReplaceAll": re_replace_all,
+    "stringSlice": lambda *texts: list(texts),
+    "list": lambda *values: list(values),
+    "append": lambda values, *more: [*values, *more],
+    "dict": pairs_to_dict,
+    "date": lambda layout, time: time.Format(layout),
+    "tz": lambda zone, time: time.within(zone),
+    "humanizeDuration": humanize_duration,
+    "toJson": to_json,
+    "base64encode": lambda text: base64.urlsafe_b64encode(shown(text).encode()).decode(),
+    "base64decode": _decoded,
+}
+"""Alertmanager's own. `since` and `now` need the time of the rendering: templates.py has them."""
+
+BUILT_IN: dict[str, Callable[..., Any]] = {
+    "len": length,
+    "index": index,
+    "printf": printf,
+    "print": text_of,
+    "println": lambda *values: " ".join(shown(value) for value in values) + "\n",
+    "urlquery": lambda *values: quote_plus(text_of(*values), safe=""),
+    "html": lambda *values: html.escape(text_of(*values)),
+    "js": lambda *values: to_json(text_of(*values))[1:-1],
+    "eq": equals,
+    "ne": lambda first, other: first != other,
+    "lt": lambda first, other: first < other,
+    "le": lambda first, other: first <= other,
+    "gt": lambda first, other: first > other,
+    "ge": lambda first, other: first >= other,
+}
+"""Go's own."""
+
+BESIDES: dict[str, Callable[..., Any]] = {
+    "replace": replace,
+    "safeLink": safe_link,
+    "pathquery": lambda text: quote(shown(text), safe=""),
+    "items_of": items_of,
+    "pairs_of": pairs_of,
+}
+"""Ours: what templates of Jinja, and those that were converted, need beside."""
