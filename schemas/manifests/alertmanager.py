@@ -1,7 +1,7 @@
 """Alertmanager's configuration file, as of 0.28, and what Muster adds to it under keys of its own.
 
 A file that Alertmanager takes is taken, and means the same. Muster's own: `muster:` at the top and on a
-route, `limits:` on an integration, the receivers of DingTalk, Feishu, WeCom and Apprise, and `receiver: owner`.
+route, `limits:` on an integration, receivers for DingTalk, Feishu, WeCom and Apprise, `receiver: owner`.
 """
 
 from typing import Annotated, Self
@@ -214,7 +214,10 @@ class TimeRange(Section):
 
 
 class IntervalSection(Section):
-    """weekdays: `monday:friday`; days_of_month: `1:7`, `-3:-1`; months: `january:march`, `4`; years: `2026`."""
+    """weekdays: `monday:friday`; days_of_month: `1:7`, `-3:-1`; months: `january:march`, `4`; years: `2026`.
+
+    Several in one list are alternatives; what is left out is any.
+    """
 
     times: list[TimeRange] = []
     weekdays: list[str] = []
