@@ -1,7 +1,8 @@
 """From the text of Alertmanager's configuration file to what decisions need."""
 
 import posixpath
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -27,6 +28,7 @@ from controlplane.alerts.intervals import Interval
 from controlplane.alerts.matchers import Matcher, parse_matchers
 from controlplane.alerts.problems import ConfigurationError, Problem, Problems, unreadable
 from controlplane.alerts.routes import every_route
+from controlplane.alerts.templates import TemplateFaults, Templates
 from schemas.manifests import alertmanager as manifest
 from schemas.manifests.alertmanager_values import Section
 from schemas.manifests.alertmanager_yaml import Document, Path, Unreadable
@@ -37,11 +39,14 @@ _Kind = TypeVar("_Kind", bound=Section)
 _MOST_ROUNDS = 4
 
 
-def read_configuration(text: str, folder: str = "") -> Configuration:
+def read_configuration(
+    text: str, folder: str = "", read_templates: Callable[[Sequence[str]], Mapping[str, str]] | None = None
+) -> Configuration:
     """The file as it is written. folder: of the file; templates and secrets in files are found from there.
 
-    Raises ConfigurationError with everything that is wrong: line, path, what would be right. Reads no other
-    file than the one that `text` is.
+    read_templates: gives the texts of the files that match patterns, by path; ValueError says which cannot
+    be read. Left out, templates are not looked into where the file names some.
+    Raises ConfigurationError with everything that is wrong: line, path, what would be right.
     """
     try:
         document = Document(text)
@@ -57,8 +62,43 @@ def read_configuration(text: str, folder: str = "") -> Configuration:
     check_references(fields, problems)
     file = _validated(fields, problems)
     compiled = _compiled(file, folder, problems)
+    if read_templates is not None or not compiled.templates:
+        _check_templates(file, read_templates or _no_files, compiled.templates, problems)
     problems.refuse()
     return replace(compiled, text=_shown(file, compiled.root))
+
+
+def _no_files(patterns: Sequence[str]) -> Mapping[str, str]:
+    return {}
+
+
+def _check_templates(
+    file: manifest.AlertmanagerFile,
+    read: Callable[[Sequence[str]], Mapping[str, str]],
+    patterns: Sequence[str],
+    problems: Problems,
+) -> None:
+    try:
+        templates = Templates(read(patterns))
+    except TemplateFaults as error:
+        for fault in error.faults:
+            problems.add(("templates",), str(fault))
+        return
+    except ValueError as error:
+        problems.add(("templates",), str(error))
+        return
+    for place, receiver in enumerate(file.receivers):
+        for kind in manifest.INTEGRATIONS:
+            for index, stated in enumerate(receiver.integrations(kind)):
+                path: Path = ("receivers", place, f"{kind}_configs", index)
+                for fault in templates.faults(stated):
+                    problems.add_in((*path, *_parts(fault.where)), fault.line, fault.what)
+
+
+def _parts(where: str) -> Path:
+    """`headers.Subject`, `fields[0].title`"""
+    found = re.findall(r"\[(\d+)\]|([^.\[\]]+)", where)
+    return tuple(int(place) if place else name for place, name in found)
 
 
 def _validated(value: dict[str, Any], problems: Problems) -> manifest.AlertmanagerFile:

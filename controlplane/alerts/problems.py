@@ -61,6 +61,11 @@ class Problems:
         if len(self._found) < _MOST:
             self._found[Problem(self._document.line_of(path), field_path(path), message)] = None
 
+    def add_in(self, path: Path, line: int, message: str) -> None:
+        """At this line, from 1, of the text that stands there."""
+        if len(self._found) < _MOST:
+            self._found[Problem(self._document.line_in(path, line), field_path(path), message)] = None
+
     def add_doubled(self) -> None:
         for line, path in self._document.doubled[:_MOST]:
             self._found[Problem(line, field_path(path), "stands there twice; once is right")] = None
@@ -70,7 +75,7 @@ class Problems:
     ) -> set[Path]:
         """What pydantic has to say of a file of that kind; the paths of it.
 
-        besides: what was left out before: what is said of these, or of what is around them, follows from that.
+        besides: what was left out before; what is said of these, or of what is around them, follows from it.
         """
         paths: set[Path] = set()
         for each in error.errors(include_url=False, include_input=False):

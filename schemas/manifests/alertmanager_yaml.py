@@ -39,6 +39,16 @@ class Document:
 
     def line_of(self, path: Sequence[str | int]) -> int:
         """Where it stands, or where it would have to: the line of what is around it."""
+        return self._find(path)[0]
+
+    def line_in(self, path: Sequence[str | int], line: int) -> int:
+        """The line of the file that is this line, from 1, of the text at `path`."""
+        key, node = self._find(path)
+        if not isinstance(node, yaml.ScalarNode):
+            return key
+        return node.start_mark.line + line + (1 if node.style in ("|", ">") else 0)
+
+    def _find(self, path: Sequence[str | int]) -> tuple[int, yaml.Node | None]:
         node, line = self._root, 1
         for part in path:
             if isinstance(node, yaml.MappingNode):
@@ -48,9 +58,9 @@ class Document:
             else:
                 found = None
             if found is None:
-                break
+                return line, None
             line, node = found[0].start_mark.line + 1, found[1]
-        return line
+        return line, node
 
     def _value(self, node: yaml.Node, path: Path, around: tuple[int, ...]) -> Any:
         self._left -= 1
@@ -140,8 +150,7 @@ def _check_depth(text: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                raise Unreadable(
-                    event.start_mark.line + 1 if event.start_mark else 1, f"nested more than {MAX_DEPTH} deep"
-                )
+                line = event.start_mark.line + 1 if event.start_mark else 1
+                raise Unreadable(line, f"nested more than {MAX_DEPTH} deep")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
