@@ -33,12 +33,17 @@ def get(
     filter: FilterOption = "",
     sort: SortOption = "",
     limit: LimitOption = 500,
+    workload: Annotated[
+        str, typer.Option("--workload", help="Of the fleet: with what runs of it, to plan a change.")
+    ] = "",
 ) -> None:
     """List what is known, or show one as it was written."""
     wanted = kind_of(kind)
+    if workload and wanted is not Kind.FLEET:
+        raise typer.BadParameter("--workload is for `get fleet`; else: --filter workload=NAME")
     with connect() as client:
         if wanted is Kind.FLEET:
-            _show_fleet(client, name, output)
+            _show_fleet(client, name, workload, output)
         elif name and output is not Output.TABLE:
             _show_one(client, wanted, name, output)
         elif name:
@@ -108,10 +113,11 @@ def _show_one(client: "Client", kind: Kind, name: str, output: Output) -> None:
     print_data(body.get("manifest", body), output)
 
 
-def _show_fleet(client: "Client", cluster: str, output: Output) -> None:
+def _show_fleet(client: "Client", cluster: str, workload: str, output: Output) -> None:
     from controlplane.cli.output import print_data
 
-    parameters = {"cluster": cluster} if cluster else {}
+    given = {"cluster": cluster, "workload": workload}
+    parameters = {name: value for name, value in given.items() if value}
     print_data(client.get("/fleet", **parameters).body, Output.YAML if output is Output.TABLE else output)
 
 

@@ -338,6 +338,11 @@ class Fleet:
             return []
         return list(summary.nodes(member, labels=labels or {}, name_contains=name_contains, ready=ready))
 
+    def pods_of(self, cluster: str, workload: str) -> dict[str, int]:
+        """How many of its pods stand on each node, by the node's name; nodes without any are left out."""
+        member = self._known(cluster)
+        return {} if member is None else summary.pods_of(member, workload)
+
     def addresses_free(self, cluster: str, pool: str) -> int:
         """Of a pool in its hardware: free by the last report, less what is promised and not held yet."""
         member = self._known(cluster)

@@ -191,6 +191,13 @@ class UsageRows:
             self.nodes, self.requests, self.pods_node[its], self.pods_replicas[its], self.pods_requests[its]
         )
 
+    def pods_of(self, workload: str) -> Ints:
+        """How many of one workload stand on each node."""
+        keys = [number for number, (name, _) in enumerate(self.keys) if name == workload]
+        its = np.isin(self.pods_key, keys)
+        counts = np.bincount(self.pods_node[its], self.pods_replicas[its], self.nodes)
+        return counts.astype(np.int64)
+
     def carried_over(self, before: Sequence[str], after: Sequence[str]) -> "UsageRows":
         """The same of the nodes that are still there, at their new rows."""
         row_before = {name: row for row, name in enumerate(before)}

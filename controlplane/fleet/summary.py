@@ -68,6 +68,16 @@ def nodes(
                 yield _row(slot.nodes, slot.usage, row, code, alignment)
 
 
+def pods_of(cluster: Cluster, workload: str) -> dict[str, int]:
+    """By node, where there are any."""
+    found: dict[str, int] = {}
+    for _, slot in cluster.reported.shards():
+        if slot.nodes is not None and slot.usage is not None:
+            counts = slot.usage.pods_of(workload)
+            found.update((slot.nodes.names[row], int(counts[row])) for row in np.flatnonzero(counts).tolist())
+    return found
+
+
 def _row(
     nodes: NodeRows, usage: UsageRows | None, row: int, code: int, alignment: Alignment | None
 ) -> NodeRow:

@@ -11,7 +11,8 @@ from controlplane.fleet import Demand
 from controlplane.interpreters import interpret
 from controlplane.known.compiling import Compiled
 from controlplane.known.known import Known
-from controlplane.placement import ClusterView, Division, Refused
+from controlplane.placement import ClusterView, Refused
+from controlplane.placement.holding import could_stay
 from controlplane.placement.needs import needs_of
 from controlplane.placement.rooms import asked_in
 from schemas.wire.orders import OrderBody, Verb
@@ -22,18 +23,11 @@ def still_fitting(known: Known, compiled: Compiled, views: Sequence[ClusterView]
 
     Only where it asks for something else than what is promised; who cannot be reached keeps what he has.
     """
-    uid, request = compiled.record.uid, compiled.request
+    request = compiled.request
     current = dict(request.current)
-    by_room = request.division in (Division.DYNAMIC, Division.AGGREGATED) and not request.whole
     for view, demands in _changed(known, compiled, views):
-        if by_room:
-            fits = known.fleet.room_released(view.id, uid, demands[0])
-        else:
-            # Room does not count where replicas are not divided by it; that nodes are selected does.
-            selected = all(known.fleet.matching(demand, [view.id])[0] for demand in demands)
-            fits = current[view.id] if selected else 0
-        current[view.id] = min(current[view.id], fits)
-        if not fits:
+        current[view.id] = could_stay(known.fleet, request, view.id, compiled.record.uid, demands)
+        if not current[view.id]:
             del current[view.id]
     return current
 

@@ -3,7 +3,7 @@
 from controlplane.placement.claims import Claim, Clash, clashes, outside
 from controlplane.placement.compiled import placement_request, tenant_rule
 from controlplane.placement.place import place
-from controlplane.placement.plan import PlanResult, fleet_manifest, plan
+from controlplane.placement.plan import PlanResult, plan
 from controlplane.placement.rules import (
     ENVIRONMENT_LABEL,
     Affinity,
@@ -18,6 +18,7 @@ from controlplane.placement.rules import (
     StaticWeight,
     TenantRule,
 )
+from controlplane.placement.written import fleet_manifest
 
 __all__ = [
     "ENVIRONMENT_LABEL",

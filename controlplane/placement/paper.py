@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from controlplane.fleet import Alignment, Fleet
 from controlplane.interpreters import NotUnderstood
 from controlplane.placement.headroom import makes_of
+from controlplane.placement.running import WORKLOAD, Held
 from schemas import manifests
 from schemas.manifests.fleet import (
     FleetAttachment,
@@ -16,7 +19,7 @@ from schemas.manifests.fleet import (
 from schemas.quantities import quantity_amount, quantity_text
 from schemas.wire.codec import pack_column
 from schemas.wire.hardware import Attachment, Hardware, Pool, RuntimeClass, Topology, TopologyPolicy
-from schemas.wire.reports import Facts, Inventory, Profile, Taint, Usage
+from schemas.wire.reports import Bound, Facts, Inventory, Profile, Taint, Usage
 from schemas.wire.subjects import shard_name
 
 DEFAULT_PODS = 110
@@ -24,15 +27,18 @@ DEFAULT_PODS = 110
 NOT_LISTED = -1
 
 
-def paper_fleet(spec: manifests.FleetSpec) -> Fleet:
-    """Clusters under their names. NotUnderstood names an amount that is none."""
-    fleet = Fleet()
+def paper_fleet(spec: manifests.FleetSpec, held: Mapping[str, Held] | None = None) -> Fleet:
+    """Clusters under their names. NotUnderstood names an amount that is none.
+
+    held: what of what is requested in a cluster is the workload's own.
+    """
+    fleet, own = Fleet(), held or {}
     for index, cluster in enumerate(spec.clusters):
         path = f"spec.clusters[{index}]"
         if cluster.hardware is not None:
             fleet.apply_hardware(cluster.name, hardware_of(cluster.hardware, f"{path}.hardware"))
         if cluster.nodes is not None:
-            _apply_nodes(fleet, cluster.name, cluster.nodes, f"{path}.nodes")
+            _apply_nodes(fleet, cluster.name, cluster.nodes, f"{path}.nodes", own.get(cluster.name))
             _put_headroom(fleet, cluster, f"{path}.headroom")
     return fleet
 
@@ -107,7 +113,9 @@ def written_topology(alignment: Alignment | None) -> FleetTopology | None:
     return FleetTopology.model_construct(scope=alignment.scope, zones=zones, stale=alignment.stale)
 
 
-def _apply_nodes(fleet: Fleet, cluster: str, nodes: Sequence[manifests.FleetNodes], path: str) -> None:
+def _apply_nodes(
+    fleet: Fleet, cluster: str, nodes: Sequence[manifests.FleetNodes], path: str, held: Held | None
+) -> None:
     """All of them in one shard, `count` rows for each make."""
     shard = shard_name(1, 0)
     fleet.apply_facts(cluster, Facts(incarnation=1, sequence=1, layout=1, kubernetes_version=""))
@@ -134,7 +142,6 @@ def _apply_nodes(fleet: Fleet, cluster: str, nodes: Sequence[manifests.FleetNode
         return pack_column([value for at in makes for value in [of_make(at)] * nodes[at].count])
 
     resources = sorted({name for each in allocatable for name in each})
-    taken = sorted({name for each in requested for name in each})
     names = [f"make-{at}-{number}" for at in makes for number in range(nodes[at].count)]
     fleet.apply_inventory(
         cluster,
@@ -154,17 +161,41 @@ def _apply_nodes(fleet: Fleet, cluster: str, nodes: Sequence[manifests.FleetNode
             conditions=column(lambda at: int(nodes[at].ready)),
         ),
     )
-    usage = Usage(
+    fleet.apply_usage(cluster, shard, _usage(nodes, requested, held))
+    if any(each.topology is not None for each in nodes):
+        fleet.apply_topology(cluster, shard, _topology(nodes, path))
+
+
+def _usage(
+    nodes: Sequence[manifests.FleetNodes], requested: Sequence[Mapping[str, int]], held: Held | None
+) -> Usage:
+    """What is requested, of which `held` is bound and the rest is others'."""
+    make = np.repeat(np.arange(len(nodes)), [each.count for each in nodes])
+    own = np.zeros(len(make), np.int64) if held is None else held.on(nodes, requested)
+    # What the file does not count as requested is not the workload's there, either.
+    asks = [
+        {} if held is None else {name: amount for name, amount in held.demand.requests if name in each}
+        for each in requested
+    ]
+    taken = sorted({name for each in requested for name in each})
+
+    def foreign(name: str) -> bytes:
+        total = np.array([each.get(name, 0) for each in requested], np.int64)[make]
+        its = np.array([each.get(name, 0) for each in asks], np.int64)[make] * own
+        return pack_column(np.maximum(total - its, 0).tolist())
+
+    return Usage(
         incarnation=1,
         sequence=1,
         epoch=1,
-        nodes=len(names),
+        nodes=len(make),
         resources=taken,
-        foreign=[column(lambda at, name=name: requested[at].get(name, 0)) for name in taken],
+        foreign=[foreign(name) for name in taken],
+        requests=asks,
+        bound=[
+            Bound(WORKLOAD, "", row, int(own[row]), int(make[row])) for row in np.flatnonzero(own).tolist()
+        ],
     )
-    fleet.apply_usage(cluster, shard, usage)
-    if any(each.topology is not None for each in nodes):
-        fleet.apply_topology(cluster, shard, _topology(nodes, path))
 
 
 def _topology(nodes: Sequence[manifests.FleetNodes], path: str) -> Topology:

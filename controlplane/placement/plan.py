@@ -1,22 +1,19 @@
 """`muster plan`: a placement on paper, from a Workload and a Fleet file."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from controlplane.fleet import Fleet, NodeRow
-from controlplane.fleet.slack import Slacks
 from controlplane.interpreters import KINDS, NotUnderstood, compiled_kind, interpret
 from controlplane.placement.accounts import Account
 from controlplane.placement.asking import Ask
 from controlplane.placement.bounds import check_bounds
 from controlplane.placement.changes import Change
 from controlplane.placement.compiled import placement_request, tenant_rule
-from controlplane.placement.headroom import written
+from controlplane.placement.holding import could_stay
 from controlplane.placement.measures import Sources
 from controlplane.placement.needs import needs_of
 from controlplane.placement.overriding import Variants, check_overrides
-from controlplane.placement.paper import hardware_of, paper_fleet, written_hardware, written_topology
+from controlplane.placement.paper import hardware_of, paper_fleet
 from controlplane.placement.rooms import selection
 from controlplane.placement.rules import (
     ENVIRONMENT_LABEL,
@@ -25,13 +22,12 @@ from controlplane.placement.rules import (
     ClusterView,
     Refused,
 )
-from controlplane.placement.score import FULL, ScorePart, price_of
+from controlplane.placement.running import WORKLOAD, Held, Running
+from controlplane.placement.score import ScorePart, price_of
 from controlplane.placement.telling import Telling, counts_text
 from controlplane.placement.trials import Trials
 from controlplane.placement.warnings import warnings
 from schemas import manifests
-from schemas.manifests.fleet import FleetScores
-from schemas.quantities import quantity_text
 from schemas.wire.reports import Taint
 
 
@@ -75,6 +71,7 @@ def plan(
     if unknown:
         raise NotUnderstood(f"spec.placed.{unknown[0]}: no such cluster in spec.clusters")
     request = placement_request(spec.uid, workload.spec, interpretation, tenant=rule, current=spec.placed)
+    runs = None if spec.running is None else Running.of(spec.running, workload, kinds)
     check_bounds(request)
     request = replace(
         request,
@@ -85,7 +82,7 @@ def plan(
     variants = Variants.of(workload.spec, interpretation, needs, kinds)
     stated = {each.name: each.scores.stated for each in spec.clusters if each.scores is not None}
     trials = Trials(
-        Sources(paper_fleet(spec), stated=stated),
+        Sources(paper_fleet(spec, _held(runs, spec, views)), stated=stated),
         interpretation,
         needs,
         variants,
@@ -95,6 +92,8 @@ def plan(
     )
     check_overrides(variants, views)
     ask = Ask(request, views)
+    if runs is not None:
+        trials, ask = _as_it_runs(trials, ask, runs)
     decision = trials.decide(ask)
     telling = Telling(trials, ask, decision)
     for _ in telling.run():
@@ -114,6 +113,43 @@ def plan(
         workload_changes=telling.workload_changes,
         warnings=warnings(workload.spec, interpretation),
     )
+
+
+def _held(
+    runs: Running | None, spec: manifests.FleetSpec, views: Sequence[ClusterView]
+) -> Mapping[str, Held]:
+    """By cluster."""
+    if runs is None or runs.whole:
+        return {}
+    demands = {view.name: runs.demands_in(view) for view in views if view.name in spec.placed}
+    return {
+        name: Held(spec.placed[name], found[0])
+        for name, found in demands.items()
+        if found and not isinstance(found, Refused)
+    }
+
+
+def _as_it_runs(trials: Trials, ask: Ask, runs: Running) -> tuple[Trials, Ask]:
+    """As `known.holding` and `known.views` have it of what is live: without the replicas that could not stay.
+
+    What vanished from a cluster that runs it moves nothing, and nothing more is sent there.
+    """
+    request, current = ask.request, dict(ask.request.current)
+    gone: set[str] = set()
+    for view in ask.views:
+        if view.id not in current or view.id in trials.plain:
+            continue
+        before, now = runs.demands_in(view), trials.asked(ask, view)
+        if isinstance(now, Refused):
+            gone |= {view.id} if isinstance(before, Refused) else set()
+            continue
+        demands = tuple(each.demand for each in now)
+        if demands and not isinstance(before, Refused) and demands != before:
+            current[view.id] = could_stay(trials.sources.fleet, request, view.id, WORKLOAD, demands)
+            if not current[view.id]:
+                del current[view.id]
+    views = tuple(replace(view, hardware=None) if view.id in gone else view for view in ask.views)
+    return replace(trials, silent=gone), replace(ask, request=replace(request, current=current), views=views)
 
 
 def _view(cluster: manifests.FleetCluster, index: int) -> ClusterView:
@@ -141,77 +177,3 @@ def _price(cluster: manifests.FleetCluster, index: int) -> float | None:
         return price_of(cluster.labels)
     except ValueError as error:
         raise NotUnderstood(f"spec.clusters[{index}].labels.{PRICE_LABEL}: {error}") from error
-
-
-def fleet_manifest(
-    fleet: Fleet,
-    views: Sequence[ClusterView],
-    placed: Mapping[str, int] | None = None,
-    uid: str = "",
-    slacks: Slacks | None = None,
-) -> manifests.Fleet:
-    """The fleet as a file that `plan` takes: nodes grouped by what they have in common, with counts.
-
-    placed: replicas by cluster id of the workload with that uid. Nodes that are promised to others and not
-    yet bound count as free, since a file has no promises. slacks: what was really used, over hours.
-    """
-    placed, slacks = placed or {}, slacks or Slacks()
-    return manifests.Fleet(
-        spec=manifests.FleetSpec(
-            clusters=[
-                _cluster_manifest(fleet, slacks, view) for view in sorted(views, key=lambda view: view.name)
-            ],
-            placed={view.name: placed[view.id] for view in views if view.id in placed},
-            uid=uid,
-        )
-    )
-
-
-def _cluster_manifest(fleet: Fleet, slacks: Slacks, view: ClusterView) -> manifests.FleetCluster:
-    """Not validated: what one cluster says of itself must not keep all others from being written down."""
-    groups: Counter[tuple[object, ...]] = Counter()
-    examples: dict[tuple[object, ...], NodeRow] = {}
-    for row in fleet.nodes(view.id):
-        key = (
-            row.profile,
-            row.taints,
-            row.ready,
-            tuple(row.allocatable.items()),
-            tuple(sorted(row.requested.items())),
-            row.alignment,
-        )
-        groups[key] += 1
-        examples.setdefault(key, row)
-    idle = slacks.slack(view.id).idle
-    return manifests.FleetCluster.model_construct(
-        name=view.name,
-        labels=dict(view.labels),
-        provider=view.provider,
-        region=view.region,
-        zones=list(view.zones),
-        taints=[_taint_manifest(each) for each in view.taints],
-        served=None if view.served is None else sorted(view.served),
-        hardware=written_hardware(fleet.hardware(view.id)),
-        price=view.price,
-        scores=None if idle is None else FleetScores(slack=round(idle * FULL, 1)),
-        nodes=[_nodes_manifest(examples[key], count) for key, count in groups.items()],
-        headroom=[written(make, left) for make, left in fleet.headroom(view.id) if left],
-    )
-
-
-def _nodes_manifest(row: NodeRow, count: int) -> manifests.FleetNodes:
-    return manifests.FleetNodes.model_construct(
-        count=count,
-        labels=dict(row.labels),
-        allocatable={name: quantity_text(name, amount) for name, amount in row.allocatable.items()},
-        requested={name: quantity_text(name, amount) for name, amount in row.requested.items() if amount},
-        taints=[_taint_manifest(each) for each in row.taints],
-        features=dict(row.features),
-        runtime_handlers=list(row.handlers),
-        topology=written_topology(row.alignment),
-        ready=row.ready,
-    )
-
-
-def _taint_manifest(taint: Taint) -> manifests.FleetTaint:
-    return manifests.FleetTaint.model_construct(key=taint.key, value=taint.value, effect=taint.effect)

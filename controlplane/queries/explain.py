@@ -1,6 +1,7 @@
 """Why a workload runs where it does, and why nowhere else: an answer for every cluster."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from controlplane.known.compiling import Compiler
@@ -9,13 +10,14 @@ from controlplane.known.losing import leaving
 from controlplane.known.records import WorkloadRecord
 from controlplane.known.views import Views, asked, summary
 from controlplane.placement import ClusterView
-from controlplane.placement.plan import fleet_manifest as write_fleet
 from controlplane.placement.telling import Telling, counts_text
+from controlplane.placement.written import fleet_manifest as write_fleet
 from controlplane.queries.lost import decide_as_placed_again
 from controlplane.queries.rows import ClusterVerdict, Explanation, PlacementRow, RefusalRow
 from controlplane.queries.told import counts_data, division_row, score_rows, suggestion_rows
-from controlplane.queries.workloads import placement_rows
+from controlplane.queries.workloads import manifest_of, placement_rows
 from schemas.manifests import Fleet as FleetManifest
+from schemas.manifests import Workload
 from schemas.reasons import Reason
 
 CHOSEN = "Chosen"
@@ -106,10 +108,41 @@ def explain(known: Known, record: WorkloadRecord, now: float) -> Explanation:
     return explaining.explanation()
 
 
-def fleet_manifest(known: Known, now: float, cluster: str | None = None) -> FleetManifest:
-    """The fleet as a file that `muster plan` takes; of one cluster where it is named."""
+def fleet_manifest(
+    known: Known,
+    now: float,
+    cluster: str | None = None,
+    record: WorkloadRecord | None = None,
+    running: Mapping[str, Any] | None = None,
+) -> FleetManifest:
+    """The fleet as a file that `muster plan` takes; of one cluster where it is named.
+
+    record: of a workload, to plan a change of it; running: the spec of the revision that runs.
+    """
     views = [view for view in Views(known).all(now) if cluster is None or view.name == cluster]
-    return write_fleet(known.fleet, views, slacks=known.slacks)
+    if record is None:
+        return write_fleet(known.fleet, views, slacks=known.slacks)
+    decision = known.decisions.get(record.uid)
+    placements = known.placements_of(record.uid)
+    there = {view.id for view in views}
+    runs = None if running is None or there.isdisjoint(placements) else _workload(record, running)
+    return write_fleet(
+        known.fleet,
+        views,
+        {id_: each.replicas for id_, each in placements.items() if id_ in there},
+        record.uid,
+        known.slacks,
+        runs,
+        decision.affinity_name if decision is not None else "",
+    )
+
+
+def _workload(record: WorkloadRecord, spec: Mapping[str, Any]) -> Workload | None:
+    """None where another version of ours took what is stored."""
+    try:
+        return Workload.model_validate(manifest_of(replace(record, spec=spec)))
+    except ValueError:
+        return None
 
 
 def _decided(known: Known, record: WorkloadRecord) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from schemas.manifests.base import API_VERSION, LabelKey, Labels, LabelValue, Name, Strict
+from schemas.manifests.workload import Workload
 
 Quantity = str | int | float
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -38,13 +39,16 @@ class FleetTopology(Strict):
 class FleetNodes(Strict):
     """`count` nodes of one make. requested: what already runs on each of them asks for; left out: nothing.
 
-    features: raw ones of NFD, as `cpu.cpuid.AMXTILE: ""`. runtimeHandlers: left out, not known.
+    placed: how many pods of the workload run on each of them, as a part of `requested`; where no node of a
+    cluster says so, they are taken to be spread evenly. features: raw ones of NFD, as
+    `cpu.cpuid.AMXTILE: ""`. runtimeHandlers: left out, not known.
     """
 
     count: Annotated[int, Field(ge=1, le=100_000)] = 1
     labels: dict[LabelKey, str] = {}
     allocatable: dict[str, Quantity]
     requested: dict[str, Quantity] = {}
+    placed: Annotated[int, Field(ge=0, le=10_000)] | None = None
     taints: list[FleetTaint] = []
     features: dict[str, str] = {}
     runtime_handlers: list[str] = []
@@ -151,12 +155,14 @@ class FleetCluster(Strict):
 class FleetSpec(Strict):
     """placed: replicas by cluster name as they run now. uid: of the workload, decides ties.
 
+    running: the Workload as it runs there, where it is not the one that is planned: what asks for more than
+    its place has does not stay. affinity: the group of clusterAffinities that took it last.
     reschedule: fresh places as if for the first time, and counts what is placed as room.
-    affinity: the group of clusterAffinities that took it last.
     """
 
     clusters: Annotated[list[FleetCluster], Field(max_length=10_000)]
     placed: dict[Name, Count] = {}
+    running: Workload | None = None
     uid: str = ""
     reschedule: Literal["steady", "fresh"] = "steady"
     affinity: str = ""
@@ -166,6 +172,12 @@ class FleetSpec(Strict):
         twice = [name for name, count in Counter(each.name for each in self.clusters).items() if count > 1]
         if twice:
             raise ValueError(f"cluster {twice[0]} stands there more than once")
+        return self
+
+    @model_validator(mode="after")
+    def _runs_somewhere(self) -> Self:
+        if self.running is not None and not self.placed:
+            raise ValueError("running: where it runs is missing: state placed")
         return self
 
 

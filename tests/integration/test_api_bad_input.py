@@ -440,6 +440,7 @@ async def test_is_answered_with_a_problem_that_names_the_field(world: World, cas
         ("DELETE", "/api/v1/clusters/nothing", 404),
         ("GET", "/api/v1/clusters/nothing/nodes/a", 404),
         ("GET", "/api/v1/fleet?cluster=nothing", 404),
+        ("GET", "/api/v1/fleet?workload=nothing", 404),
         ("GET", "/api/v1/tenants/nothing", 404),
         ("DELETE", "/api/v1/tenants/nothing", 404),
         ("GET", "/api/v1/nowhere", 404),

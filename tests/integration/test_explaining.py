@@ -1,11 +1,18 @@
 """Scores, shares and what would help, over the API and by the command; placing anew; what is not taken."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from controlplane.fleet import Demand, Promise
 from controlplane.fleet.slack import LEAST_SAMPLES, UsedShare
+from controlplane.known.records import PlacementRecord
+from schemas.wire.codec import pack_column
+from schemas.wire.orders import Version
+from schemas.wire.reports import Bound, Usage
+from schemas.wire.subjects import shard_name
 from tests.integration.api_world import VIEWER, World, deployment, workload
 from tests.integration.test_cli import Muster, muster, world, write
 
@@ -242,3 +249,67 @@ class TestReads:
         assert "it would run with any one of: - ask for cpu 500m instead of 1 (40 replicas)" in text
         assert "2 fit: 14 replicas" in text
         assert "score 0: locality 0, no slack (its metrics were never read)" in text
+
+
+class TestPlanOfAChange:
+    """`muster plan` over `muster get fleet --workload` decides as the service does."""
+
+    async def placed(self, world: World, where: str, replicas: int, cpu: int) -> None:
+        """As the loop would have it: ordered there, and promised."""
+        record = world.known.workload("web")
+        assert record is not None
+        cluster = next(each.id for each in world.known.clusters.values() if each.name == where)
+        template = "t"
+        world.known.placements[record.uid] = {
+            cluster: PlacementRecord(record.uid, cluster, replicas, record.revision, Version(1, 1), template)
+        }
+        asked = {"cpu": cpu, "pods": 1}
+        world.known.fleet.promise(cluster, record.uid, Promise.of(template, Demand.of(asked), replicas))
+        # Two nodes: one pod on the first, all others on the second.
+        bound = [Bound(record.uid, template, 0, 1, 0), Bound(record.uid, template, 1, replicas - 1, 0)]
+        zeros = pack_column([0, 0])
+        usage = Usage(
+            incarnation=1,
+            sequence=9,
+            epoch=1,
+            nodes=2,
+            resources=["cpu"],
+            foreign=[zeros],
+            requests=[asked],
+            bound=[each for each in bound if each.replicas],
+        )
+        world.known.fleet.apply_usage(cluster, shard_name(1, 0), usage)
+
+    @pytest.mark.parametrize(
+        ("cpu", "says"),
+        [
+            ("1", {"us-1": 3}),
+            ("3", {"eu-1": 1, "us-1": 2}),
+            ("7", {"eu-1": 2}),
+            ("9", {}),
+        ],
+        ids=["as it runs", "one no longer fits", "only fewer fit elsewhere", "fits nowhere"],
+    )
+    async def test_as_the_service(
+        self, world: World, muster: Muster, tmp_path: Path, cpu: str, says: dict[str, int]
+    ) -> None:
+        await fleet_of(world)
+        await world.client.put("/api/v1/workloads/web", json=divided(3, "1"))
+        await self.placed(world, "us-1", 3, 1000)
+        changed = divided(2 if cpu == "7" else 3, cpu)
+        body = await explained(world, changed)
+        decided = {row["cluster"]: row["replicas"] for row in body["clusters"] if row["replicas"]}
+        said = await muster("get", "fleet", "--workload", "web", "-o", "json")
+        paper = write(tmp_path / "fleet.yaml", json.loads(said.out))
+        file = write(tmp_path / "web.yaml", changed)
+        planned = await muster("plan", "-f", file, "--fleet", paper, "-o", "json", expect=0 if says else 1)
+        assert json.loads(planned.out)["assignments"] == decided == says
+        assert json.loads(planned.out)["message"] == body["message"]
+
+    async def test_what_runs_nowhere_is_a_fleet_as_any(self, world: World, muster: Muster) -> None:
+        await fleet_of(world)
+        await world.client.put("/api/v1/workloads/web", json=divided(3, "1"))
+        spec = json.loads((await muster("get", "fleet", "--workload", "web", "-o", "json")).out)["spec"]
+        assert spec.keys() == {"clusters", "uid"}
+        refused = await muster("get", "nodes", "--workload", "web", expect=2)
+        assert "--workload is for" in refused.err

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -30,7 +31,7 @@ from controlplane.api.problems import Problem, invalid, not_found
 from controlplane.api.remembering import remember_cluster
 from controlplane.identity.tokens import BadToken, join_token, token_hash
 from controlplane.intent import JoinDraft, NotFound, Write
-from controlplane.known.records import ClusterRecord, Standing
+from controlplane.known.records import ClusterRecord, Standing, WorkloadRecord
 from controlplane.known.records import Request as Asked
 from controlplane.queries.clusters import ClusterListing, NodeListing, get_cluster, get_node
 from controlplane.queries.explain import fleet_manifest
@@ -97,12 +98,26 @@ def _add_reads(api: APIRouter, deps: ApiDeps, reader: Any) -> None:
         return _row(deps, _named(deps, name))
 
     @api.get("/fleet", dependencies=[Depends(reader)], tags=["clusters"])
-    async def fleet(cluster: str = "") -> Response:
-        """The fleet as a manifest (`kind: Fleet`) that `muster plan` takes; `cluster`: only that one."""
+    async def fleet(cluster: str = "", workload: str = "") -> Response:
+        """The fleet as a manifest (`kind: Fleet`) that `muster plan` takes; `cluster`: only that one.
+        `workload`: with where it runs, and how, to plan a change of it."""
         if cluster:
             _named(deps, cluster)
-        manifest = fleet_manifest(deps.known, deps.clock.now(), cluster or None)
+        record = deps.known.workload(workload) if workload else None
+        if workload and record is None:
+            raise not_found(f"workload {workload!r}")
+        running = await _running(deps, record) if record is not None else None
+        manifest = fleet_manifest(deps.known, deps.clock.now(), cluster or None, record, running)
         return answer(manifest.model_dump(mode="json", by_alias=True, exclude_defaults=True) | _head())
+
+
+async def _running(deps: ApiDeps, record: WorkloadRecord) -> Mapping[str, Any] | None:
+    """The spec of the newest revision that was ordered anywhere."""
+    ordered = max((each.revision for each in deps.known.placements_of(record.uid).values()), default=0)
+    if ordered == record.revision:
+        return record.spec
+    found = [each.spec for each in await deps.intent.revisions(record.uid) if each.revision == ordered]
+    return found[0] if found else None
 
 
 def _head() -> dict[str, str]:
