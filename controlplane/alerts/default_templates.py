@@ -3,11 +3,6 @@
 Whoever fills in `slack.default.title` in a file of templates gets what Alertmanager shows there.
 """
 
-MARKDOWN = '{{ template("muster.default.markdown") }}'
-"""For chats: one paragraph an alert, what fires first."""
-PLAIN = '{{ template("muster.default.text") }}'
-SUBJECT = '{{ template("__subject") }}'
-
 _SHARED = """
 {%- define "__alertmanager" %}Alertmanager{% enddefine -%}
 {%- define "__alertmanagerURL" %}{{ ExternalURL }}/#/alerts?receiver={{ Receiver|urlquery }}{% enddefine -%}
@@ -61,7 +56,8 @@ Alerts Resolved:
 
 _OURS = """
 {%- define "muster.default.alert_title" -%}
-{{ dot.Annotations.summary or dot.Annotations.message or dot.Annotations.description or dot.Labels.alertname }}
+{%- set said = dot.Annotations -%}
+{{ said.summary or said.message or said.description or dot.Labels.alertname }}
 {%- enddefine -%}
 
 {%- define "muster.default.markdown_alert" %}
@@ -78,15 +74,21 @@ _OURS = """
 {% endif %}{% if dot.GeneratorURL %}- [source]({{ dot.GeneratorURL|safeLink }})
 {% endif %}{% enddefine -%}
 
-{%- define "muster.default.markdown" -%}
-### {{ template("__subject") }}
-
+{%- define "muster.default.markdown_body" -%}
 {% for pair in CommonLabels.SortedPairs -%}
 - {{ pair.Name }}: {{ pair.Value }}
 {% endfor -%}
 {% for alert in Alerts.Firing %}{{ template("muster.default.markdown_alert", alert) }}{% endfor -%}
 {% for alert in Alerts.Resolved %}{{ template("muster.default.markdown_alert", alert) }}{% endfor -%}
 {% enddefine -%}
+
+{%- define "muster.default.title" %}{{ template("__subject") }}{% enddefine -%}
+
+{%- define "muster.default.markdown" -%}
+### {{ template("__subject") }}
+
+{{ template("muster.default.markdown_body") }}
+{%- enddefine -%}
 
 {%- define "muster.default.text_alert" %}
 {{ dot.Status|toUpper }}: {{ template("muster.default.alert_title", dot) }}
@@ -96,6 +98,10 @@ _OURS = """
 
 {%- define "muster.default.text" -%}
 {{ template("__subject") }}
+{{ template("muster.default.text_body") }}
+{%- enddefine -%}
+
+{%- define "muster.default.text_body" -%}
 {% for pair in CommonLabels.SortedPairs %}  {{ pair.Name }}: {{ pair.Value }}
 {% endfor %}
 {%- for alert in Alerts.Firing %}{{ template("muster.default.text_alert", alert) }}{% endfor -%}
@@ -148,7 +154,8 @@ _EMAIL = """
 <body style="margin:0;background:#f6f6f6;font-family:Helvetica,Arial,sans-serif;font-size:14px;color:#333">
 <table style="max-width:640px;margin:20px auto;background:#fff;border:1px solid #ddd;border-collapse:collapse;
 width:100%">
-<tr><td style="padding:20px;color:#fff;background:{% if Status == "firing" %}#c0392b{% else %}#27803b{% endif %}">
+<tr><td style="padding:20px;color:#fff;
+background:{% if Status == "firing" %}#c0392b{% else %}#27803b{% endif %}">
 {{ Alerts|length + TruncatedAlerts }} alert{% if Alerts|length + TruncatedAlerts > 1 %}s{% endif %}
 {%- if GroupLabels %} for {{ GroupLabels }}{% endif %}
 </td></tr>
@@ -200,7 +207,7 @@ AlertmanagerUrl:
 {%- define "rocketchat.default.emoji" %}{% enddefine -%}
 {%- define "rocketchat.default.iconurl" %}{% enddefine -%}
 {%- define "rocketchat.default.text" %}{% enddefine -%}
-{%- define "mattermost.default.color" %}{% if Status == "firing" %}danger{% else %}good{% endif %}{% enddefine -%}
+{%- define "mattermost.default.color" %}{{ template("slack.default.color") }}{% enddefine -%}
 {%- define "mattermost.default.username" %}{{ template("__alertmanager") }}{% enddefine -%}
 {%- define "mattermost.default.title" %}{{ template("__subject") }}{% enddefine -%}
 {%- define "mattermost.default.titlelink" %}{{ template("__alertmanagerURL") }}{% enddefine -%}
