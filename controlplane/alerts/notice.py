@@ -103,7 +103,8 @@ class Flush:
 
     next_at: when the group is looked at again; None: it is empty now and forgotten. entry: the last that the
     board had applied. complete: False where an integration was left out because a notice is under way to it.
-    held: an interval held something back; at its end the group is looked at again. quiet: nothing fires.
+    held: an interval held it back; when that ends the group is looked at again. quiet: nothing fires.
+    emptied: all that is in it was resolved, and nothing of that is still to be told.
     cleared: replaces the log of notifications without a message, as for an integration that does not want to
     hear of what is resolved.
     """
@@ -118,6 +119,7 @@ class Flush:
     held: bool = False
     quiet: bool = False
     cleared: tuple[Sent, ...] = ()
+    emptied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
