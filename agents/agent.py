@@ -42,7 +42,13 @@ class Agent:
         self._spool = spool
         self._writer = writer or SpoolWriter(spool, clock)
         self._periods = periods
+        self._acting = False
         self._lease = Lease(kube, clock, random, holder, duration_seconds=periods.lease)
+
+    @property
+    def acting(self) -> bool:
+        """Whether this process, and no other, speaks for the cluster."""
+        return self._acting
 
     async def run(self) -> None:
         """Until cancelled; then the lease is given back."""
@@ -71,7 +77,11 @@ class Agent:
                 held,
                 records,
             )
-            await term.run()
+            self._acting = True
+            try:
+                await term.run()
+            finally:
+                self._acting = False
 
     async def _load(self, records: Records) -> None:
         """The fence comes first: without it nothing may be carried out."""

@@ -8,13 +8,21 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib.metadata import version
 from random import Random
 
 import structlog
 
 from agents.agent import Agent
+from agents.alerts.accepting import Accepting
+from agents.alerts.door import Door
+from agents.alerts.fallback import Fallback
+from agents.alerts.fallback_file import BadFile, read_fallback_file
+from agents.alerts.reaching import Reaching
+from agents.alerts.writing import Run, SpoolWriter
 from agents.bus import Identity, NatsBus
 from agents.clock import SystemClock
 from agents.joining import CannotJoin, CentreAway, Joined, StateFolder, join, known_membership, own_keys
@@ -53,7 +61,7 @@ def configure_logging(level: str, *, as_json: bool) -> None:
 
 
 async def run(settings: AgentSettings) -> None:
-    """Until SIGTERM or SIGINT. Raises CannotJoin and AccessError."""
+    """Until SIGTERM or SIGINT. Raises BadFile, CannotJoin and AccessError."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,6 +78,7 @@ async def run(settings: AgentSettings) -> None:
 
 async def _run(settings: AgentSettings) -> None:
     clock, random = SystemClock(), Random()
+    file = read_fallback_file(settings.fallback_file) if settings.fallback_file is not None else None
     folder = StateFolder(settings.state_dir)
     async with AsyncExitStack() as stack:
         kube = await _open_cluster(settings, folder, stack)
@@ -83,12 +92,49 @@ async def _run(settings: AgentSettings) -> None:
         stack.push_async_callback(bus.close)
         spool = Spool(folder.path("spool.sqlite"))
         stack.callback(spool.close)
+        reaching = Reaching()
+        stack.push_async_callback(reaching.close)
         keys = OrderKeys(
             membership.cluster_id, membership.order_key_bytes, bytes(joined.keys.sealing_private)
         )
         holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         member = Member(membership.cluster_id, subjects, _given(settings), version("muster"))
-        await Agent(member, kube, bus, clock, random, keys, spool, holder, _periods(settings)).run()
+        writer = SpoolWriter(spool, clock, _thread(stack))
+        agent = Agent(member, kube, bus, clock, random, keys, spool, holder, _periods(settings), writer)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_serve_alerts(settings, agent, writer, clock, random))
+            if file is not None:
+                group.create_task(Fallback(file, writer, clock, random, reaching.post).run())
+            group.create_task(agent.run())
+
+
+def _thread(stack: AsyncExitStack) -> Run:
+    """What waits for the disk does so in a thread of its own."""
+    executor = ThreadPoolExecutor(1, thread_name_prefix="spool")
+    stack.callback(executor.shutdown)
+    return partial(asyncio.get_running_loop().run_in_executor, executor)
+
+
+async def _serve_alerts(
+    settings: AgentSettings, agent: Agent, writer: SpoolWriter, clock: SystemClock, random: Random
+) -> None:
+    """Until cancelled. An address that is taken does not stop the agent: it is tried again."""
+    address = settings.alerts_address
+    if address is None:
+        return
+    door = Door(Accepting(writer, clock), clock, version=version("muster"), ready=lambda: agent.acting)
+    backoff = Backoff(random)
+    try:
+        while True:
+            try:
+                await door.open(*address)
+                await asyncio.Event().wait()
+            except OSError as error:
+                _log.error("alerts_door_shut", address=f"{address[0]}:{address[1]}", detail=str(error))
+                await door.close()
+                await clock.sleep(backoff.failed())
+    finally:
+        await door.close()
 
 
 async def _open_cluster(settings: AgentSettings, folder: StateFolder, stack: AsyncExitStack) -> Kube:
@@ -160,6 +206,9 @@ def main(settings: AgentSettings) -> int:
             runner.run(run(settings))
     except CannotJoin as error:
         _log.error("cannot_join", detail=str(error))
+        return 2
+    except BadFile as error:
+        _log.error("bad_file", detail=str(error))
         return 2
     return 0
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from schemas.wire.alerts import Alert, Episode, SentLocally
+from schemas.wire.reports import Stamp
 
 _TABLES = (
     "create table if not exists local_notice (key text primary key, receiver text, made_at real, firing blob,"
@@ -19,6 +20,8 @@ _TABLES = (
     "create table if not exists local_told (receiver text, labels blob, starts_at real, told_at real,"
     " primary key (receiver, labels)) without rowid;"
     "create table if not exists local_ended (labels blob primary key, body blob) without rowid;"
+    "create table if not exists local_cursor (waited real primary key, incarnation integer,"
+    " sequence integer) without rowid;"
 )
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(list[Alert])
@@ -134,6 +137,37 @@ class LocalNotices:
                     (notice.receiver, labels_key(alert.labels), alert.starts_at, notice.made_at),
                 )
             self._forget(notice.receiver, [labels_key(alert.labels) for alert in notice.resolved])
+
+    def cursor(self, waited: float) -> Stamp:
+        """Up to where batches were looked at after having waited so long."""
+        row = self._db.execute(
+            "select incarnation, sequence from local_cursor where waited = ?", (waited,)
+        ).fetchone()
+        return (int(row[0]), int(row[1])) if row else (0, 0)
+
+    def move_cursor(self, waited: float, stamp: Stamp) -> None:
+        self._db.execute("insert or replace into local_cursor values (?, ?, ?)", (waited, *stamp))
+
+    def cursor_places(self) -> dict[float, int]:
+        """Which rows the cursors stand at, before batches are numbered anew; none where all are above."""
+        places: dict[float, int] = {}
+        for waited, *stamp in self._db.execute("select waited, incarnation, sequence from local_cursor"):
+            row = self._db.execute(
+                "select rowid from alert where (incarnation, sequence) <= (?, ?)"
+                " order by incarnation desc, sequence desc limit 1",
+                stamp,
+            ).fetchone()
+            if row:
+                places[waited] = row[0]
+        return places
+
+    def follow_places(self, places: Mapping[float, int]) -> None:
+        """The rows have got other numbers."""
+        for waited, number in places.items():
+            row = self._db.execute(
+                "select incarnation, sequence from alert where rowid = ?", (number,)
+            ).fetchone()
+            self.move_cursor(waited, (row[0], row[1]))
 
     def settle(self, sent: SentLocally) -> None:
         """It is sent, or given up: then the receiver was told of nothing."""

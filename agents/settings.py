@@ -38,8 +38,38 @@ class AgentSettings(BaseSettings):
     metrics_seconds: float = Field(30.0, ge=0.5, le=600)
     lease_seconds: float = Field(15.0, ge=1, le=120)
     tick_seconds: float = Field(0.25, ge=0.01, le=10, description="pace of the simulated cluster")
+    alerts_listen: str | None = Field(
+        None,
+        pattern=r"^$|^\S*:\d{1,5}$",
+        description="HOST:PORT of Alertmanager's API v2 for the cluster's Prometheus; empty: not served. Else"
+        " 127.0.0.1:9093, and not at all where the cluster is simulated",
+    )
+    fallback_file: Path | None = Field(
+        None, description="YAML: what the agent sends by itself while the centre is silent"
+    )
+    event_rules_file: Path | None = Field(
+        None, description="YAML: which warning events become alerts, instead of the rules built in"
+    )
+    degraded_seconds: float = Field(
+        60.0, ge=0.05, le=86_400, description="how long a workload is unhealthy before that is an alert"
+    )
+    gpu_seconds: float = Field(
+        60.0,
+        ge=0.5,
+        le=3600,
+        description="how often exporters of GPU metrics are asked",
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
     log_json: bool = Field(True, description="one JSON object a line; else for reading")
+
+    @property
+    def alerts_address(self) -> tuple[str, int] | None:
+        """Host and port of the door for alerts; None: it stays shut."""
+        text = self.alerts_listen
+        if text is None:
+            text = "" if self.simulate is not None else "127.0.0.1:9093"
+        host, _, port = text.rpartition(":")
+        return (host.strip("[]") or "0.0.0.0", int(port)) if text else None
 
 
 def read_settings(arguments: list[str]) -> AgentSettings:

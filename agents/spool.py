@@ -12,7 +12,7 @@ One thread may append while another one reads: reading never waits for a slow di
 
 import sqlite3
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,6 @@ MOST_BATCHES = 100_000
 MOST_BYTES = 256 * 1024 * 1024
 LARGEST_BATCH_BYTES = 256 * 1024
 READ_AT_ONCE_BYTES = 2 * 1024 * 1024
-LOOKED_AT_ONCE = 32
 BUSY_SECONDS = 30.0
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(list[Alert])
@@ -40,8 +39,6 @@ _TABLES = (
     "create table if not exists counter (name text primary key, value integer) without rowid;"
     "create table if not exists firing (labels blob primary key, body blob) without rowid;"
 )
-_COLUMNS = ("sent_locally blob", "waited_seconds real not null default 0")
-"""Of `alert`, since its first release."""
 
 
 class SpoolFull(Exception):
@@ -72,11 +69,14 @@ class Spooled:
 
 @dataclass(frozen=True)
 class Unconfirmed:
-    """What the centre has not confirmed in `waited` seconds, oldest first, and what ended of what local
-    receivers were told of, by `labels_key`."""
+    """What the centre has not confirmed in `waited` seconds and nobody looked at yet.
+
+    reports: (alert, when it was received, whether it has waited so long), oldest first: what came later is
+    there too, since an alert may have ended by it. ended: ends of what local receivers were told of.
+    """
 
     waited: float
-    alerts: Sequence[Alert]
+    reports: Iterable[tuple[Alert, float, bool]]
     ended: Mapping[bytes, Alert]
 
 
@@ -128,13 +128,17 @@ class Spool:
         with self._lock:
             if incarnation <= self._incarnation:
                 raise ValueError(f"incarnation {incarnation}: above {self._incarnation} is expected")
+            # What came before anything had begun was nobody's to send.
+            renumber_from = renumber_from if self._incarnation else 0
             self._db.execute("begin immediate")
+            places = self.local.cursor_places()
             moved = self._db.execute(
                 "update alert set incarnation = ?, sequence = place from"
                 " (select rowid as number, row_number() over (order by incarnation, sequence) as place"
                 "  from alert where incarnation >= ?) where number = alert.rowid",
                 (incarnation, renumber_from),
             ).rowcount
+            self.local.follow_places(places)
             self._set_counters(incarnation, moved)
             self._db.execute("insert or ignore into own values (?)", (incarnation,))
             self._db.execute("commit")
@@ -204,29 +208,47 @@ class Spool:
         """What to send, of batches that have waited so long for the centre, and of what ended: committed when
         this returns. How many messages; 0: nothing had waited. Raises SpoolFull where the disk fails.
 
-        waits: in seconds, growing; each batch is looked at once for each. decide: quick, it holds the spool.
+        waits: in seconds; each batch is looked at once for each. decide: quick, it holds the spool.
         """
         planned = 0
         with self._lock:
             for waited in waits:
-                rows = self._db.execute(
-                    "select rowid, body from alert where received_at <= ? and waited_seconds < ?"
-                    " order by incarnation, sequence limit ?",
-                    (now - waited, waited, LOOKED_AT_ONCE),
-                ).fetchall()
-                if not rows and not self.local.endings:
+                cursor = self.local.cursor(waited)
+                last = self._last_received(cursor, now - waited)
+                if last == cursor and not self.local.endings:
                     continue
-                alerts = [alert for row in rows for alert in _decoder.decode(row[1])]
-                notices = decide(Unconfirmed(waited, alerts, self.local.read_ended()))
+                found = Unconfirmed(waited, self._reports(cursor, last), self.local.read_ended())
+                notices = decide(found)
                 with self._transaction():
                     self.local.plan(notices)
-                    self._db.executemany(
-                        "update alert set waited_seconds = ? where rowid = ?",
-                        [(waited, row[0]) for row in rows],
-                    )
+                    self.local.move_cursor(waited, last)
                 self.local.reload()
                 planned += len(notices)
         return planned
+
+    def _last_received(self, after: Stamp, until: float) -> Stamp:
+        """Of the batches above `after`, the last before the first that was received later than `until`."""
+        last = after
+        rows = self._db.execute(
+            "select incarnation, sequence, received_at from alert"
+            " where (incarnation, sequence) > (?, ?) order by incarnation, sequence",
+            after,
+        )
+        for incarnation, sequence, received_at in rows:
+            if received_at > until:
+                break
+            last = incarnation, sequence
+        return last
+
+    def _reports(self, after: Stamp, last: Stamp) -> Iterator[tuple[Alert, float, bool]]:
+        rows = self._db.execute(
+            "select incarnation, sequence, received_at, body from alert"
+            " where (incarnation, sequence) > (?, ?) order by incarnation, sequence",
+            after,
+        )
+        for incarnation, sequence, received_at, body in rows:
+            for alert in _decoder.decode(body):
+                yield alert, received_at, (incarnation, sequence) <= last
 
     def firing(self) -> list[Alert]:
         """What was spooled with `keep_firing` and has not ended."""
@@ -325,7 +347,7 @@ def _opened(path: str | Path) -> sqlite3.Connection:
 
 
 def _add_columns(db: sqlite3.Connection) -> None:
+    """Since the first release."""
     there = {row[1] for row in db.execute("pragma table_info(alert)")}
-    for column in _COLUMNS:
-        if column.split()[0] not in there:
-            db.execute(f"alter table alert add column {column}")
+    if "sent_locally" not in there:
+        db.execute("alter table alert add column sent_locally blob")

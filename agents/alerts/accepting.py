@@ -3,8 +3,9 @@
 Every Prometheus of a pair reports each firing alert again every minute, and each resolved one for a quarter
 of an hour. A firing alert is written when it is new, when anything of it changed, when it ends sooner than
 was said, and when half of the time has passed that it was said to last: so the centre never takes for ended
-what fires. While the last report of it has not been handed to the bus yet, another one would add nothing: what lay
-in the spool tells how long, and its end moves by that. An end is written unless the very same end is written.
+what fires. While its last report has not been handed to the bus yet, another one would add nothing: it is
+told how long that one lay in the spool, and its end moves by that. An end is written unless the very same
+end is written.
 """
 
 import hashlib

@@ -52,6 +52,9 @@ def read_batch(body: bytes) -> list[msgspec.Raw]:
 def read_alert(raw: msgspec.Raw, place: int, now: float) -> tuple[Alert, str]:
     """One alert of a batch, and the `cluster` that it named, "" for none: that is not taken over, the centre
     knows who speaks. place: from 0. now: Unix seconds. Raises BadAlert."""
+    size = memoryview(raw).nbytes
+    if size > LARGEST_ALERT_BYTES:
+        raise BadAlert(f"{_which(raw, place)}: {size} bytes; up to {LARGEST_ALERT_BYTES} are taken")
     try:
         posted = _decode_alert.decode(raw)
         starts_at, ends_at = _seconds(posted.starts_at), _seconds(posted.ends_at)
