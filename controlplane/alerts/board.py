@@ -75,9 +75,9 @@ class Board(Held):
         )
 
     def receivers_of(self, alert: Alert) -> tuple[str, ...]:
-        """Names of the receivers of its routes, sorted."""
+        """Names of the receivers of its routes, in the order of the routes, as Alertmanager lists them."""
         record = self._records.get(alert.fingerprint)
-        return tuple(sorted({group.route.receiver for group in record.groups})) if record else ()
+        return tuple(group.route.receiver for group in record.groups) if record else ()
 
     def next_due(self) -> float | None:
         """Unix seconds; None: nothing is planned until something arrives. 0: there is something to do now."""
@@ -199,7 +199,6 @@ class Board(Held):
 
     def load(self, saved: SavedBoard) -> None:
         """What the last leader left; on a board that nothing was applied to yet. Replay the log after it."""
-        self._leads = True
         self.applied = saved.applied
         self._applied_before = max((each.applied for each in saved.alerts), default=saved.applied)
         for silence in saved.silences:

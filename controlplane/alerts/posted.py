@@ -40,10 +40,11 @@ class TooMany(ValueError):
 
 
 class Fault(IntEnum):
-    """What kind of refusal it is: Alertmanager answers each with another status."""
+    """What kind of refusal it is: Alertmanager answers each with another status, or code."""
 
     UNREADABLE = 400
-    INCOMPLETE = 422
+    INCOMPLETE = 602
+    MISSHAPEN = 601
     INVALID = 1
 
 
@@ -232,10 +233,10 @@ def ends_first(timed: bool, resolve_timeout_seconds: float) -> str:
 
 def check_url(url: str) -> None:
     if len(url) > MOST_URL:
-        raise Refused(Fault.INCOMPLETE, f"generatorURL: {len(url):,} characters; up to {MOST_URL:,}")
+        raise Refused(Fault.MISSHAPEN, f"generatorURL: {len(url):,} characters; up to {MOST_URL:,}")
     if not _URL.fullmatch(url):
         text = f"generatorURL in body must be of type uri: {url[:200]!r}; as http://host/path"
-        raise Refused(Fault.INCOMPLETE, text)
+        raise Refused(Fault.MISSHAPEN, text)
 
 
 def read_time(text: str) -> float | None:

@@ -6,11 +6,14 @@ from controlplane.api import problems
 from controlplane.api.answers import PROBLEMS
 from controlplane.api.ports import ApiDeps
 from controlplane.api.routes import (
+    alertmanager,
+    alerts,
     clusters,
     documents,
     events,
     health,
     inventory,
+    silences,
     streams,
     workloads,
 )
@@ -38,11 +41,14 @@ def create_api(deps: ApiDeps) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     problems.install(app)
-    app.router.routes[:0] = workloads.shortcuts(deps, PREFIX)
+    app.router.routes[:0] = [*alertmanager.routes(deps), *workloads.shortcuts(deps, PREFIX)]
     app.add_middleware(Telemetry, registry=deps.metrics)
     for module in (clusters, workloads, inventory, streams, events):
         app.include_router(module.router(deps), prefix=PREFIX)
     for router in documents.routers(deps):
         app.include_router(router, prefix=PREFIX)
+    if deps.alerting is not None:
+        for module in (alerts, silences):
+            app.include_router(module.router(deps, deps.alerting), prefix=PREFIX)
     app.include_router(health.router(deps))
     return app
