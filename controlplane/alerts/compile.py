@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from controlplane.alerts.compile_intervals import compile_interval
-from controlplane.alerts.compile_receivers import compile_receiver
+from controlplane.alerts.compile_receivers import compile_owners_email, compile_receiver
 from controlplane.alerts.compile_references import check_references
 from controlplane.alerts.compile_routes import compile_inhibit_rule, compile_routes
 from controlplane.alerts.configuration import (
@@ -177,6 +177,7 @@ def _compiled(file: manifest.AlertmanagerFile, folder: str, problems: Problems) 
         templates=tuple(posixpath.join(folder, pattern) for pattern in file.templates),
         resolve_timeout_seconds=file.global_.resolve_timeout,
         beyond=_beyond(file.muster, problems),
+        owners_email=compile_owners_email(file.global_, folder, problems),
     )
 
 

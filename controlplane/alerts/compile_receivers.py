@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from controlplane.alerts.configuration import Integration, Limits, Receiver
+from controlplane.alerts.deliverable import undeliverable
 from controlplane.alerts.problems import Problems
 from schemas.manifests import alertmanager as manifest
-from schemas.manifests.alertmanager_channels import WebhookConfig
+from schemas.manifests.alertmanager_channels import EmailConfig, WebhookConfig
 from schemas.manifests.alertmanager_http import IntegrationSection
 from schemas.manifests.alertmanager_values import Mark, Section, marks_of
 from schemas.manifests.alertmanager_yaml import Path
@@ -78,9 +79,19 @@ def compile_receiver(
         for index, stated in enumerate(section.integrations(kind)):
             where = (*path, f"{kind}_configs", index)
             filled = _filled(kind, stated, where, shared, problems)
+            for field, right in undeliverable(kind, filled):
+                problems.add((*where, *filter(None, field.split("."))), right)
             settings = in_folder(filled, folder)
             integrations.append(Integration(kind, index, stated.send_resolved, settings, _limits(stated)))
     return Receiver(section.name, tuple(integrations))
+
+
+def compile_owners_email(shared: manifest.Global, folder: str, problems: Problems) -> EmailConfig | None:
+    """None: `global` does not say by which server, and from whom."""
+    if not shared.smtp_smarthost or not shared.smtp_from:
+        return None
+    filled = _filled("email", EmailConfig(to="owners"), ("global",), shared, problems)
+    return cast("EmailConfig", in_folder(filled, folder))
 
 
 def _limits(stated: IntegrationSection) -> Limits:

@@ -139,7 +139,10 @@ class Beyond:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """text: the file as it was read, for /api/v2/status, with secrets left out. templates: file patterns."""
+    """text: the file as it was read, for /api/v2/status, with secrets left out. templates: file patterns.
+
+    owners_email: the e-mail settings of `global`, by which owners without a receiver are written to.
+    """
 
     root: Route
     receivers: Mapping[str, Receiver]
@@ -149,3 +152,4 @@ class Configuration:
     resolve_timeout_seconds: float = 300.0
     beyond: Beyond = Beyond()
     text: str = ""
+    owners_email: Any = None

@@ -57,7 +57,7 @@ class Letter:
             raise Undeliverable(f"{name} cannot be filled in: {error}") from error
 
     def text(self, name: str, default: str = "", data: Data | None = None, *, html: bool = False) -> str:
-        """The field's template; where it is left out, or comes to nothing, the one that is named `default`."""
+        """The field's template; where it is left out, or comes to nothing, the one named `default`."""
         source = getattr(self.settings, name, None)
         fallback = f'{{{{ template("{default}") }}}}' if default else ""
         return self.filled(name, fallback if source is None else source, fallback, data, html=html)

@@ -1,9 +1,9 @@
 """Secrets of a receiver: read where they are needed, and taken out of whatever is said about it."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
 from pydantic import BaseModel
@@ -64,12 +64,10 @@ def _marked(settings: Any) -> Iterator[str]:
             elif not isinstance(value, str):
                 yield from _all_texts(value) if not field.repr else _marked(value)
     elif isinstance(settings, list | tuple):
-        items: Iterable[Any] = settings
-        for item in items:
+        for item in cast("list[Any]", settings):
             yield from _marked(item)
     elif isinstance(settings, Mapping):
-        known: Mapping[Any, Any] = settings
-        for value in known.values():
+        for value in cast("Mapping[Any, Any]", settings).values():
             yield from _marked(value)
 
 
@@ -77,8 +75,7 @@ def _all_texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, list | tuple):
-        items: Iterable[Any] = value
-        for item in items:
+        for item in cast("list[Any]", value):
             yield from _all_texts(item)
 
 

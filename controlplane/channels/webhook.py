@@ -1,4 +1,4 @@
-"""Alertmanager's webhook, version 4: its body byte for byte as JSON has it, with an idempotency key beside."""
+"""Alertmanager's webhook, version 4: its body, and an idempotency key in a header."""
 
 import json
 
