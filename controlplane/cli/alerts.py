@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from controlplane.alerts.configuration import Configuration, Route
     from controlplane.alerts.routes import Step
 
-app = typer.Typer(name="alerts", help="Alerts: who hears, and why.", no_args_is_help=True)
+app = typer.Typer(name="alerts", help="Alerts: who hears, and why. Without a command: what fires now.")
 
 
 class Shown(StrEnum):

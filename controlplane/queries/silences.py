@@ -95,8 +95,8 @@ def placed(
     """What is to be appended; the last of it is the silence that was asked for.
 
     id_: of the one that it takes the place of; "" for none. In place, if its matchers are the same and
-    nothing of the past changes with it; else the old one expires and another begins now. Times are kept to the
-    millisecond, as they are shown: who sends back what was read changes nothing of it by that.
+    nothing of the past changes with it; else the old one expires and another begins now. Times are kept to
+    the millisecond, as they are shown: who sends back what was read changes nothing of it by that.
     Raises BadSilence and NoSilence.
     """
     check(draft, now)
