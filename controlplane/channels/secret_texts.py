@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
-from pydantic import BaseModel
-
 from controlplane.channels.answers import Undeliverable
+from schemas.manifests.alertmanager_values import Mark, Section, marks_of
 
 HIDDEN = "***"
 _SHORTEST = 6
@@ -28,7 +27,7 @@ async def read_secret(path: str) -> str:
         raise Undeliverable(f"{path} cannot be read: {type(error).__name__}", retry=True) from error
 
 
-async def secrets_of(settings: BaseModel) -> dict[str, str]:
+async def secrets_of(settings: Section) -> dict[str, str]:
     """By field: what it holds, or what the file beside it (`token_file`) holds."""
     found = dict[str, str]()
     for name in type(settings).model_fields:
@@ -42,7 +41,7 @@ async def secrets_of(settings: BaseModel) -> dict[str, str]:
 class Mask:
     """Takes out what is secret: fields that are marked so, what came from files, and tokens in addresses."""
 
-    def __init__(self, settings: BaseModel, read: Mapping[str, str] | None = None) -> None:
+    def __init__(self, settings: Section, read: Mapping[str, str] | None = None) -> None:
         values = {*_marked(settings), *(read or {}).values()}
         parts = {part for value in values for part in _parts(value) if len(part) >= _SHORTEST}
         written = {shape for part in parts for shape in (part, quote(part, safe=""), quote_plus(part))}
@@ -55,14 +54,12 @@ class Mask:
 
 
 def _marked(settings: Any) -> Iterator[str]:
-    """Texts of fields that a representation leaves out."""
-    if isinstance(settings, BaseModel):
-        for name, field in type(settings).model_fields.items():
+    """Texts of fields that are marked as secret, and all addresses, which may have a token in them."""
+    if isinstance(settings, Section):
+        for name in type(settings).model_fields:
             value = getattr(settings, name)
-            if isinstance(value, str) and (not field.repr or name.endswith("url")):
-                yield value
-            elif not isinstance(value, str):
-                yield from _all_texts(value) if not field.repr else _marked(value)
+            hidden = name.endswith("url") or Mark.SECRET in marks_of(type(settings), name)
+            yield from _all_texts(value) if hidden else _marked(value)
     elif isinstance(settings, list | tuple):
         for item in cast("list[Any]", settings):
             yield from _marked(item)
@@ -76,6 +73,9 @@ def _all_texts(value: Any) -> Iterator[str]:
         yield value
     elif isinstance(value, list | tuple):
         for item in cast("list[Any]", value):
+            yield from _all_texts(item)
+    elif isinstance(value, Mapping):
+        for item in cast("Mapping[Any, Any]", value).values():
             yield from _all_texts(item)
 
 
