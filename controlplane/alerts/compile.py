@@ -1,7 +1,6 @@
 """From the text of Alertmanager's configuration file to what decisions need."""
 
 import posixpath
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, cast
@@ -30,7 +29,7 @@ from controlplane.alerts.problems import ConfigurationError, Problem, Problems, 
 from controlplane.alerts.routes import every_route
 from controlplane.alerts.templates import TemplateFaults, Templates
 from schemas.manifests import alertmanager as manifest
-from schemas.manifests.alertmanager_values import Section
+from schemas.manifests.alertmanager_values import Section, template_texts
 from schemas.manifests.alertmanager_yaml import Document, Path, Unreadable
 
 __all__ = ["ConfigurationError", "Problem", "read_configuration"]
@@ -91,14 +90,9 @@ def _check_templates(
         for kind in manifest.INTEGRATIONS:
             for index, stated in enumerate(receiver.integrations(kind)):
                 path: Path = ("receivers", place, f"{kind}_configs", index)
-                for fault in templates.faults(stated):
-                    problems.add_in((*path, *_parts(fault.where)), fault.line, fault.what)
-
-
-def _parts(where: str) -> Path:
-    """`headers.Subject`, `fields[0].title`"""
-    found = re.findall(r"\[(\d+)\]|([^.\[\]]+)", where)
-    return tuple(int(place) if place else name for place, name in found)
+                for inner, source in template_texts(stated):
+                    for fault in templates.faults_of(source, ""):
+                        problems.add_in((*path, *inner), fault.line, fault.what)
 
 
 def _validated(value: dict[str, Any], problems: Problems) -> manifest.AlertmanagerFile:

@@ -9,7 +9,6 @@ from schemas.manifests.alertmanager_values import (
     Secret,
     Section,
     Texts,
-    Url,
     WrongField,
     at_most_one,
     refuse,
@@ -73,7 +72,7 @@ class Authorization(Section):
 
 
 class _Proxied(Section):
-    proxy_url: Url | None = None
+    proxy_url: str = ""
     no_proxy: str = ""
     proxy_from_environment: bool = False
     proxy_connect_header: dict[str, list[Secret]] = {}

@@ -12,6 +12,7 @@ from schemas.manifests.alertmanager_values import (
     Duration,
     FilePath,
     Secret,
+    SecretTemplate,
     SecretUrl,
     Section,
     Template,
@@ -37,9 +38,9 @@ class PagerdutyLink(Section):
 
 
 class PagerdutyConfig(HttpIntegration):
-    service_key: Secret = ""
+    service_key: SecretTemplate = ""
     service_key_file: FilePath = ""
-    routing_key: Secret = ""
+    routing_key: SecretTemplate = ""
     routing_key_file: FilePath = ""
     url: Url | None = None
     client: Template | None = None
@@ -84,7 +85,7 @@ class OpsgenieResponder(Section):
 
 
 class OpsgenieConfig(HttpIntegration):
-    api_key: Secret = ""
+    api_key: SecretTemplate = ""
     api_key_file: FilePath = ""
     api_url: Url | None = None
     message: Template | None = None
@@ -119,7 +120,7 @@ _VICTOROPS_OWN = frozenset(
 
 
 class VictoropsConfig(HttpIntegration):
-    api_key: Secret = ""
+    api_key: SecretTemplate = ""
     api_key_file: FilePath = ""
     api_url: Url | None = None
     routing_key: _Needed
@@ -142,9 +143,9 @@ class VictoropsConfig(HttpIntegration):
 
 
 class PushoverConfig(HttpIntegration):
-    user_key: Secret = ""
+    user_key: SecretTemplate = ""
     user_key_file: FilePath = ""
-    token: Secret = ""
+    token: SecretTemplate = ""
     token_file: FilePath = ""
     title: Template | None = None
     message: Template | None = None
@@ -246,15 +247,15 @@ class WechatConfig(HttpIntegration):
     """An application of WeCom (WeChat Work), not the robot of a group: that is wecom_configs."""
 
     send_resolved: bool = False
-    api_secret: Secret = ""
-    corp_id: str = ""
+    api_secret: SecretTemplate = ""
+    corp_id: Template = ""
     message: Template | None = None
     api_url: Url | None = None
     to_user: Template | None = None
     to_party: Template | None = None
     to_tag: Template | None = None
     agent_id: Template | None = None
-    message_type: Literal["text", "markdown"] = "text"
+    message_type: Literal["", "text", "markdown"] = "text"
 
 
 class JiraConfig(HttpIntegration):

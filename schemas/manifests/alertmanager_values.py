@@ -86,6 +86,31 @@ def _marks(annotation: Any) -> frozenset[Mark]:
     return own.union(*(_marks(each) for each in get_args(annotation)))
 
 
+def template_texts(section: Section) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """(path, text) of every template in it and below it that is not empty."""
+    for name, field in type(section).model_fields.items():
+        marked = Mark.TEMPLATE in marks_of(type(section), name)
+        for path, value in _leaves(getattr(section, name)):
+            where = (field.alias or name, *path)
+            if isinstance(value, Section):
+                for inner, text in template_texts(value):
+                    yield (*where, *inner), text
+            elif marked and value and isinstance(value, str):
+                yield where, value
+
+
+def _leaves(value: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """What stands in lists and mappings, however deep."""
+    if isinstance(value, dict):
+        known = cast("dict[str, Any]", value).items()
+        yield from (((key, *path), each) for key, inner in known for path, each in _leaves(inner))
+    elif isinstance(value, list):
+        places = enumerate(cast("list[Any]", value))
+        yield from (((place, *path), each) for place, inner in places for path, each in _leaves(inner))
+    else:
+        yield (), value
+
+
 def duration_seconds(text: str) -> float:
     """`1h30m`, `1d`, `500ms`, as Prometheus and Go write durations. ValueError."""
     plain = text.strip()
