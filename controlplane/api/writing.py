@@ -22,11 +22,11 @@ from controlplane.placement.bounds import FIELD as BOUNDS_FIELD
 from controlplane.placement.bounds import check_bounds, contradiction
 from controlplane.placement.needs import requirements_of
 from controlplane.placement.overriding import Variant, check_overrides
-from controlplane.placement.warnings import warnings
 from controlplane.placement.wording import counted
 from controlplane.queries.facts import sample
 from controlplane.queries.sealed import BadSecret, seal
 from controlplane.queries.tenancy import Trespass, tenant_clashes, trespass, workloads_of
+from controlplane.queries.warnings import warnings_over
 from schemas.manifests import AlertRule, Tenant, Workload
 from schemas.reasons import Reason
 from schemas.wire.orders import OrderBody
@@ -170,7 +170,7 @@ def _understood(deps: ApiDeps, workload: Workload) -> tuple[Meaning, tuple[str, 
             check_overrides(meaning.variants, Views(deps.known).all(deps.clock.now()))
         for variant in meaning.variants.made:
             _check_size(workload, variant, kinds)
-        return meaning, warnings(workload.spec, meaning.interpretation)
+        return meaning, warnings_over(deps.known, workload.spec, meaning.interpretation)
     except NotUnderstood as error:
         field, _, message = str(error).partition(": ")
         if field.startswith("spec."):

@@ -7,6 +7,7 @@ from controlplane.interpreters.located import template_hash
 from controlplane.interpreters.podded import KINDS
 from controlplane.interpreters.pods import NotUnderstood, pod_demand, pod_requests
 from controlplane.interpreters.rendering import MANAGED_BY_LABEL, Rendered, pod_templates, render
+from controlplane.interpreters.uncounted import uncounted
 from controlplane.interpreters.uses import Use, pod_uses, unmet, uses
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "pod_uses",
     "render",
     "template_hash",
+    "uncounted",
     "unmet",
     "uses",
 ]

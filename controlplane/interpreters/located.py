@@ -233,8 +233,7 @@ def _check_selector(
     given = first(manifest, selector)
     fields = mapping(given, at)
     wanted = mapping(fields.get("matchLabels"), f"{at}.matchLabels")
-    ours = str(manifest.get("apiVersion")).startswith("apps/")
-    if ours and given is not None and not wanted and not fields.get("matchExpressions"):
+    if given is not None and not wanted and not fields.get("matchExpressions"):
         raise NotUnderstood(f"{at}: empty: it has to match the template's labels")
     for each in located:
         metadata = mapping(each.template.get("metadata"), f"{each.path}.spec.template.metadata")

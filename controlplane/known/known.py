@@ -317,7 +317,11 @@ class Known:
                 "its agent holds orders that this database never issued: muster recover",
             )
         if heard.beat.holding:
-            return Reason.AGENT_HOLDING, "its agent was told to remove an unusual share of what it runs"
+            return (
+                Reason.AGENT_HOLDING,
+                "its agent was told to remove an unusual share of what it runs: if that is meant, muster"
+                f" clusters release {record.name}",
+            )
         incomplete = self.fleet.completeness(cluster)
         if incomplete is not None:
             return Reason.STATE_INCOMPLETE, incomplete

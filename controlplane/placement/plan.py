@@ -111,7 +111,9 @@ def plan(
         score_tables=telling.scores,
         changes=telling.changes,
         workload_changes=telling.workload_changes,
-        warnings=warnings(workload.spec, interpretation),
+        warnings=warnings(
+            workload.spec, interpretation, kinds, lambda: {each.name for each in spec.clusters}
+        ),
     )
 
 

@@ -122,6 +122,25 @@ class TestWarnings:
         assert (await put(world, workload("web", web, account))).json()["warnings"] == []
         assert (await world.client.get("/api/v1/workloads/web")).json()["warnings"] == []
 
+    async def test_of_clusters_that_are_not_there_and_pods_that_are_not_counted(self, world: World) -> None:
+        named = {"clusterAffinity": {"clusterNames": ["north", "gone"]}}
+        path = "spec.placement.clusterAffinity.clusterNames"
+        uncounted = (
+            "spec.manifests[0]: kind Widget is not understood: its pods are not counted; apply an Interpreter"
+        )
+        made = await put(world, workload("w", widget(), placement=named))
+        assert made.json()["warnings"] == [
+            f"{path}: there is no cluster 'north'",
+            f"{path}: there is no cluster 'gone'",
+            uncounted,
+        ]
+        await world.join("north")
+        tried = await world.client.put("/api/v1/workloads/w?dryRun=true", json=made.json()["manifest"])
+        assert tried.json()["warnings"] == [f"{path}: there is no cluster 'gone'", uncounted]
+        await put(world, interpreter())
+        again = await put(world, workload("w", widget(), placement=named))
+        assert again.json()["warnings"] == [f"{path}: there is no cluster 'gone'"]
+
     async def test_of_a_declared_kind_too(self, world: World) -> None:
         await put(world, interpreter())
         made = await put(world, workload("w", widget(imagePullSecrets=[{"name": "registry"}])))

@@ -318,7 +318,7 @@ class TestErrors:
             (("apply",), 2, "filename"),
             (("apply", "-f", "/nowhere.yaml"), 1, "no such file"),
             (("clusters", "taint", "x", "a:Never"), 2, "NoExecute"),
-            (("delete", "nodes", "x", "-y"), 2, "workloads, tenants and interpreters"),
+            (("delete", "nodes", "x", "-y"), 2, "workloads, tenants"),
             (("serve", "--listen", "here"), 2, "HOST:PORT"),
             (("nonsense",), 2, "nonsense"),
         ],

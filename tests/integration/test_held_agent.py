@@ -27,7 +27,9 @@ async def until_holding(circle: Circle) -> None:
     await eventually(
         "the agent holds, and says so",
         lambda: circle.cluster(CLUSTER),
-        lambda row: row["status"] == "AgentHolding",
+        lambda row: (
+            row["status"] == "AgentHolding" and f"muster clusters release {CLUSTER}" in row["message"]
+        ),
     )
 
 

@@ -6,7 +6,16 @@ import pytest
 
 from controlplane.fleet import Requirement, Term, Toleration
 from controlplane.fleet.demand import NODE_NAME_FIELD, Operator
-from controlplane.interpreters import NotUnderstood, interpret, pod_demand, pod_requests, render
+from controlplane.interpreters import (
+    KINDS,
+    NotUnderstood,
+    compiled_kind,
+    interpret,
+    pod_demand,
+    pod_requests,
+    render,
+)
+from schemas.manifests import InterpreterSpec
 from schemas.wire.orders import TEMPLATE_LABEL, WORKLOAD_LABEL
 
 MIB = 1024**2
@@ -182,6 +191,20 @@ def affinity(*terms: Any) -> dict[str, Any]:
 def test_a_wrong_field_is_named(manifest: dict[str, Any], message: str) -> None:
     with pytest.raises(NotUnderstood, match=message):
         interpret([manifest])
+
+
+@pytest.mark.parametrize("selector", [{}, {"matchLabels": {}}, {"matchExpressions": []}], ids=str)
+@pytest.mark.parametrize("declared", [False, True], ids=["Rollout", "a kind of the user's"])
+def test_an_empty_selector_is_refused_of_declared_kinds_too(selector: Any, declared: bool) -> None:
+    group = "example.com" if declared else "argoproj.io"
+    spec = {"group": group, "kind": "Rollout", "components": [{"template": "spec.template"}]}
+    named = compiled_kind(InterpreterSpec.model_validate({**spec, "selector": "spec.selector"}))
+    kinds = {**KINDS, **dict([named] if declared else [])}
+    rollout = {**deployment(selector=selector), "apiVersion": f"{group}/v1alpha1", "kind": "Rollout"}
+    with pytest.raises(NotUnderstood, match=r"^spec\.manifests\[0\]\.spec\.selector: empty: it has to match"):
+        interpret([rollout], kinds)
+    taken = deployment(selector={"matchExpressions": [{"key": "app", "operator": "Exists"}]})
+    assert interpret([{**taken, "apiVersion": f"{group}/v1alpha1", "kind": "Rollout"}], kinds).components
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,122 @@ def test_a_plan_warns(manifest: dict[str, Any], spec: dict[str, Any], warnings: 
     assert as_data("web", planned(TWO, manifest, **spec), ["a"])["warnings"] == warnings
 
 
+def custom(kind: str, spec: dict[str, Any], api_version: str = "example.com/v1") -> dict[str, Any]:
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {"name": "x", "namespace": "shop"},
+        "spec": spec,
+    }
+
+
+TEMPLATE: dict[str, Any] = {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}
+UNCOUNTED = "spec.manifests[0]: kind Gang is not understood: its pods are not counted; apply an Interpreter"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "warnings"),
+    [
+        pytest.param(custom("Gang", TEMPLATE), [UNCOUNTED], id="a pod template"),
+        pytest.param(custom("Gang", {"groups": [{"lead": TEMPLATE}]}), [UNCOUNTED], id="deep inside"),
+        pytest.param(custom("Gang", {"replicas": 3}), [UNCOUNTED], id="replicas alone"),
+        pytest.param(
+            custom("ReplicationController", TEMPLATE, "v1"),
+            [
+                "spec.manifests[0]: kind ReplicationController is not understood: its pods are not counted; "
+                "make it a Deployment"
+            ],
+            id="a kind of Kubernetes that no Interpreter can declare",
+        ),
+        pytest.param(custom("Gang", {"size": 3, "containers": 2}), [], id="neither"),
+        pytest.param(custom("PodTemplate", TEMPLATE, "v1"), [], id="a kind that no pods come of"),
+        pytest.param(
+            custom("Certificate", {"containers": ["a"], "replicas": True}),
+            [],
+            id="words that mean another thing",
+        ),
+        pytest.param(deployment(), [], id="understood"),
+    ],
+)
+def test_pods_that_are_not_counted_are_told_of(manifest: dict[str, Any], warnings: list[str]) -> None:
+    placement = {"clusterAffinity": {"clusterNames": ["a"]}}
+    assert list(planned(TWO, manifest, placement=placement).warnings) == warnings
+
+
+AFFINITY = "spec.placement.clusterAffinity"
+SCHEDULING = "spec.placement.replicaScheduling"
+
+
+@pytest.mark.parametrize(
+    ("spec", "warnings"),
+    [
+        pytest.param({"placement": {"clusterAffinity": {"clusterNames": ["a"]}}}, [], id="there"),
+        pytest.param(
+            {"placement": {"clusterAffinity": {"clusterNames": ["a", "b"], "exclude": ["c"]}}},
+            [
+                f"{AFFINITY}.clusterNames: there is no cluster 'b'",
+                f"{AFFINITY}.exclude: there is no cluster 'c'",
+            ],
+            id="chosen and excluded",
+        ),
+        pytest.param(
+            {
+                "placement": {
+                    "clusterAffinities": [
+                        {"affinityName": "x", "clusterNames": ["a"]},
+                        {
+                            "affinityName": "y",
+                            "clusterNames": ["b"],
+                            "overflowAffinities": [{"affinityName": "z", "clusterNames": ["c"]}],
+                        },
+                    ],
+                    "replicaScheduling": {"weightPreference": {"dynamicWeight": "AvailableReplicas"}},
+                }
+            },
+            [
+                "spec.placement.clusterAffinities[1].clusterNames: there is no cluster 'b'",
+                "spec.placement.clusterAffinities[1].overflowAffinities[0].clusterNames: "
+                "there is no cluster 'c'",
+            ],
+            id="groups and their overflow",
+        ),
+        pytest.param(
+            {
+                "placement": {
+                    "replicaScheduling": {
+                        "weightPreference": {
+                            "staticWeightList": [{"targetCluster": {"clusterNames": ["b"]}, "weight": 1}]
+                        },
+                        "replicaBounds": [{"targetCluster": {"clusterNames": ["c"]}, "maxReplicas": 1}],
+                    }
+                }
+            },
+            [
+                f"{SCHEDULING}.weightPreference.staticWeightList[0].targetCluster.clusterNames: "
+                "there is no cluster 'b'",
+                f"{SCHEDULING}.replicaBounds[0].targetCluster.clusterNames: there is no cluster 'c'",
+            ],
+            id="weights and bounds",
+        ),
+        pytest.param(
+            {"overrides": [{"targetCluster": {"clusterNames": ["b"]}, "overriders": {}}]},
+            ["spec.overrides[0].targetCluster.clusterNames: there is no cluster 'b'"],
+            id="overrides",
+        ),
+        pytest.param(
+            {"placement": {"clusterAffinity": {"clusterNames": [f"b{number}" for number in range(25)]}}},
+            [
+                *(f"{AFFINITY}.clusterNames: there is no cluster 'b{number}'" for number in range(20)),
+                "and 5 more names of clusters that are not there",
+            ],
+            id="many",
+        ),
+    ],
+)
+def test_clusters_that_are_not_there_are_named(spec: dict[str, Any], warnings: list[str]) -> None:
+    assert list(planned(TWO, **spec).warnings) == warnings
+
+
 def test_warnings_do_not_mix_with_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
     show_warnings(["spec.a[0]: odd"])
     said = capsys.readouterr()
