@@ -17,9 +17,15 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from controlplane.access.tokens import Access, parse_tokens
+from controlplane.alert_service import AlertsConfiguration, AlertService, AlertServicePorts
+from controlplane.alerts.compile import ConfigurationError
 from controlplane.api import create_api
-from controlplane.api.ports import ApiDeps, NotReady
+from controlplane.api.ports import ApiDeps, NotReady, Reloaded
 from controlplane.bus.adapter import NatsBus
+from controlplane.bus.opening import Opening
+from controlplane.channels.dead_mans_switch import HttpSwitch
+from controlplane.channels.http import Http
+from controlplane.channels.sending import AsyncChannels
 from controlplane.embedded.nats import EmbeddedNats
 from controlplane.embedded.postgres import EmbeddedPostgres
 from controlplane.embedded.supervising import keep_up
@@ -29,6 +35,7 @@ from controlplane.identity.order_keys import OrderKeys, SecretValues
 from controlplane.identity.server_configuration import Trust
 from controlplane.joining import Registrar
 from controlplane.logging import configure_logging
+from controlplane.loops.alert_metrics import AlertMetrics
 from controlplane.loops.leading import Centre, Ports
 from controlplane.loops.running import LoopMetrics
 from controlplane.rollout import LossRules
@@ -61,6 +68,10 @@ class ApiServer(uvicorn.Server):
         yield
 
 
+class CannotListen(Exception):
+    """The address is none of ours, or somebody listens there."""
+
+
 async def run(settings: Settings) -> None:
     """Until SIGINT or SIGTERM. Prints `Listening on address=HOST:PORT` to stderr once the API answers."""
     stopping = asyncio.Event()
@@ -74,10 +85,14 @@ async def run(settings: Settings) -> None:
 
 async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.Event) -> None:
     clock, registry = WallClock(), CollectorRegistry()
-    subjects = Subjects(settings.prefix)
+    alert_metrics = AlertMetrics(registry)
+    configuration = AlertsConfiguration(settings.alerts_config, alert_metrics, clock.now)
+    subjects = Subjects(settings.subject_prefix)
     keys = key_folder.load_or_init(settings.keys_folder)
     store = await _open_store(settings, stack, stopping)
-    bus, nats_url = await _open_bus(settings, stack, stopping, keys, subjects, clock)
+    bus, nats_url = await _make_bus(settings, stack, stopping, keys, subjects, clock)
+    opening = Opening(bus)
+    holder = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     centre = Centre(
         Ports(
             store=store,
@@ -86,8 +101,10 @@ async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.
             signer=OrderKeys(keys),
             subjects=subjects,
             metrics=LoopMetrics(registry),
-            holder=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+            holder=holder,
             lease_seconds=settings.lease_seconds,
+            bus_opened=opening.wait,
+            resolve_timeout_seconds=lambda: configuration.current.resolve_timeout_seconds,
             loss_rules=LossRules(
                 lost_seconds=settings.beat_lost_seconds,
                 toleration_seconds=settings.unreachable_toleration_seconds,
@@ -95,8 +112,30 @@ async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.
             ),
         )
     )
-    listener = _listen(settings)
+    listener = _listen(*settings.address)
     host, port = listener.getsockname()[:2]
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    external_url = settings.public_url or f"http://{address}"
+    channels = AsyncChannels(configuration.current, configuration.templates, external_url, clock.now)
+    stack.push_async_callback(channels.close)
+    configuration.on_change.append(channels.reconfigure)
+    http = Http("muster")
+    stack.push_async_callback(http.close)
+    alerting = AlertService(
+        AlertServicePorts(
+            store=store,
+            alerts=store.alerting,
+            history=store.alerting,
+            channels=channels,
+            switch=HttpSwitch(http, clock.now, holder),
+            clock=clock,
+            metrics=alert_metrics,
+            holder=holder,
+            lease_seconds=settings.lease_seconds,
+            may_lead=lambda: centre.known.loaded,
+        ),
+        configuration,
+    )
     registrar = Registrar(
         keys=keys,
         subjects=subjects,
@@ -116,21 +155,26 @@ async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.
             sealer=SecretValues(keys.master),
             access=_read_access(settings),
             clock=clock,
-            not_ready=lambda: _not_ready(centre),
+            not_ready=lambda: _not_ready(centre, opening, alerting),
             random_bytes=os.urandom,
             metrics=registry,
-            public_url=settings.public_url or f"http://{host}:{port}",
+            public_url=external_url,
+            alerting=alerting.doors(open_api=bool(settings.web_listen_address)),
         )
     )
+    await _start(stack, "bus", opening.run(), stopping)
     await _start(stack, "centre", centre.run(), stopping)
+    await _start(stack, "alerting", alerting.run(), stopping)
+    _reload_on_hangup(configuration, stack)
     await _start(stack, "joining", registrar.readmit_silent(centre.known), stopping)
     server = ApiServer(
         uvicorn.Config(api, log_config=None, lifespan="off", timeout_graceful_shutdown=3, access_log=False)
     )
     serving = await _start(stack, "api", server.serve(sockets=[listener]), stopping)
     stack.push_async_callback(_stop_server, server, serving)
-    await _wait_until(lambda: server.started or serving.done())
-    print(f"Listening on address={host}:{port}", file=sys.stderr, flush=True)  # noqa: T201
+    await _wait_until(lambda: (server.started and alerting.follower.loaded) or stopping.is_set())
+    if not stopping.is_set():
+        print(f"Listening on address={address}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 async def _open_store(settings: Settings, stack: AsyncExitStack, stopping: asyncio.Event) -> PostgresStore:
@@ -140,10 +184,10 @@ async def _open_store(settings: Settings, stack: AsyncExitStack, stopping: async
         await stack.enter_async_context(postgres)
         await _start(stack, "postgres", keep_up("postgres", postgres), stopping)
         dsn = await postgres.ensure_database("muster")
-    return await stack.enter_async_context(PostgresStore(dsn))
+    return await stack.enter_async_context(PostgresStore(dsn, namespace=settings.namespace))
 
 
-async def _open_bus(
+async def _make_bus(
     settings: Settings,
     stack: AsyncExitStack,
     stopping: asyncio.Event,
@@ -159,16 +203,32 @@ async def _open_bus(
         url = nats.url
     bus = NatsBus(url.split(","), keys, subjects, clock.now)
     stack.push_async_callback(bus.close)
-    await bus.open()
     return bus, url
 
 
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.listen_host else socket.AF_INET
+def _listen(host: str, port: int) -> socket.socket:
+    """host: "" for every interface."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((settings.listen_host, settings.listen_port))
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {host or '*'}:{port}: {error.strerror or error}") from error
     return listener
+
+
+def _reload_on_hangup(configuration: AlertsConfiguration, stack: AsyncExitStack) -> None:
+    loop = asyncio.get_running_loop()
+    reloading: set[asyncio.Task[Reloaded]] = set()
+
+    def reload() -> None:
+        task = asyncio.create_task(configuration.reload())
+        reloading.add(task)
+        task.add_done_callback(reloading.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    stack.callback(loop.remove_signal_handler, signal.SIGHUP)
 
 
 def _read_access(settings: Settings) -> Access:
@@ -178,8 +238,12 @@ def _read_access(settings: Settings) -> Access:
     return parse_tokens(settings.tokens_path.read_text().splitlines())
 
 
-def _not_ready(centre: Centre) -> Sequence[NotReady]:
+def _not_ready(centre: Centre, opening: Opening, alerting: AlertService) -> Sequence[NotReady]:
     waits: list[NotReady] = []
+    if opening.reason:
+        waits.append(NotReady("bus", f"NATS: {opening.reason}; no agent is heard, alerts are served"))
+    if not alerting.follower.loaded:
+        waits.append(NotReady("alerts", "the log of alerts is being read"))
     if not centre.known.caught_up:
         waits.append(NotReady("streams", "STATE and USAGE are being replayed"))
     if not centre.known.loaded:
@@ -226,4 +290,11 @@ def main() -> None:
     settings = Settings()
     configure_logging(settings.log_format)
     gc.set_threshold(*COLLECT_AFTER)
-    uvloop.run(run(settings))
+    try:
+        uvloop.run(run(settings))
+    except CannotListen as error:
+        print(f"muster: {error}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(1) from None
+    except ConfigurationError as error:
+        print(f"muster: {settings.alerts_config} is not understood:\n{error}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(1) from None

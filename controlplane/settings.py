@@ -1,9 +1,24 @@
 """How a centre is told what to do: environment MUSTER_*, or flags of `muster serve`."""
 
+import re
+from hashlib import sha256
 from pathlib import Path
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.wire.subjects import is_prefix
+
+NAMESPACE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,38}[A-Za-z0-9])?")
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """host, port of `127.0.0.1:9093`, `:9093`, `[::1]:0`. ValueError for anything else."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError(f"{text!r}: HOST:PORT or :PORT, as 127.0.0.1:9093")
+    return host, int(port)
 
 
 def default_data_folder() -> Path:
@@ -28,8 +43,19 @@ class Settings(BaseSettings):
         default=True, description="fsync of the embedded Postgres; off only for tests"
     )
     prefix: str = Field(default="muster", description="Of every subject and stream, several share a server")
+    namespace: str = Field(
+        default="",
+        description="Of a service that shares its Postgres and its NATS: a schema, and subjects, of its own",
+    )
     listen_host: str = Field(default="127.0.0.1", description="Loopback unless told otherwise")
     listen_port: int = Field(default=8420, ge=0, le=65535, description="0: any free port")
+    web_listen_address: str = Field(
+        default="",
+        description="HOST:PORT or :PORT, instead of those two; /api/v2 is open there, like Alertmanager's",
+    )
+    alerts_config: Path | None = Field(
+        default=None, description="Alertmanager's configuration file; without it nobody is told of alerts"
+    )
     public_url: str = Field(
         default="", description="How agents and people reach the API; default from the listener"
     )
@@ -57,6 +83,37 @@ class Settings(BaseSettings):
         if value not in ("console", "json"):
             raise ValueError("log_format is console or json")
         return value
+
+    @field_validator("namespace")
+    @classmethod
+    def _known_namespace(cls, value: str) -> str:
+        if value and not NAMESPACE.fullmatch(value):
+            raise ValueError("1 to 40 of A-Z a-z 0-9 _ . -, a letter or digit at its ends")
+        return value
+
+    @field_validator("web_listen_address")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value:
+            split_address(value)
+        return value
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where the one listener is; an empty host is every interface."""
+        if self.web_listen_address:
+            return split_address(self.web_listen_address)
+        return self.listen_host, self.listen_port
+
+    @property
+    def subject_prefix(self) -> str:
+        """Of the namespace, where there is one; one that no subject can bear is hashed."""
+        if not self.namespace:
+            return self.prefix
+        joined = f"{self.prefix}-{self.namespace}"
+        if is_prefix(joined):
+            return joined
+        return f"{self.prefix[:11]}-{sha256(joined.encode()).hexdigest()[:20]}"
 
     @property
     def keys_folder(self) -> Path:

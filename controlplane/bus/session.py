@@ -19,6 +19,7 @@ from controlplane.loops.ports import BusUnavailable
 CONNECT_TIMEOUT_SECONDS = 5.0
 RECONNECT_WAIT_SECONDS = 1
 PING_INTERVAL_SECONDS = 10
+SAY_AGAIN_SECONDS = 60.0
 
 _log = structlog.get_logger()
 
@@ -46,6 +47,7 @@ class Session:
         self._connecting = asyncio.Lock()
         self._restoring: asyncio.Task[None] | None = None
         self._stopped = False
+        self._last_error = ("", 0.0)
         self._returning: set[asyncio.Task[None]] = set()
         self.on_connect: list[Callable[[Client], Awaitable[None]]] = []
         self.on_return: list[Callable[[], Awaitable[None]]] = []
@@ -99,7 +101,13 @@ class Session:
         return base64.b64encode(self._credentials.user.sign(nonce.encode()))
 
     async def _on_error(self, error: Exception) -> None:
-        _log.warning("nats_error", session=self._name, error=str(error) or type(error).__name__)
+        text, now = str(error) or type(error).__name__, asyncio.get_running_loop().time()
+        # A server that is away is tried every second: it is said when that begins, and now and then.
+        said, said_at = self._last_error
+        if text == said and now < said_at + SAY_AGAIN_SECONDS:
+            return
+        self._last_error = text, now
+        _log.warning("nats_error", session=self._name, error=text)
 
     async def _on_closed(self) -> None:
         if not self._stopped and (self._restoring is None or self._restoring.done()):

@@ -16,12 +16,29 @@ def serve(
     nats_url: Annotated[str, typer.Option(help="Empty starts an embedded server.")] = "",
     postgres_dsn: Annotated[str, typer.Option(help="Empty starts an embedded server.")] = "",
     prefix: Annotated[str, typer.Option(help="Of every subject; several share a server.")] = "",
+    namespace: Annotated[
+        str, typer.Option(help="A Postgres schema and subjects of its own: several services share both.")
+    ] = "",
+    alerts_config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Alertmanager's configuration; SIGHUP reads it again.")
+    ] = None,
+    web_listen_address: Annotated[
+        str,
+        typer.Option(
+            "--web.listen-address",
+            metavar="HOST:PORT",
+            help="Instead of --listen; /api/v2 is open there, as Alertmanager's. :9093 is every interface.",
+        ),
+    ] = "",
     public_url: Annotated[str, typer.Option(help="How agents and people reach the API.")] = "",
     tokens_file: Annotated[Path | None, typer.Option(help="NAME ROLE SHA256 a line.")] = None,
     log_format: Annotated[str, typer.Option(help="console or json.")] = "",
 ) -> None:
     """Run the central service, until it is told to stop. Every flag is also MUSTER_..., and wins over it."""
     host, port = _split_address(listen)
+    if listen and web_listen_address:
+        raise typer.BadParameter("--listen and --web.listen-address: there is one listener, name one of them")
+    _check_web_address(web_listen_address)
     given = {
         "MUSTER_LISTEN_HOST": host,
         "MUSTER_LISTEN_PORT": port,
@@ -29,6 +46,9 @@ def serve(
         "MUSTER_NATS_URL": nats_url,
         "MUSTER_POSTGRES_DSN": postgres_dsn,
         "MUSTER_PREFIX": prefix,
+        "MUSTER_NAMESPACE": namespace,
+        "MUSTER_ALERTS_CONFIG": str(alerts_config or ""),
+        "MUSTER_WEB_LISTEN_ADDRESS": web_listen_address,
         "MUSTER_PUBLIC_URL": public_url,
         "MUSTER_TOKENS_FILE": str(tokens_file or ""),
         "MUSTER_LOG_FORMAT": log_format,
@@ -100,6 +120,12 @@ def token(
         raise ClientError(str(error)) from error
     print(made)
     print(f"put this line into the service's file of tokens:\n{entry}", file=sys.stderr)
+
+
+def _check_web_address(text: str) -> None:
+    host, colon, port = text.rpartition(":")
+    if text and (not colon or not port.isdigit() or int(port) > 65535 or (":" in host and "[" not in host)):
+        raise typer.BadParameter(f"--web.listen-address {text!r}: HOST:PORT or :PORT, as 127.0.0.1:9093")
 
 
 def _split_address(text: str) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """The folder of keys, 0700, each file 0600: an installation is what they are. Back them up."""
 
+import fcntl
 import os
 import secrets
 import stat
@@ -84,8 +85,17 @@ def load(folder: Path) -> Keys:
 
 
 def load_or_init(folder: Path) -> Keys:
-    """The folder's keys, made when there are none at all. Raises BadKeys when some are missing."""
-    return load(folder) if any(path.exists() for path in _paths(folder).values()) else init(folder)
+    """The folder's keys, made when there are none at all. Raises BadKeys when some are missing.
+
+    Several processes may begin at once: one makes them, the others wait and read.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return load(folder) if any(path.exists() for path in _paths(folder).values()) else init(folder)
+    finally:
+        os.close(descriptor)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -79,6 +79,14 @@ class AlertStore(Protocol):
         ...
 
 
+class DeadMansSwitch(Protocol):
+    """Whoever is outside and alarms when we stay silent."""
+
+    async def call(self, url: str) -> Answer:
+        """One POST, bounded in time. Never raises but CancelledError."""
+        ...
+
+
 class Channels(Protocol):
     """The ways to people."""
 

@@ -16,9 +16,12 @@ from controlplane.loops.ports import LeaseLost, Store, StoreUnavailable
 
 log = structlog.get_logger()
 
+LOOK_SECONDS = 0.2
+"""How often one that may not lead yet looks whether it may."""
+
 
 class Leadership:
-    """`lead(lease)` runs until it is cancelled, or raises LeaseLost."""
+    """`lead(lease)` runs until it is cancelled, or raises LeaseLost. may_lead: whether to try to lead now."""
 
     def __init__(
         self,
@@ -28,20 +31,29 @@ class Leadership:
         role: str,
         holder: str,
         ttl_seconds: float = 5.0,
+        may_lead: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
         self._lead = lead
         self._role = role
         self._holder = holder
         self._ttl_seconds = ttl_seconds
+        self._may_lead = may_lead
         self.lease: Lease | None = None
+        self._valid_until = 0.0
+
+    def holds(self, lease: Lease) -> bool:
+        """Whether it is ours as far as this process can tell by its own clock: one that slept cannot."""
+        return self.lease == lease and asyncio.get_running_loop().time() < self._valid_until
 
     async def run(self) -> None:
         while True:
-            lease = await self._take()
+            asked_at = asyncio.get_running_loop().time()
+            lease = await self._take() if self._may_lead() else None
             if lease is not None:
+                self._valid_until = asked_at + self._ttl_seconds
                 await self._hold(lease)
-            await asyncio.sleep(self._ttl_seconds / 3)
+            await asyncio.sleep(self._ttl_seconds / 3 if self._may_lead() else LOOK_SECONDS)
 
     async def _take(self) -> Lease | None:
         try:
@@ -72,8 +84,7 @@ class Leadership:
 
     async def _renew(self, lease: Lease) -> None:
         loop = asyncio.get_running_loop()
-        valid_until = loop.time() + self._ttl_seconds
-        while loop.time() < valid_until:
+        while loop.time() < self._valid_until:
             await asyncio.sleep(self._ttl_seconds / 3)
             asked_at = loop.time()
             try:
@@ -83,7 +94,7 @@ class Leadership:
                 continue
             if renewed != lease:
                 raise LeaseLost(f"{lease.role} is led by another now")
-            valid_until = asked_at + self._ttl_seconds
+            self._valid_until = asked_at + self._ttl_seconds
         raise LeaseLost(f"{lease.role} could not be renewed in {self._ttl_seconds} s")
 
     async def _give_back(self, lease: Lease) -> None:

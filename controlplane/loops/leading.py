@@ -37,9 +37,17 @@ log = structlog.get_logger()
 GATHER_SECONDS = 0.01
 
 
+async def opened_already() -> None:
+    """Of a bus that was opened before the centre was composed."""
+
+
 @dataclass(frozen=True)
 class Ports:
-    """What a centre stands on. holder: of leases, one a process start."""
+    """What a centre stands on. holder: of leases, one a process start.
+
+    bus_opened: returns once NATS can be used; what needs none does not wait for it. resolve_timeout_seconds:
+    of alerts that agents bring without an end.
+    """
 
     store: Store
     bus: Bus
@@ -49,6 +57,8 @@ class Ports:
     metrics: LoopMetrics
     holder: str
     lease_seconds: float = 5.0
+    bus_opened: Callable[[], Awaitable[object]] = opened_already
+    resolve_timeout_seconds: Callable[[], float] = lambda: 300.0
     bounds: ClusterBounds = field(default_factory=ClusterBounds)
     loss_rules: LossRules = field(default_factory=LossRules)
 
@@ -92,9 +102,8 @@ class Centre:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await self._ports.bus.serve_beats(self._answer_beat)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._restarting("ingest", self.ingest.run))
+            group.create_task(self._listen())
             group.create_task(self.leadership.run())
             group.create_task(self._measure_lag())
             sampling = Sampling(self.known, self._ports.clock)
@@ -108,6 +117,18 @@ class Centre:
                 )
             )
 
+    async def _listen(self) -> None:
+        """What agents say, as soon as there is a bus to hear it by."""
+        while True:
+            await self._ports.bus_opened()
+            try:
+                await self._ports.bus.serve_beats(self._answer_beat)
+                break
+            except BusUnavailable as error:
+                log.warning("beats_not_served", detail=str(error))
+                await asyncio.sleep(1.0)
+        await self._restarting("ingest", self.ingest.run)
+
     async def _lead(self, lease: Lease) -> None:
         ports, known = self._ports, self.known
         known.replace_records(await ports.store.load())
@@ -118,7 +139,15 @@ class Centre:
         settle = Settle(
             ports.store, ports.bus, known, ports.subjects, lease, ports.metrics, self.ingest.footprint
         )
-        alerts = AlertLog(ports.store, ports.bus, known, ports.subjects, lease, ports.metrics)
+        alerts = AlertLog(
+            ports.store,
+            ports.bus,
+            known,
+            ports.subjects,
+            lease,
+            ports.metrics,
+            ports.resolve_timeout_seconds,
+        )
         place = Place(
             ports.store,
             known,

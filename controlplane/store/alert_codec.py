@@ -1,4 +1,7 @@
-"""Alerts, entries, notices on their way to Postgres and back: JSON, in a zstd frame where that is shorter."""
+"""Alerts, entries, notices on their way to Postgres and back; in a zstd frame where that is shorter.
+
+What arrived is JSON, so that a migration can write it; all else is MessagePack, which knows infinity.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -17,6 +20,7 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 T = TypeVar("T")
 _encoder = msgspec.json.Encoder()
+_packer = msgspec.msgpack.Encoder()
 
 
 class _Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -54,12 +58,12 @@ _packing = _Packing()
 
 
 def pack(value: Any) -> bytes:
-    """Any dataclass of the alerts packages, or plain JSON."""
-    return _packing.pack(_encoder.encode(value))
+    """Any dataclass of the alerts package."""
+    return _packing.pack(_packer.encode(value))
 
 
 def unpack(kind: type[T], body: bytes) -> T:
-    return msgspec.json.decode(_packing.unpack(body), type=kind)
+    return msgspec.msgpack.decode(_packing.unpack(body), type=kind)
 
 
 def entry_row(entry: Entry) -> tuple[float, str, bytes]:

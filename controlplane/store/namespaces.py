@@ -1,13 +1,13 @@
 """Several services on one database: each in a schema of its own, with channels and a lock of its own."""
 
-import re
 import zlib
+
+from controlplane.settings import NAMESPACE
 
 ALERTS, CHANGES = "muster_alert", "muster_change"
 """Channels of NOTIFY."""
 DEFAULT_SCHEMA = "public"
 LOCK = 0x6D757374
-NAMESPACE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,38}[A-Za-z0-9])?")
 
 
 def schema_of(namespace: str) -> str:

@@ -17,6 +17,11 @@ def token(name: str) -> str:
     return name
 
 
+def is_prefix(text: str) -> bool:
+    """Whether it may stand before every subject of an installation."""
+    return _PREFIX.fullmatch(text) is not None
+
+
 @dataclass(frozen=True)
 class Subjects:
     """The subjects of one installation. `prefix` keeps several apart on one server."""

@@ -1,4 +1,4 @@
--- Alerting. Times are Unix seconds, as in reports. A body is JSON, in a zstd frame where that is shorter.
+-- Alerting. Times are Unix seconds, as in reports. Bodies are as store/alert_codec.py has them.
 
 -- Locked as the last thing before a commit: ids are given in the order of commits, without gaps.
 create table alert_head (

@@ -1,0 +1,187 @@
+"""Every replica's board: what the log says, applied in the order of its ids.
+
+1. Load the saved board, then apply the log from there on.
+2. What this process appended itself is handed over after its commit, and applied at once when it comes next.
+3. What others appended is read from Postgres, on NOTIFY and on a period.
+4. Ids have no gaps: where one shows, the log was trimmed below us, and all is loaded anew; so too where the
+   log ends before what was applied, which is a database restored.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from heapq import heappop, heappush
+from itertools import count
+from typing import TypeVar
+
+import structlog
+
+from controlplane.alerts.board import Board
+from controlplane.alerts.entry import Arrived, Entry
+from controlplane.loops.alert_metrics import AlertMetrics
+from controlplane.loops.alert_ports import AlertStore
+from controlplane.loops.ports import StoreUnavailable
+
+log = structlog.get_logger()
+
+READ_AT_ONCE = 200
+SLICE_SECONDS = 0.004
+GATHER_SECONDS = 0.01
+PERIOD_SECONDS = 1.0
+LOOK_SECONDS = 10.0
+APPLIED_WITHIN_SECONDS = 10.0
+
+T = TypeVar("T")
+
+
+class BoardFollower:
+    """new_board: an empty one for the configuration of now; its argument: whether it leads.
+
+    on_applied: called with each entry that was applied, in order. on_loaded: with a board before it is ours.
+    """
+
+    def __init__(self, store: AlertStore, new_board: Callable[[bool], Board], metrics: AlertMetrics) -> None:
+        self._store = store
+        self._new_board = new_board
+        self._metrics = metrics
+        self._board = new_board(False)
+        self._stale = True
+        self._handed: dict[int, Entry] = {}
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._numbers = count()
+        self._reading = asyncio.Lock()
+        self.applied = 0
+        self.loaded = False
+        self.lag_entries = 0
+        self.on_loaded: list[Callable[[Board], None]] = []
+        self.on_applied: list[Callable[[Entry], None]] = []
+
+    @property
+    def board(self) -> Board:
+        """What is known now; another object once it was loaded anew."""
+        return self._board
+
+    async def append(self, entries: Sequence[Entry]) -> Sequence[int]:
+        """Their ids, once they are committed and applied here. Raises StoreUnavailable: nothing is known.
+
+        Committed and not applied within APPLIED_WITHIN_SECONDS: returns all the same.
+        """
+        if not entries:
+            return []
+        ids = await self._store.append_entries(entries)
+        self._handed.update(zip(ids, entries, strict=True))
+        self._apply_handed()
+        if self.applied < ids[-1]:
+            await self._until_applied(ids[-1])
+        return ids
+
+    async def run(self) -> None:
+        """Until cancelled. Postgres away is waited for."""
+        loop = asyncio.get_running_loop()
+        looked_at = loop.time()
+        while True:
+            if self._stale:
+                await self._insist(self.load)
+            if not await self._insist(self._read):
+                await self._store.wait_for_entry(PERIOD_SECONDS)
+                await asyncio.sleep(GATHER_SECONDS)
+            if loop.time() - looked_at >= LOOK_SECONDS:
+                looked_at = loop.time()
+                await self._insist(self.look)
+
+    def follow_only(self) -> None:
+        """Another may lead from now on: a board that led keeps what only a leader needs."""
+        self._stale = True
+
+    async def load(self, *, leads: bool = False) -> None:
+        """Take what is saved and the log behind it, aside; then it is the board. Raises StoreUnavailable."""
+        async with self._reading:
+            self._stale = False
+            saved = await self._store.load_board()
+            board, applied = self._new_board(leads), saved.applied
+            board.load(saved)
+            while entries := await self._store.read_entries(applied, READ_AT_ONCE):
+                await self._each(entries, lambda number, entry: self._take(board, number, entry))
+                applied = entries[-1][0]
+            for told in self.on_loaded:
+                told(board)
+            self._board, self.applied, self.loaded = board, applied, True
+            self._forget_handed()
+            self._apply_handed()
+            self._advance()
+            log.info("board_loaded", applied=applied, alerts=len(saved.alerts), pending=len(saved.pending))
+
+    async def look(self) -> None:
+        """How far the log is ahead of us; where it ends before us, load anew. Raises StoreUnavailable."""
+        first, last = await self._store.entry_horizon()
+        if last < self.applied or first > self.applied + 1:
+            log.warning("board_loaded_anew", applied=self.applied, first=first, last=last)
+            await self.load()
+        self.lag_entries = max(0, last - self.applied)
+        self._metrics.lag.set(self.lag_entries)
+
+    async def _read(self) -> int:
+        async with self._reading:
+            entries = await self._store.read_entries(self.applied, READ_AT_ONCE)
+            if not entries or entries[0][0] <= self.applied + 1:
+                await self._each(entries, self._apply)
+                self._forget_handed()
+                return len(entries)
+        log.warning("log_trimmed_below", applied=self.applied, first=entries[0][0])
+        await self.load()
+        return 1
+
+    async def _each(self, entries: Sequence[tuple[int, Entry]], act: Callable[[int, Entry], None]) -> None:
+        """In slices, so that nothing else waits long."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for number, entry in entries:
+            act(number, entry)
+            if loop.time() - began > SLICE_SECONDS:
+                await asyncio.sleep(0)
+                began = loop.time()
+
+    def _apply(self, number: int, entry: Entry) -> None:
+        if number <= self.applied:
+            return
+        self._take(self._board, number, entry)
+        self.applied = number
+        for told in self.on_applied:
+            told(entry)
+        self._advance()
+
+    def _take(self, board: Board, number: int, entry: Entry) -> None:
+        try:
+            board.apply(entry, number)
+        except Exception:
+            # One that cannot be applied must not keep the others out, here and in every replica.
+            log.exception("entry_not_applied", entry=number, kind=type(entry).__name__)
+        self._metrics.entries.labels(type(entry).__name__).inc()
+        if isinstance(entry, Arrived):
+            self._metrics.applied_alerts.inc(len(entry.alerts))
+
+    def _apply_handed(self) -> None:
+        while (entry := self._handed.pop(self.applied + 1, None)) is not None:
+            self._apply(self.applied + 1, entry)
+
+    def _forget_handed(self) -> None:
+        for number in [number for number in self._handed if number <= self.applied]:
+            del self._handed[number]
+
+    def _advance(self) -> None:
+        while self._waiting and self._waiting[0][0] <= self.applied:
+            _, _, future = heappop(self._waiting)
+            if not future.done():
+                future.set_result(None)
+
+    async def _until_applied(self, number: int) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heappush(self._waiting, (number, next(self._numbers), future))
+        await asyncio.wait((future,), timeout=APPLIED_WITHIN_SECONDS)
+
+    async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            try:
+                return await act()
+            except StoreUnavailable as error:
+                log.warning("board_not_followed", detail=str(error))
+                await asyncio.sleep(PERIOD_SECONDS)

@@ -1,0 +1,295 @@
+"""Notices out: to each integration of each receiver in a lane of its own, so that a slow one delays no other.
+
+1. A notice that was committed enters its lane. At most SENDING_AT_ONCE of a lane are under way.
+2. Before each attempt the lease is looked at, by the clock of this process too: who slept must not send.
+3. What fails for a while is tried again after a pause that doubles, or that the receiver named, until the
+   notice's deadline; at least once, however late it is.
+4. A lane with a limit keeps to it. What would have to wait is folded into one digest, and each notice in it
+   is recorded with what became of the digest.
+5. Every attempt is recorded; the last one with what follows from it, in one transaction.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+
+from controlplane.alerts.board import Board
+from controlplane.alerts.configuration import Limits
+from controlplane.alerts.limiting import Pace, digest_of
+from controlplane.alerts.notice import Answer, Attempt, Happened, Notice, What
+from controlplane.known.records import Lease
+from controlplane.loops.alert_metrics import AlertMetrics
+from controlplane.loops.alert_ports import AlertStore, Attempted, Channels
+from controlplane.loops.ports import Clock, LeaseLost, StoreUnavailable
+
+log = structlog.get_logger()
+
+SENDING_AT_ONCE = 4
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 60.0
+LONGEST_ASKED_SECONDS = 300.0
+RECORDED_AT_ONCE = 500
+RETRY_SECONDS = 0.5
+LATE_SECONDS = 30.0
+"""A notice of this epoch that waited so long beyond its deadline has failed: the next look decides anew."""
+
+Lane = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Leading:
+    """lease: of this epoch; holds: whether it is still ours, as far as this process can tell by itself."""
+
+    lease: Lease
+    holds: Callable[[], bool]
+
+
+@dataclass
+class _Trial:
+    """Notices that go as one message: one, or those of a digest. number: attempts so far."""
+
+    notices: Sequence[Notice]
+    message: Notice
+    number: int = 0
+
+
+@dataclass
+class _Lane:
+    """waiting: what may be tried now. paced: its limit is used up for the moment."""
+
+    receiver: str
+    integration: str
+    pace: Pace
+    waiting: deque[_Trial] = field(default_factory=deque[_Trial])
+    under_way: int = 0
+    paced: bool = False
+
+
+def pause_seconds(number: int, answer: Answer, draw: float) -> float:
+    """After attempt `number`, from 1. draw: 0 to 1; half of the pause is left to it, so that many do not
+    come back at once. What a receiver asks for is kept, within LONGEST_ASKED_SECONDS."""
+    pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (min(number, 30) - 1))
+    pause *= 0.5 + draw / 2
+    if answer.retry_after_seconds is None:
+        return pause
+    return max(pause, min(answer.retry_after_seconds, LONGEST_ASKED_SECONDS))
+
+
+class Notifying:
+    """For one epoch. limits_of: of a lane, as configured now. draw: 0 to 1, at random."""
+
+    def __init__(
+        self,
+        store: AlertStore,
+        channels: Channels,
+        board: Board,
+        clock: Clock,
+        leading: Leading,
+        metrics: AlertMetrics,
+        *,
+        limits_of: Callable[[str, str], Limits],
+        draw: Callable[[], float],
+        settled: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._channels = channels
+        self._board = board
+        self._clock = clock
+        self._leading = leading
+        self._metrics = metrics
+        self._limits_of = limits_of
+        self._draw = draw
+        self._settled = settled
+        self._began_at = clock.now()
+        self._lanes: dict[Lane, _Lane] = {}
+        self._keys: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._attempts: deque[tuple[Attempted, asyncio.Future[None]]] = deque()
+        self._to_record = asyncio.Event()
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def put(self, notices: Sequence[Notice]) -> None:
+        """Committed ones. Each group has at most one under way in a lane: that bounds what waits here."""
+        touched: dict[Lane, _Lane] = {}
+        for notice in notices:
+            if notice.key in self._keys:
+                continue
+            self._keys.add(notice.key)
+            self._metrics.waiting.inc()
+            key = notice.receiver, notice.integration
+            lane = self._lanes.get(key)
+            if lane is None:
+                lane = self._lanes[key] = _Lane(*key, Pace(0))
+            lane.waiting.append(_Trial((notice,), notice))
+            touched[key] = lane
+        for lane in touched.values():
+            self._fill(lane)
+
+    async def run(self) -> None:
+        """Until cancelled. Raises LeaseLost, StoreUnavailable; then nothing more is sent."""
+        recording = asyncio.ensure_future(self._record_forever())
+        try:
+            await asyncio.wait({recording, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+            for ended in (recording, self._failed):
+                if ended.done():
+                    ended.result()
+        finally:
+            recording.cancel()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(recording, *self._tasks, return_exceptions=True)
+            self._failed.cancel()
+            self._metrics.waiting.set(0)
+
+    def _fill(self, lane: _Lane) -> None:
+        while lane.waiting and lane.under_way < SENDING_AT_ONCE and not lane.paced:
+            now = self._clock.now()
+            lane.pace.per_minute = self._limits_of(lane.receiver, lane.integration).per_minute
+            wait = lane.pace.wait_seconds(now)
+            if wait > 0:
+                lane.paced = True
+                self._launch(self._fill_later(lane, wait))
+                return
+            trial = lane.waiting.popleft()
+            if len(lane.pace.sent) + 1 == lane.pace.per_minute and not trial.number:
+                trial = _folded(trial, lane.waiting, now)
+            lane.pace.take(now)
+            lane.under_way += 1
+            self._launch(self._try(lane, trial))
+
+    async def _fill_later(self, lane: _Lane, wait: float) -> None:
+        await self._clock.sleep(wait)
+        lane.paced = False
+        self._fill(lane)
+
+    def _launch(self, running: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(running)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
+            self._failed.set_exception(error)
+
+    async def _try(self, lane: _Lane, trial: _Trial) -> None:
+        trial.number += 1
+        try:
+            attempt = await self._attempt(trial.message, trial.number)
+            pause = pause_seconds(trial.number, attempt.answer, self._draw())
+            last = (
+                attempt.answer.delivered
+                or not attempt.answer.retry
+                or self._clock.now() + pause > trial.message.deadline
+            )
+            await self._record(trial, replace(attempt, last=last))
+        finally:
+            lane.under_way -= 1
+        if last:
+            self._metrics.waiting.dec(len(trial.notices))
+            self._keys.difference_update(notice.key for notice in trial.notices)
+            self._settled()
+        else:
+            self._launch(self._try_later(lane, trial, pause))
+        self._fill(lane)
+
+    async def _try_later(self, lane: _Lane, trial: _Trial, pause: float) -> None:
+        await self._clock.sleep(pause)
+        lane.waiting.appendleft(trial)
+        self._fill(lane)
+
+    async def _attempt(self, notice: Notice, number: int) -> Attempt:
+        if not self._leading.holds():
+            raise LeaseLost("alerting: the lease ran out before a message was sent")
+        began = self._clock.now()
+        if notice.at >= self._began_at and began > notice.deadline + LATE_SECONDS:
+            detail = "the receiver was too slow: the deadline had passed before an attempt could be made"
+            return Attempt(notice.key, number, began, 0.0, Answer(delivered=False, detail=detail), last=True)
+        with self._metrics.seconds.labels(notice.integration).time():
+            answer = await self._channels.send(notice)
+        outcome = "delivered" if answer.delivered else "retry" if answer.retry else "refused"
+        self._metrics.attempts.labels(notice.receiver, notice.integration, outcome).inc()
+        if not answer.delivered:
+            log.warning(
+                "notice_not_delivered",
+                receiver=notice.receiver,
+                integration=notice.integration,
+                group=notice.group_key,
+                attempt=number,
+                code=answer.code,
+                detail=answer.detail,
+            )
+        took = max(0.0, self._clock.now() - began)
+        return Attempt(notice.key, number, began, took, answer, last=False)
+
+    async def _record(self, trial: _Trial, attempt: Attempt) -> None:
+        """Returns once it is committed."""
+        message = trial.message
+        if attempt.last and not attempt.answer.delivered:
+            self._metrics.failures.labels(message.receiver, message.integration).inc()
+        loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[None]] = []
+        for notice in trial.notices:
+            future: asyncio.Future[None] = loop.create_future()
+            self._attempts.append((self._attempted(notice, message, attempt), future))
+            futures.append(future)
+        self._to_record.set()
+        await asyncio.gather(*futures)
+
+    def _attempted(self, notice: Notice, message: Notice, attempt: Attempt) -> Attempted:
+        digested: tuple[Happened, ...] = ()
+        if notice.key != message.key:
+            detail = f"in digest {message.key[:16]}: {attempt.answer.detail}".rstrip(": ")
+            attempt = replace(attempt, key=notice.key, answer=replace(attempt.answer, detail=detail))
+            digested = _digested(notice, attempt, detail)
+        if not attempt.last:
+            return Attempted(attempt)
+        said = ": ".join(part for part in (attempt.answer.code, attempt.answer.detail) if part)
+        follows = self._board.settled(notice, attempt.answer.delivered, attempt.at, said)
+        return Attempted(attempt, follows.sent, (*digested, *follows.happened), follows.group)
+
+    async def _record_forever(self) -> None:
+        while True:
+            await self._to_record.wait()
+            self._to_record.clear()
+            while self._attempts:
+                count = min(RECORDED_AT_ONCE, len(self._attempts))
+                together = [self._attempts.popleft() for _ in range(count)]
+                await self._record_together([attempted for attempted, _ in together])
+                for _, future in together:
+                    if not future.done():
+                        future.set_result(None)
+
+    async def _record_together(self, attempts: Sequence[Attempted]) -> None:
+        """Again, while the lease is ours: what was sent and not recorded would be sent once more."""
+        while True:
+            try:
+                return await self._store.record_attempts(self._leading.lease, attempts)
+            except StoreUnavailable as error:
+                if not self._leading.holds():
+                    raise
+                log.warning("attempts_not_recorded", attempts=len(attempts), detail=str(error))
+                await self._clock.sleep(RETRY_SECONDS)
+
+
+def _folded(trial: _Trial, waiting: deque[_Trial], now: float) -> _Trial:
+    """The last message that may go for now stands for all that wait and were not tried yet."""
+    fresh = [other for other in waiting if not other.number]
+    if not fresh:
+        return trial
+    notices = [notice for each in (trial, *fresh) for notice in each.notices]
+    kept = [other for other in waiting if other.number]
+    waiting.clear()
+    waiting.extend(kept)
+    return _Trial(notices, digest_of(notices, now))
+
+
+def _digested(notice: Notice, attempt: Attempt, detail: str) -> tuple[Happened, ...]:
+    return tuple(
+        Happened(alert.fingerprint, alert.starts_at, attempt.at, What.DIGESTED, notice.receiver, detail)
+        for alert in notice.alerts
+    )
