@@ -26,6 +26,7 @@ _NAMED_BY = (
     "pod",
 )
 """Labels that name an object, as kube-state-metrics and agents write them; the first that is known wins."""
+_OURS = ("muster", "muster-agent")
 _GENERATED_PARTS = 3
 """A pod's name ends in up to so many parts that its controllers made up: CronJob, Job or ReplicaSet, Pod."""
 
@@ -43,14 +44,22 @@ class Owners:
         self._specs: dict[str, tuple[DocumentRecord, TenantSpec]] = {}
 
     def of(self, identity: Labels) -> Owned:
-        """identity: labels as they were reported, `cluster` among them where an agent brought it."""
-        namespace = identity.get("namespace", "")
-        if not namespace or not self._known.loaded:
+        """identity: labels as they were reported, `cluster` among them where an agent brought it.
+
+        A `tenant` that was reported counts where nothing else tells whose it is.
+        """
+        if not self._known.loaded:
             return NOBODYS
         self._read_workloads()
-        cluster = identity.get("cluster", "")
-        record = self._workload(identity, namespace, cluster)
-        tenant = record.tenant if record is not None else self._tenant_of(namespace, cluster)
+        cluster, namespace = identity.get("cluster", ""), identity.get("namespace", "")
+        record = self._workload_named(identity, namespace, cluster)
+        if record is None and namespace:
+            record = self._workload_of(identity, namespace, cluster)
+        tenant = record.tenant if record is not None else ""
+        if not tenant and namespace:
+            tenant = self._tenant_of(namespace, cluster)
+        if not tenant and identity.get("tenant", "") in self._known.tenants:
+            tenant = identity["tenant"]
         labels: dict[str, str] = {}
         if tenant:
             labels["tenant"] = tenant
@@ -66,7 +75,16 @@ class Owners:
             emails=tuple(owner.email for owner in spec.owners if owner.email) if spec is not None else (),
         )
 
-    def _workload(self, identity: Labels, namespace: str, cluster: str) -> WorkloadRecord | None:
+    def _workload_named(self, identity: Labels, namespace: str, cluster: str) -> WorkloadRecord | None:
+        """As agents and rules of Muster name it; what does not run there, or in that namespace, is another."""
+        record = self._known.workload(identity.get("workload", ""))
+        if record is None or (cluster and not self._runs_in(record.uid, cluster)):
+            return None
+        if not namespace:
+            return record if identity.get("source", "") in _OURS else None
+        return record if any(key[0] == namespace for key in self._names[record.uid][1]) else None
+
+    def _workload_of(self, identity: Labels, namespace: str, cluster: str) -> WorkloadRecord | None:
         for label in _NAMED_BY:
             name = identity.get(label, "")
             for candidate in _spellings(name, generated=label in ("pod", "job_name", "replicaset")):

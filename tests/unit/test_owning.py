@@ -97,6 +97,17 @@ def put(known: Known, record: WorkloadRecord, *clusters: str) -> None:
         ),
         pytest.param({"namespace": "shared", "cluster": "eu"}, "lab", "", id="shared, told by the cluster"),
         pytest.param({"namespace": "shared"}, "", "", id="shared, and nobody says where"),
+        pytest.param(
+            {"workload": "web", "cluster": "eu", "source": "muster-agent"},
+            "retail",
+            "",
+            id="as an agent says",
+        ),
+        pytest.param(
+            {"workload": "web", "cluster": "us", "source": "muster-agent"}, "", "", id="where it does not run"
+        ),
+        pytest.param({"workload": "web", "cluster": "eu"}, "", "", id="said by a stranger, no namespace"),
+        pytest.param({"tenant": "plant", "workload": "gone"}, "", "", id="a tenant that was reported"),
         pytest.param({"namespace": "kube-system"}, "", "", id="nobody's namespace"),
         pytest.param({"deployment": "web"}, "", "", id="no namespace"),
     ],
@@ -114,6 +125,8 @@ def test_what_the_alert_says_itself_stays(known: Known) -> None:
 
 def test_who_hears(known: Known) -> None:
     owners = Owners(known)
+    assert owners.of({"tenant": "plant"}).receivers == ("plant-oncall",)
+    assert owners.of({"workload": "web", "cluster": "eu", "source": "muster"}).emails == ("ada@example.com",)
     assert owners.of({"namespace": "plant"}).receivers == ("plant-oncall",)
     assert owners.of({"namespace": "shop-eu"}).emails == ("ada@example.com",)
 
