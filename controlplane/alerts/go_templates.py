@@ -1,4 +1,4 @@
-"""A template of Alertmanager's, in Go's language, said in Jinja: where its meaning is certain, and nowhere else.
+"""A template of Alertmanager's, in Go's language, said in Jinja: where its meaning is certain, nowhere else.
 
 Go's `.` is `dot` here and `$` is `root`; variables live in `vars`, since Jinja's own end with their block.
 """
@@ -31,7 +31,7 @@ _MOST_DEPTH = 60
 
 
 def looks_go(source: str) -> bool:
-    """Whether this is written for Go rather than for Jinja: it has a dot, a `$` or a keyword where Go has them."""
+    """Whether this is Go rather than Jinja: it has a dot, a `$` or a keyword where Go has them."""
     if "{%" in source or "{#" in source:
         return False
     actions = (_STRINGS.sub('""', found.group(1)) for found in _ACTION.finditer(source))

@@ -1,7 +1,5 @@
 """What one rendering may cost. A template is written by people, and what it is filled with by anybody."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 
 MOST_BYTES = 32 * 1024 * 1024
@@ -25,23 +23,23 @@ class Budget:
 _budget: ContextVar[Budget | None] = ContextVar("template_budget", default=None)
 
 
-@contextmanager
-def bounded() -> Iterator[Budget]:
+class bounded:
     """One rendering; a template that it fills in shares its budget. TemplateError: too deep."""
-    budget = _budget.get()
-    token = None
-    if budget is None:
-        budget = Budget()
-        token = _budget.set(budget)
-    budget.depth += 1
-    try:
+
+    def __enter__(self) -> Budget:
+        budget = _budget.get()
+        self._token = _budget.set(budget := Budget()) if budget is None else None
+        self._budget = budget
+        budget.depth += 1
         if budget.depth > MOST_DEPTH:
+            self.__exit__()
             raise TemplateError(f"templates that fill in each other more than {MOST_DEPTH} deep")
-        yield budget
-    finally:
-        budget.depth -= 1
-        if token is not None:
-            _budget.reset(token)
+        return budget
+
+    def __exit__(self, *_: object) -> None:
+        self._budget.depth -= 1
+        if self._token is not None:
+            _budget.reset(self._token)
 
 
 def charge(characters: int, steps: int = 1) -> None:

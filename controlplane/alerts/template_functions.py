@@ -3,18 +3,19 @@
 import base64
 import html
 import json
+import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, quote_plus, unquote_plus
 
 import re2 as _untyped  # pyright: ignore[reportMissingTypeStubs]
 from markupsafe import Markup
 
 from controlplane.alerts.go_time import Duration, Time, humanize_duration
-from controlplane.alerts.rendering import KV, AlertData, Alerts, Data
-from controlplane.alerts.template_bounds import MOST_BYTES, TemplateError, charge
+from controlplane.alerts.rendering import KV, AlertData, Alerts, Data, Pairs
+from controlplane.alerts.template_bounds import TemplateError, charge
 
 _re2: Any = _untyped
 _MOST_PATTERN = 1024
@@ -25,23 +26,22 @@ _VERB = re.compile(r"%([-+# 0]*)(\d{0,3})(?:\.(\d{1,2}))?([a-zA-Z%])")
 
 def shown(value: Any) -> str:
     """As Go prints it."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
         return "<no value>"
     if isinstance(value, float):
         return f"{value:g}"
-    if isinstance(value, str | KV) or not isinstance(value, Sequence | Mapping) or _prints_itself(value):
+    if isinstance(value, KV | Pairs):
         return str(value)
     if isinstance(value, Mapping):
-        pairs: Mapping[Any, Any] = value
-        return "map[" + " ".join(f"{shown(key)}:{shown(pairs[key])}" for key in pairs) + "]"
-    items: Sequence[Any] = value
-    return "[" + " ".join(shown(item) for item in items) + "]"
-
-
-def _prints_itself(value: Any) -> bool:
-    return type(value).__name__ == "Pairs"
+        pairs = cast("Mapping[Any, Any]", value).items()
+        return "map[" + " ".join(f"{shown(key)}:{shown(each)}" for key, each in pairs) + "]"
+    if isinstance(value, list | tuple):
+        return "[" + " ".join(map(shown, cast("list[Any]", value))) + "]"
+    return str(value)
 
 
 @lru_cache(maxsize=512)
@@ -121,13 +121,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Duration):
         return int(value.seconds * 1e9)
     if isinstance(value, Mapping):
-        pairs: Mapping[Any, Any] = value
+        pairs = cast("Mapping[Any, Any]", value)
         return {str(key): _plain(pairs[key]) for key in sorted(pairs, key=str)}
     if isinstance(value, str | int | float) or value is None:
         return value
     if isinstance(value, list | tuple):
-        items: Sequence[Any] = value
-        return [_plain(item) for item in items]
+        return [_plain(item) for item in cast("list[Any]", value)]
     return shown(value)
 
 
@@ -172,17 +171,16 @@ def index(value: Any, *keys: Any) -> Any:
         if isinstance(value, KV):
             value = value[shown(key)]
         elif isinstance(value, Mapping):
-            known: Mapping[Any, Any] = value
-            value = known.get(key)
-        elif isinstance(value, Sequence) and isinstance(key, int) and 0 <= key < len(_items(value)):
-            value = _items(value)[key]
+            value = cast("Mapping[Any, Any]", value).get(key)
+        elif isinstance(value, list | tuple) and isinstance(key, int) and 0 <= key < _count(value):
+            value = cast("list[Any]", value)[key]
         else:
             raise TemplateError(f"index {shown(key)[:40]!r}: nothing is there")
     return value
 
 
-def _items(value: Sequence[Any]) -> Sequence[Any]:
-    return value
+def _count(value: Any) -> int:
+    return len(value)
 
 
 def text_of(*values: Any) -> str:
@@ -213,11 +211,10 @@ def pairs_of(value: Any) -> list[tuple[Any, Any]]:
     if value is None or value == "":
         return []
     if isinstance(value, Mapping):
-        known: Mapping[Any, Any] = value
+        known = cast("Mapping[Any, Any]", value)
         return [(key, known[key]) for key in sorted(known)]
     if isinstance(value, list | tuple):
-        items: Sequence[Any] = value
-        return list(enumerate(items))
+        return list(enumerate(cast("list[Any]", value)))
     raise TemplateError(f"range goes through lists and labels, not {shown(value)[:40]!r}")
 
 
@@ -234,6 +231,50 @@ def safe_link(url: Any) -> str:
     return text if scheme in {"", "http", "https", "mailto"} else "#"
 
 
+def _upper(text: Any) -> str:
+    return shown(text).upper()
+
+
+def _lower(text: Any) -> str:
+    return shown(text).lower()
+
+
+def _trimmed(text: Any) -> str:
+    return shown(text).strip()
+
+
+def _safe_html(text: Any) -> Markup:
+    return Markup(shown(text))
+
+
+def _safe_url(text: Any) -> Markup:
+    return Markup(html.escape(shown(text)))
+
+
+def _unescaped(text: Any) -> str:
+    return unquote_plus(shown(text))
+
+
+def _listed(*values: Any) -> list[Any]:
+    return list(values)
+
+
+def _appended(values: Iterable[Any], *more: Any) -> list[Any]:
+    return [*values, *more]
+
+
+def _date(layout: str, time: Time) -> str:
+    return time.Format(layout)
+
+
+def _zoned(zone: str, time: Time) -> Time:
+    return time.within(zone)
+
+
+def _encoded(text: Any) -> str:
+    return base64.urlsafe_b64encode(shown(text).encode()).decode()
+
+
 def _decoded(text: Any) -> str:
     try:
         return base64.urlsafe_b64decode(shown(text)).decode()
@@ -241,32 +282,46 @@ def _decoded(text: Any) -> str:
         raise TemplateError("base64decode: not URL-safe base64 of a text") from error
 
 
-def bounded_text(value: str) -> str:
-    if len(value) > MOST_BYTES:
-        raise TemplateError(f"more than {MOST_BYTES} characters")
-    return value
+def _lines(*values: Any) -> str:
+    return " ".join(shown(value) for value in values) + "\n"
+
+
+def _query(*values: Any) -> str:
+    return quote_plus(text_of(*values), safe="")
+
+
+def _path(text: Any) -> str:
+    return quote(shown(text), safe="")
+
+
+def _html(*values: Any) -> str:
+    return html.escape(text_of(*values))
+
+
+def _script(*values: Any) -> str:
+    return to_json(text_of(*values))[1:-1]
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "toUpper": lambda text: shown(text).upper(),
-    "toLower": lambda text: shown(text).lower(),
+    "toUpper": _upper,
+    "toLower": _lower,
     "title": title,
-    "trimSpace": lambda text: shown(text).strip(),
+    "trimSpace": _trimmed,
     "join": join,
     "match": match,
-    "safeHtml": lambda text: Markup(shown(text)),
-    "safeUrl": lambda text: Markup(html.escape(shown(text))),
-    "urlUnescape": lambda text: unquote_plus(shown(text)),
+    "safeHtml": _safe_html,
+    "safeUrl": _safe_url,
+    "urlUnescape": _unescaped,
     "reReplaceAll": re_replace_all,
-    "stringSlice": lambda *texts: list(texts),
-    "list": lambda *values: list(values),
-    "append": lambda values, *more: [*values, *more],
+    "stringSlice": _listed,
+    "list": _listed,
+    "append": _appended,
     "dict": pairs_to_dict,
-    "date": lambda layout, time: time.Format(layout),
-    "tz": lambda zone, time: time.within(zone),
+    "date": _date,
+    "tz": _zoned,
     "humanizeDuration": humanize_duration,
     "toJson": to_json,
-    "base64encode": lambda text: base64.urlsafe_b64encode(shown(text).encode()).decode(),
+    "base64encode": _encoded,
     "base64decode": _decoded,
 }
 """Alertmanager's own. `since` and `now` need the time of the rendering: templates.py has them."""
@@ -276,23 +331,23 @@ BUILT_IN: dict[str, Callable[..., Any]] = {
     "index": index,
     "printf": printf,
     "print": text_of,
-    "println": lambda *values: " ".join(shown(value) for value in values) + "\n",
-    "urlquery": lambda *values: quote_plus(text_of(*values), safe=""),
-    "html": lambda *values: html.escape(text_of(*values)),
-    "js": lambda *values: to_json(text_of(*values))[1:-1],
+    "println": _lines,
+    "urlquery": _query,
+    "html": _html,
+    "js": _script,
     "eq": equals,
-    "ne": lambda first, other: first != other,
-    "lt": lambda first, other: first < other,
-    "le": lambda first, other: first <= other,
-    "gt": lambda first, other: first > other,
-    "ge": lambda first, other: first >= other,
+    "ne": operator.ne,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
 }
 """Go's own."""
 
 BESIDES: dict[str, Callable[..., Any]] = {
     "replace": replace,
     "safeLink": safe_link,
-    "pathquery": lambda text: quote(shown(text), safe=""),
+    "pathquery": _path,
     "items_of": items_of,
     "pairs_of": pairs_of,
 }

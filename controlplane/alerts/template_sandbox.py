@@ -1,7 +1,8 @@
 """Jinja with what a template of messages needs and no more: no files, no code, nothing unbounded."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, cast
 
 from jinja2 import StrictUndefined, nodes
 from jinja2.ext import Extension, LoopControlExtension
@@ -17,20 +18,56 @@ from controlplane.alerts.template_bounds import TemplateError, charge
 from controlplane.alerts.template_functions import BESIDES, BUILT_IN, FUNCTIONS, join, shown
 
 _OF_TEXT = frozenset(
-    "upper lower strip lstrip rstrip split splitlines startswith endswith title find".split()
+    ("upper", "lower", "strip", "lstrip", "rstrip", "split", "startswith", "endswith", "title", "find")
 )
 _OF_DICT = frozenset(("items", "keys", "values", "get"))
 _FILTERS = (
-    "abs count d default e escape first float groupby int items last length list lower map max min reject "
-    "rejectattr reverse round safe select selectattr sort string striptags sum trim truncate unique upper "
-    "urlencode wordcount dictsort forceescape"
-).split()
+   
+)
+    "abs",
+    "count",
+    "d",
+    "default",
+    "dictsort",
+    "e",
+    "escape",
+    "first",
+    "float",
+    "forceescape",
+    "groupby",
+    "int",
+    "items",
+    "last",
+    "length",
+    "list",
+    "lower",
+    "map",
+    "max",
+    "min",
+    "reject",
+    "rejectattr",
+    "reverse",
+    "round",
+    "safe",
+    "select",
+    "selectattr",
+    "sort",
+    "string",
+    "striptags",
+    "sum",
+    "trim",
+    "truncate",
+    "unique",
+    "upper",
+    "urlencode",
+    "wordcount",
+)
 _MOST_BITS = 128
 _FORBIDDEN = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block)
 
 
 class DefineExtension(Extension):
-    """`{% define "name" %}...{% enddefine %}`: a template that others fill in by `template("name", value)`."""
+    """`{% define "name" %}...{% enddefine %}`: others fill it in by `template("name", value)`."""
 
     tags = {"define"}
 
@@ -40,13 +77,27 @@ class DefineExtension(Extension):
         if not isinstance(name, nodes.Const) or not isinstance(name.value, str):
             parser.fail('define needs a name in quotes: {% define "my.title" %}', line)
         body = parser.parse_statements(("name:enddefine",), drop_needle=True)
-        defined: list[tuple[str, int, list[nodes.Node]]] = self.environment.defined  # pyright: ignore
-        defined.append((name.value, line, body))
+        _defined.get().append((name.value, line, body))
         return []
 
 
+Defined = list[tuple[str, int, list[nodes.Node]]]
+_defined: ContextVar[Defined] = ContextVar("defined_templates")
+
+
+class defining:
+    """Within it, parsing collects the named templates that it meets: (name, line, body)."""
+
+    def __enter__(self) -> Defined:
+        self._token = _defined.set([])
+        return _defined.get()
+
+    def __exit__(self, *_: object) -> None:
+        _defined.reset(self._token)
+
+
 class Sandbox(ImmutableSandboxedEnvironment):
-    """defined: the named templates of what was parsed last, as (name, line, body)."""
+    """One of text, one of HTML; holds nothing of what it parsed."""
 
     intercepted_binops = frozenset(("*", "**", "%", "+"))
 
@@ -60,7 +111,6 @@ class Sandbox(ImmutableSandboxedEnvironment):
             cache_size=0,
         )
         functions = FUNCTIONS | BUILT_IN | BESIDES
-        self.defined: list[tuple[str, int, list[nodes.Node]]] = []
         self.globals = {
             **functions,
             "range": self.globals["range"],
@@ -73,12 +123,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.filters["join"] = _join_filter
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        if hasattr(type(obj), "look"):
+        if _is_ours(obj):
             return self._looked(obj, attribute)
         return super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        if isinstance(argument, str) and hasattr(type(obj), "look"):
+        if isinstance(argument, str) and _is_ours(obj):
             return self._looked(obj, argument)
         return super().getitem(obj, argument)
 
@@ -105,7 +155,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return super().call(__context, __obj, *args, **kwargs)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        sized = [len(value) for value in (left, right) if isinstance(value, str | list | tuple)]
+        sized = [_length(value) for value in (left, right) if isinstance(value, str | list | tuple)]
         if operator == "%" and isinstance(left, str):
             raise TemplateError('% on a text is not taken: say printf("%s", value)')
         if operator == "*" and sized:
@@ -118,6 +168,14 @@ class Sandbox(ImmutableSandboxedEnvironment):
         elif operator == "*" and _bits(left) + _bits(right) > _MOST_BITS:
             raise TemplateError("* of such numbers is not taken")
         return super().call_binop(context, operator, left, right)
+
+
+def _is_ours(value: Any) -> bool:
+    return hasattr(value, "look")
+
+
+def _length(value: Any) -> int:
+    return len(value)
 
 
 def _bits(value: Any) -> int:
@@ -151,7 +209,11 @@ def _joined(*values: Any) -> Any:
 
 def _piped(function: Callable[..., Any]) -> Callable[..., Any]:
     """Go hands what is piped in as the last argument, Jinja as the first."""
-    return lambda value, *arguments: function(*arguments, value)
+
+    def filtered(value: Any, *arguments: Any) -> Any:
+        return function(*arguments, value)
+
+    return filtered
 
 
 def _join_filter(values: Iterable[Any], separator: str = "") -> str:
@@ -170,12 +232,14 @@ class _Bounding(NodeTransformer):
             for data in output.nodes
             if isinstance(data, nodes.TemplateData)
         )
-        node.iter = _call("counted_", [node.iter, nodes.Const(written, lineno=node.lineno)], node.lineno)
+        node.iter = _call(
+            "counted_", [cast("nodes.Expr", node.iter), nodes.Const(written, lineno=node.lineno)], node.lineno
+        )
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Call:
         self.generic_visit(node)
-        return _call("joined_", list(node.nodes), node.lineno)
+        return _call("joined_", node.nodes, node.lineno)
 
 
 def _call(name: str, arguments: list[nodes.Expr], line: int) -> nodes.Call:

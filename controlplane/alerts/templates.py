@@ -3,9 +3,11 @@
 Compiled once, when a configuration is loaded: what is wrong with one is said then, by field and line.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
 
 from jinja2 import Template, TemplateSyntaxError, nodes
 from jinja2.meta import find_undeclared_variables
@@ -18,13 +20,15 @@ from controlplane.alerts.go_templates import GoTemplateError, converted, looks_g
 from controlplane.alerts.rendering import DATA_FIELDS, Data
 from controlplane.alerts.template_bounds import TemplateError, bounded
 from controlplane.alerts.template_functions import BESIDES, BUILT_IN, FUNCTIONS
-from controlplane.alerts.template_sandbox import Sandbox, bound
+from controlplane.alerts.template_sandbox import Sandbox, bound, defining
 
 MOST_SOURCE = 256 * 1024
 _MOST_SAID = 300
 _NEVER_TEMPLATES = frozenset(
     ("auth_password", "auth_secret", "secret", "password", "key", "http_config", "tls_config", "limits")
 )
+_DEFAULT_NAMES = frozenset(re.findall(r'define "([^"]+)"', DEFAULTS))
+_SANDBOXES = {False: Sandbox(html=False), True: Sandbox(html=True)}
 _OF_A_RENDERING = frozenset(("dot", "root", "vars", "now", "since", "template"))
 _KNOWN = DATA_FIELDS | FUNCTIONS.keys() | BUILT_IN.keys() | BESIDES.keys() | _OF_A_RENDERING
 _ALWAYS = frozenset(("range", "namespace", "counted_", "joined_", "loop", "caller", "varargs", "kwargs"))
@@ -66,25 +70,23 @@ class Templates:
 
     def __init__(self, files: Mapping[str, str] | None = None) -> None:
         """files: text by path, the later wins a name. TemplateFaults names what is wrong with them."""
-        self._modes = {False: Sandbox(html=False), True: Sandbox(html=True)}
-        self._named: dict[tuple[str, bool], Template] = {}
+        self._files = dict(files or {})
+        self._named: dict[bool, dict[str, Template]] = {False: {}}
         self._texts: dict[tuple[str, bool], Template] = {}
         faults, uses = list[Fault](), list[tuple[str, str, int]]()
-        for where, source in {"defaults": DEFAULTS, **(files or {})}.items():
+        for where, source in self._files.items():
             try:
-                for html in (False, True):
-                    parsed = self._parse(source, html)
-                    for name, _, body in parsed.named:
-                        self._named[name, html] = self._compiled(body, html)
-                uses += [(where, name, line) for name, line in parsed.uses]  # pyright: ignore[reportPossiblyUnbound]
+                parsed = _parse(source, html=False)
+                self._named[False] |= {name: _compiled(body, False) for name, _, body in parsed.named}
+                uses += [(where, name, line) for name, line in parsed.uses]
             except _Faulty as fault:
                 faults.append(Fault(where, fault.line, fault.what))
-        faults += [Fault(where, line, fault) for where, name, line in uses if (fault := self._missing(name))]
+        faults += [Fault(where, line, what) for where, name, line in uses if (what := self._missing(name))]
         if faults:
             raise TemplateFaults(faults)
 
     def names(self) -> list[str]:
-        return sorted({name for name, _ in self._named})
+        return sorted(_DEFAULT_NAMES | self._named[False].keys())
 
     def faults(self, settings: Any, where: str = "") -> list[Fault]:
         """What is wrong with the templates in these settings: every text in them that has an action."""
@@ -92,7 +94,7 @@ class Templates:
 
     def faults_of(self, source: str, where: str) -> list[Fault]:
         try:
-            parsed = self._parse(source, html=False)
+            parsed = _parse(source, html=False)
             if parsed.named:
                 raise _Faulty(parsed.named[0][1], "define belongs into a file that `templates` names")
         except _Faulty as fault:
@@ -111,7 +113,7 @@ class Templates:
         template = self._texts.get((source, html))
         if template is None:
             try:
-                template = self._compiled(self._parse(source, html).body, html)
+                template = _compiled(_parse(source, html).body, html)
             except _Faulty as fault:
                 raise TemplateError(f"line {fault.line}: {fault.what}") from fault
             self._texts[source, html] = template
@@ -138,7 +140,7 @@ class Templates:
 
     def _filler(self, data: Data, html: bool) -> Callable[..., str]:
         def template(name: str, *value: Any) -> str:
-            named = self._named.get((name, html))
+            named = self._by_name(html).get(name) or _default(name, html)
             if named is None:
                 raise TemplateError(self._missing(name))
             written = self._run(named, data, value[0] if value else data, html)
@@ -147,29 +149,51 @@ class Templates:
         return template
 
     def _missing(self, name: str) -> str:
-        if (name, False) in self._named:
+        if name in _DEFAULT_NAMES or name in self._named[False]:
             return ""
         return f"no template is named {name!r}; there are {', '.join(self.names())}"[:_MOST_SAID]
 
-    def _compiled(self, body: nodes.Template, html: bool) -> Template:
-        sandbox = self._modes[html]
-        try:
-            code = sandbox.compile(bound(body))
-        except TemplateError as error:
-            raise _Faulty(1, str(error)) from error
-        except (TemplateSyntaxError, SyntaxError) as error:
-            raise _Faulty(
-                error.lineno or 1, error.msg if isinstance(error, SyntaxError) else str(error)
-            ) from error
-        except (RecursionError, MemoryError) as error:
-            raise _Faulty(1, "is nested too deep") from error
-        return Template.from_code(sandbox, code, sandbox.make_globals(None))
+    def _by_name(self, html: bool) -> dict[str, Template]:
+        """Made for HTML when the first page is."""
+        if html not in self._named:
+            parsed = (_parse(source, html) for source in self._files.values())
+            self._named[html] = {
+                name: _compiled(body, html) for each in parsed for name, _, body in each.named
+            }
+        return self._named[html]
 
-    def _parse(self, source: str, html: bool) -> _Parsed:
-        if len(source) > MOST_SOURCE:
-            raise _Faulty(1, f"{len(source)} characters: up to {MOST_SOURCE} are taken")
-        sandbox = self._modes[html]
-        sandbox.defined.clear()
+
+@lru_cache(maxsize=2)
+def _default_bodies(html: bool) -> dict[str, nodes.Template]:
+    return {name: body for name, _, body in _parse(DEFAULTS, html).named}
+
+
+@lru_cache(maxsize=512)
+def _default(name: str, html: bool) -> Template | None:
+    body = _default_bodies(html).get(name)
+    return _compiled(body, html) if body is not None else None
+
+
+def _compiled(body: nodes.Template, html: bool) -> Template:
+    sandbox = _SANDBOXES[html]
+    try:
+        code = sandbox.compile(bound(body))
+    except TemplateError as error:
+        raise _Faulty(1, str(error)) from error
+    except (TemplateSyntaxError, SyntaxError) as error:
+        raise _Faulty(
+            error.lineno or 1, error.msg if isinstance(error, SyntaxError) else str(error)
+        ) from error
+    except (RecursionError, MemoryError) as error:
+        raise _Faulty(1, "is nested too deep") from error
+    return Template.from_code(sandbox, code, sandbox.make_globals(None))
+
+
+def _parse(source: str, html: bool) -> _Parsed:
+    if len(source) > MOST_SOURCE:
+        raise _Faulty(1, f"{len(source)} characters: up to {MOST_SOURCE} are taken")
+    sandbox = _SANDBOXES[html]
+    with defining() as defined:
         try:
             body = sandbox.parse(converted(source) if looks_go(source) else source)
         except GoTemplateError as error:
@@ -178,15 +202,17 @@ class Templates:
             raise _Faulty(error.lineno, error.message or "is no template of Jinja") from error
         except RecursionError as error:
             raise _Faulty(1, "is nested too deep") from error
-        named = [
-            (name, line, nodes.Template(inner, lineno=line).set_environment(sandbox))
-            for name, line, inner in sandbox.defined
-        ]
-        uses = list[tuple[str, int]]()
-        for part in (body, *(inner for _, _, inner in named)):
+    named = list[tuple[str, int, nodes.Template]]()
+    for name, line, inner in defined:
+        part = nodes.Template(inner, lineno=line)
+        part.set_environment(sandbox)
+        named.append((name, line, part))
+    uses = list[tuple[str, int]]()
+    for part in (body, *(inner for _, _, inner in named)):
+        if source is not DEFAULTS:
             _refuse_unknown(part)
             uses += _named_in(part)
-        return _Parsed(body, named, uses)
+    return _Parsed(body, named, uses)
 
 
 def _refuse_unknown(body: nodes.Template) -> None:
@@ -213,12 +239,10 @@ def _texts(settings: Any, where: str) -> Iterator[tuple[str, str]]:
         if _is_template(settings):
             yield where, settings
     elif isinstance(settings, Mapping):
-        known: Mapping[Any, Any] = settings
-        for name in known:
-            yield from _texts(known[name], f"{where}.{name}" if where else str(name))
+        for name, value in cast("Mapping[Any, Any]", settings).items():
+            yield from _texts(value, f"{where}.{name}" if where else str(name))
     elif isinstance(settings, list | tuple):
-        items: Sequence[Any] = settings
-        for number, item in enumerate(items):
+        for number, item in enumerate(cast("list[Any]", settings)):
             yield from _texts(item, f"{where}[{number}]")
     elif isinstance(settings, BaseModel):
         for name, field in type(settings).model_fields.items():

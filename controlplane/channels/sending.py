@@ -188,6 +188,7 @@ class _Ways:
 
 
 async def _made(build: Callable[[Letter], Any], letter: Letter) -> Any:
-    if len(letter.data.Alerts) < _MANY_ALERTS:
+    """Templates take their time; a webhook of few alerts has none and is not worth a thread."""
+    if build is webhook and len(letter.data.Alerts) < _MANY_ALERTS:
         return build(letter)
     return await asyncio.to_thread(build, letter)
