@@ -36,7 +36,7 @@ def refreshed(old: Alert, new: Alert) -> Alert:
 
 
 def take(record: Record, new: Alert, at: float, entry: int, damping: FlapDamping) -> bool:
-    """Any other report. True when an episode began or ended, or goes on after an end.
+    """Any other report. True when an episode began or ended, goes on after an end, or began earlier.
 
     at: when it was accepted. An episode that gives way before anybody looked is kept in `earlier`.
     """
@@ -44,18 +44,19 @@ def take(record: Record, new: Alert, at: float, entry: int, damping: FlapDamping
     result = merged(old, new, at)
     if result is old and not overlap(old, new):
         _give_way(record, new.starts_at, entry)
-    if result is old or _repeats_an_end(record, result, at):
+    if result is old or _repeats_an_end(record, result, at, entry):
         return False
     fired, fires = old.ends_at > at, result.ends_at > at
     another = result.starts_at != old.starts_at and not overlap(old, new)
     record.alert = replace(result, identity=old.identity, owned=old.owned)
-    if another:
+    if result.starts_at != old.starts_at:
+        # History counts episodes by their start: one that turns out to have begun earlier is another there.
         _give_way(record, old.starts_at, entry)
         record.began, record.began_at = entry, at
         for group in record.groups:
             group.reasons.pop(old.fingerprint, None)
     if not another and fired == fires:
-        return False
+        return result.starts_at != old.starts_at
     record.changed = entry
     if fires:
         for group in record.groups:
@@ -72,9 +73,9 @@ def _give_way(record: Record, starts_at: float, entry: int) -> None:
         record.earlier = (*record.earlier, (starts_at, entry))[-MOST_EARLIER:]
 
 
-def _repeats_an_end(record: Record, result: Alert, at: float) -> bool:
+def _repeats_an_end(record: Record, result: Alert, at: float, entry: int) -> bool:
     """Somebody says again that it is resolved, and that was told of: the end stays the one that was told."""
     old = record.alert
     if old.ends_at > at or result.ends_at > at or not overlap(old, result):
         return False
-    return any(old.fingerprint not in group.members for group in record.groups)
+    return any(group.closed(record) and group.closed_entry < entry for group in record.groups)

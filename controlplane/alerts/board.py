@@ -153,7 +153,7 @@ class Board(Held):
     def _close(self, group: Group) -> None:
         """What is resolved, and did not change since, leaves: its end is told, or recorded."""
         if any(group.closed(record) for record in group.members.values()):
-            owed = still_owed(self._facts(), group)
+            owed = still_owed(self._facts(), group, group.members.values())
             for fingerprint, record in list(group.members.items()):
                 if fingerprint not in owed and group.closed(record):
                     group.leave(fingerprint)
@@ -180,9 +180,18 @@ class Board(Held):
             return Settled(sent, None, happened)
         if delivered and notice.firing and not group.first_told_at:
             group.first_told_at = at
+        if delivered:
+            self._owe(group, notice)
         group.failed = group.failed or not delivered
         self._settled(group, notice, at)
         return Settled(sent, group.saved(), happened)
+
+    def _owe(self, group: Group, notice: Notice) -> None:
+        """Nobody believed any more that it would be delivered: who ended meanwhile is in the group again."""
+        for fingerprint in notice.firing - group.members.keys():
+            record = self._records.get(fingerprint)
+            if record is not None and group in record.groups:
+                group.join(record)
 
     def _settled(self, group: Group, notice: Notice, at: float) -> None:
         if group.key in self.under_way:
@@ -194,7 +203,7 @@ class Board(Held):
             group.closed_at, group.closed_entry = group.looked_at, group.looked_entry
             self._close(group)
             if not group.members:
-                group.flushed, group.next_at = False, at + EMPTY_KEPT_SECONDS
+                group.flushed, group.next_at = False, group.looked_at + EMPTY_KEPT_SECONDS
         self._queue.put(group)
 
     def load(self, saved: SavedBoard) -> None:
@@ -210,25 +219,34 @@ class Board(Held):
         for notice in saved.pending:
             under_way = self.under_way.setdefault(notice.group_key, {})
             under_way[notice.receiver, notice.integration] = notice
+        for key, group in saved.groups.items():
+            self._load_group(key, group)
         for each in saved.alerts:
             record = Record.of(each)
             self._keep(record)
             self._place(record)
             for group in record.groups:
                 group.members[each.alert.fingerprint] = record
-        for key, group in self.groups.items():
-            self._load_group(group, saved.groups.get(key))
-        self._orphans = dict.fromkeys(key for key in saved.groups if key not in self.groups)
+        for group in self.groups.values():
+            self._close(group)
+            if not group.flushed and group.members:
+                group.begin_anew()
+            self._queue.put(group)
 
-    def _load_group(self, group: Group, saved: SavedGroup | None) -> None:
-        if saved is not None:
-            group.restore(saved)
-            if saved.flushed and self._timing.silent(group.route, saved.looked_at) is not None:
-                group.release_at = self._timing.changes_at(group.route, saved.looked_at)
-        self._close(group)
-        if not group.flushed and (group.members or saved is None):
-            group.begin_anew()
-        self._queue.put(group)
+    def _load_group(self, key: str, saved: SavedGroup) -> None:
+        route = self._routing.route_of(key, saved.labels)
+        if route is None:
+            self._orphans[key] = None
+            return
+        group = self.groups[key] = Group(key, route, saved.labels)
+        group.restore(saved)
+        if saved.flushed and self._timing.silent(route, saved.looked_at) is not None:
+            group.release_at = self._timing.changes_at(route, saved.looked_at)
+
+    def _has_left(self, group: Group, record: Record) -> bool:
+        if not group.closed(record):
+            return False
+        return record.alert.fingerprint not in still_owed(self._facts(), group, [record])
 
 
 QUIET_BY_NOTHING = Suppressed()

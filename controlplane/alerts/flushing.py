@@ -18,7 +18,7 @@ from controlplane.alerts.silencing import Silences
 from controlplane.alerts.timing import Timing
 
 SHORTEST_DEADLINE_SECONDS = 10.0
-GIVEN_UP_SECONDS = 60.0
+GIVEN_UP_SECONDS = 300.0
 """After its deadline a notice should be settled at once; when nobody did for so long, nobody will."""
 OWNERS_EMAIL = "owner:"
 """Receivers `owner:a@example.com,b@example.com` are e-mail to owners that have no receiver of their own."""
@@ -85,7 +85,9 @@ def look(group: Group, at: float, facts: Facts) -> Flush:
             looking.integrations += 1
             _decide(looking, receiver, integration, only)
     _account(looking)
-    emptied = looking.complete and not looking.notices and not looking.kept and not _any_fires(group, at)
+    fires = any(record.alert.ends_at > at for record in group.members.values())
+    open_still = fires or looking.notices or looking.kept or group.key in facts.under_way
+    emptied = looking.complete and not open_still
     return Flush(
         group_key=group.key,
         at=at,
@@ -95,7 +97,7 @@ def look(group: Group, at: float, facts: Facts) -> Flush:
         entry=facts.applied,
         complete=looking.complete,
         held=looking.silent is not None,
-        quiet=not _any_fires(group, at),
+        quiet=not fires,
         cleared=tuple(looking.cleared),
         emptied=emptied,
     )
@@ -105,10 +107,6 @@ def _next(group: Group, at: float, emptied: bool) -> float | None:
     if not emptied:
         return at + group.route.group_interval_seconds
     return at + EMPTY_KEPT_SECONDS if group.members else None
-
-
-def _any_fires(group: Group, at: float) -> bool:
-    return any(record.alert.ends_at > at for record in group.members.values())
 
 
 def _judge(looking: _Look) -> None:
@@ -178,13 +176,13 @@ def _addressed(
         yield known or Receiver(name), frozenset(fingerprints)
 
 
-def still_owed(facts: Facts, group: Group) -> set[str]:
-    """Members of whose end somebody who was told that they fire is still to hear."""
+def still_owed(facts: Facts, group: Group, records: Collection[Record]) -> set[str]:
+    """Those of whose end somebody who was told that they fire is still to hear."""
     owed: set[str] = set()
     log = facts.sent.get(group.key)
     if not log:
         return owed
-    for receiver, only in _addressed(facts, group, group.members.values(), {}):
+    for receiver, only in _addressed(facts, group, records, {}):
         for integration in receiver.integrations:
             sent = log.get((receiver.name, integration.name))
             if sent is not None and integration.send_resolved:
@@ -308,7 +306,7 @@ def _account_episodes(looking: _Look, record: Record) -> None:
                 looking,
                 alert,
                 What.RESOLVED_NOT_SENT,
-                "it fired again before its group was looked at",
+                "another report took its place before its group was looked at",
                 starts_at,
             )
     if record.began > group.looked_entry:

@@ -32,7 +32,7 @@ _RECORDED = frozenset(
 class Record:
     """What a board keeps of one alert; see SavedAlert. labels: Alert.labels, made once.
 
-    silences: ids of silences that mean it, as of the mark of Silences.
+    silences: ids of silences that mean it, as of the mark of Silences. forget_at: for the board's Forgetting.
     """
 
     alert: Alert
@@ -48,6 +48,7 @@ class Record:
     sides: Sides = NEITHER
     silences: tuple[str, ...] = ()
     silences_mark: int = -1
+    forget_at: float = inf
 
     @classmethod
     def of(cls, saved: SavedAlert) -> "Record":
@@ -120,8 +121,6 @@ class Group:
 
     def join(self, record: Record) -> None:
         """group_wait counts from the first that comes; one that began before that is told of at once."""
-        if record.alert.fingerprint in self.members:
-            return
         if not self.flushed:
             wait = self.route.group_wait_seconds
             at_once = record.alert.starts_at + wait < record.joined_at
@@ -132,6 +131,8 @@ class Group:
     def leave(self, fingerprint: str) -> None:
         self.members.pop(fingerprint, None)
         self.reasons.pop(fingerprint, None)
+        if not self.flushed and not self.members:
+            self.next_at = self.closed_at + EMPTY_KEPT_SECONDS
 
     def begin_anew(self) -> None:
         """It was empty: group_wait counts from those that came since."""
@@ -189,6 +190,7 @@ class Routing:
         self._routes = Routes(configuration.root)
         self._root = configuration.root
         self._keys = _unlike_keys(configuration.root)
+        self._by_key = {self._keys[route.id]: route for route in every_route(configuration.root)}
         self.instead_of_owner = _instead_of_owner(configuration.root)
 
     def places(self, labels: Labels) -> list[tuple[str, Route, dict[str, str]]]:
@@ -204,6 +206,12 @@ class Routing:
             key, mark = self._keys[route.id]
             found.append((f"{key}:{label_set(by)}{mark}", route, by))
         return found
+
+    def route_of(self, key: str, labels: Labels) -> Route | None:
+        """Whose group that is; None where it is none's any more. labels: of the group."""
+        end = key.rfind("}") + 1
+        route_key, mark = key[:end].removesuffix(f":{label_set(labels)}"), key[end:]
+        return self._by_key.get((route_key, mark))
 
 
 def _unlike_keys(root: Route) -> dict[str, tuple[str, str]]:

@@ -131,6 +131,7 @@ class Held:
                 for group in before:
                     if group not in record.groups:
                         group.leave(alert.fingerprint)
+        self._forgetting.put(record)
         self._join(record)
 
     def _place(self, record: Record) -> None:
@@ -144,12 +145,22 @@ class Held:
         record.groups = tuple(groups)
 
     def _join(self, record: Record) -> None:
+        fingerprint = record.alert.fingerprint
+        if any(self.groups.get(group.key) is not group for group in record.groups):
+            self._place(record)
         for group in record.groups:
-            group.join(record)
+            if not self._has_left(group, record):
+                group.join(record)
+            elif fingerprint in group.members:
+                group.leave(fingerprint)
             self._queue.put(group)
 
+    def _has_left(self, group: Group, record: Record) -> bool:
+        """Where the log is replayed: the group was told of all that already."""
+        return group.closed(record)
+
     def _forget(self, now: float) -> None:
-        for record in self._forgetting.take_ended(now):
+        for record in self._forgetting.take_ended(self._records, now):
             fingerprint = record.alert.fingerprint
             if self._leads and any(fingerprint in group.members for group in record.groups):
                 self._forgetting.put_off(record, now)
