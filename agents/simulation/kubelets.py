@@ -16,6 +16,8 @@ from agents.simulation.zones import HELD, REFUSED, Zones
 NODES = Kind(catalogue.NODES.group, catalogue.NODES.plural)
 PODS = Kind(catalogue.PODS.group, catalogue.PODS.plural)
 RUN_SECONDS = "simulation.muster.dev/run-seconds"
+CRASHES = "simulation.muster.dev/crashes"
+"""On a pod, with any value: its containers end as soon as they are started."""
 UNREACHABLE = "node.kubernetes.io/unreachable"
 
 
@@ -159,6 +161,10 @@ class Kubelets:
             return limit is None
         if age < self._pace.ready_seconds:
             return False
+        if CRASHES in annotations_of(pod):
+            if "containerStatuses" not in status:
+                self._put_status(pod, **_crashing(pod))
+            return True
         self._put_status(pod, phase="Running", conditions=_conditions(ready=True))
         return True
 
@@ -208,6 +214,16 @@ def _run_seconds(pod: dict[str, Any], usual: float) -> float | None:
         return None
     given = annotations_of(pod).get(RUN_SECONDS)
     return float(given) if given else usual
+
+
+def _crashing(pod: dict[str, Any]) -> dict[str, Any]:
+    waiting = {"reason": "CrashLoopBackOff", "message": "back-off 5m0s restarting failed container"}
+    containers = [
+        {"name": each["name"], "ready": False, "restartCount": 5, "state": {"waiting": waiting}}
+        for each in pod["spec"]["containers"]
+    ]
+    conditions = _conditions(ready=False, message="containers with unready status")
+    return {"phase": "Running", "conditions": conditions, "containerStatuses": containers}
 
 
 def _conditions(*, ready: bool, message: str = "") -> list[dict[str, str]]:

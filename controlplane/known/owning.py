@@ -76,7 +76,7 @@ class Owners:
         )
 
     def _workload_named(self, identity: Labels, namespace: str, cluster: str) -> WorkloadRecord | None:
-        """As agents and rules of Muster name it; what does not run there, or in that namespace, is another."""
+        """As agents and rules of Muster name it; what does not run there, or in that namespace, is not it."""
         record = self._known.workload(identity.get("workload", ""))
         if record is None or (cluster and not self._runs_in(record.uid, cluster)):
             return None

@@ -16,6 +16,7 @@ from rich.live import Live
 from controlplane.cli.demo.installation import Installation
 from controlplane.cli.demo.members import MEMBERS, simulated_arguments, start_api_server
 from controlplane.cli.demo.outcome import Course, Outcome, Seen, look, outcome
+from controlplane.cli.demo.receivers import Receivers
 from controlplane.cli.demo.screen import Screen
 from controlplane.cli.demo.story import (
     LOST,
@@ -71,7 +72,13 @@ class _Demo:
             asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
         self._samples = read_manifests([SAMPLES])
         async with AsyncExitStack() as stack:
-            installation = Installation(_make_folder(stack), centre_environment=_QUICK_TO_MISS)
+            folder = _make_folder(stack)
+            receivers = Receivers()
+            await receivers.open()
+            stack.push_async_callback(receivers.close)
+            receivers.write_configuration(folder / "alerts.json")
+            environment = {**_QUICK_TO_MISS, "MUSTER_ALERTS_CONFIG": str(folder / "alerts.json")}
+            installation = Installation(folder, centre_environment=environment)
             stack.push_async_callback(installation.stop)
             self._say("starting NATS, Postgres and the centre")
             await installation.start_centre()
@@ -79,7 +86,7 @@ class _Demo:
             self._keep_context(stack, installation)
             await self._start_members(stack, installation, client)
             await self._apply(client)
-            result = await self._watch(installation, client)
+            result = await self._watch(installation, client, receivers)
             self._say("taking everything down")
         self._say("nothing is left running")
         return result
@@ -113,13 +120,14 @@ class _Demo:
         for manifest in waiting:
             client.put(address(manifest), document(manifest))
 
-    async def _watch(self, installation: Installation, client: Client) -> Outcome:
+    async def _watch(self, installation: Installation, client: Client, receivers: Receivers) -> Outcome:
         screen = Screen(installation.url, self._began, _command())
         live = None if self._as_json else Live(console=console(), refresh_per_second=4, transient=False)
         shown = live is not None and live.console.is_terminal
         story = Story(
             installation=installation,
             client=client,
+            receivers=receivers,
             cluster_arguments=self._arguments[LOST],
             began=self._began,
             for_seconds=self._for_seconds,

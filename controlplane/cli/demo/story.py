@@ -1,9 +1,10 @@
-"""The scenes of the demo: a sandbox that one cluster has, a feature explained, a cluster lost and found.
+"""The scenes of the demo: a sandbox that one cluster has, a feature explained, an owner told, a cluster lost.
 
 A scene begins once every sample runs. What it shows is asked of the API, as anybody may ask.
 """
 
 import asyncio
+import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 
 from controlplane.cli.demo.installation import Installation
 from controlplane.cli.demo.outcome import Row, Seen
+from controlplane.cli.demo.receivers import Receivers
 from controlplane.client import Client, ClientError
 from schemas.reasons import Reason
 from schemas.wire.orders import Verb
@@ -19,7 +21,11 @@ LOST_AFTER_SECONDS = 6.0
 TOLERATED_SECONDS = 4
 """By the sample that moves: its `tolerationSeconds`."""
 LOSS_SECONDS = 18.0
-"""What the last scene takes, with some to spare."""
+ALERT_SECONDS = 20.0
+"""What these scenes take, with some to spare."""
+CRASHES = "simulation.muster.dev/crashes"
+"""As an annotation of a pod: its containers end as soon as they are started."""
+FAILS = "payments"
 STEP_SECONDS = 30.0
 READ_SECONDS = 3.0
 """Between two scenes, for people."""
@@ -50,6 +56,7 @@ class Story:
 
     installation: Installation
     client: Client
+    receivers: Receivers
     cluster_arguments: list[str]
     began: float
     for_seconds: float | None
@@ -73,6 +80,7 @@ class Story:
         scenes = (
             ("kata", self._sandbox, 0.0),
             ("amx", self._feature, 0.0),
+            ("alert", self._alert, ALERT_SECONDS),
             ("edge", self._loss, LOSS_SECONDS),
         )
         self.not_played = [name for name, _, _ in scenes]
@@ -117,6 +125,32 @@ class Story:
                 reason = each["reasons"][0]
                 by_nodes = reason["reason"] == Reason.NO_NODE_FITS and each["nodes"]
                 self._tell(f"{each['cluster']}: {reason['reason']}: {by_nodes or reason['message']}")
+
+    async def _alert(self) -> None:
+        """A revision that crashes; its owner hears, and hears that it is over."""
+        was = await asyncio.to_thread(lambda: self.client.get(f"/workloads/{FAILS}").body["manifest"])
+        await asyncio.to_thread(lambda: self.client.put(f"/workloads/{FAILS}", _crashing(was)))
+        self._tell(f"{FAILS} gets a revision that crashes; its tenant retail is to hear of it", lead=True)
+        await self._until_told("firing")
+        await asyncio.sleep(0 if self.hurried else READ_SECONDS)
+        await asyncio.to_thread(lambda: self.client.put(f"/workloads/{FAILS}", was))
+        self._tell(f"the revision before is back: muster rollback {FAILS}")
+        await self._until_told("resolved")
+        await self._until("every sample runs again", _all_run)
+
+    async def _until_told(self, status: str) -> None:
+        if not await self.receivers.told(status, STEP_SECONDS):
+            raise NotSeen(f"not within {STEP_SECONDS:g} s: the owner's webhook and robot hear {status}")
+        webhook = next(each for each in self.receivers.webhook if each.status == status)
+        robot = next(each for each in self.receivers.robot if each.status == status)
+        about = ", ".join(
+            f"{name}={webhook.labels[name]}"
+            for name in ("alertname", "cluster", "tenant", "workload")
+            if name in webhook.labels
+        )
+        counted = f"{webhook.alerts} alert" + ("s" if webhook.alerts > 1 else "")
+        self._tell(f"the owner's webhook hears {status}: {counted}, {about}")
+        self._tell(f"the owner's DingTalk robot hears: {robot.title}")
 
     async def _loss(self) -> None:
         self.losing = True
@@ -168,6 +202,15 @@ class Story:
 
 def _all_run(seen: Seen) -> bool:
     return bool(seen.workloads) and not seen.misplaced
+
+
+def _crashing(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The same workload, with pods that crash."""
+    changed = copy.deepcopy(manifest)
+    (deployment,) = changed["spec"]["manifests"]
+    metadata = deployment["spec"]["template"].setdefault("metadata", {})
+    metadata.setdefault("annotations", {})[CRASHES] = "true"
+    return changed
 
 
 def _cluster(seen: Seen) -> Row:
