@@ -182,7 +182,8 @@ def group_rows(
                 muted = muted_by(timing, group, now)
             if len(rows) % STEP == STEP - 1:
                 yield None
-            rows.append(gettable(alert, sorted(set(board.receivers_of(alert))), _muted(status, muted)))
+            receivers = sorted(filter(wanted.takes_receiver, set(board.receivers_of(alert))))
+            rows.append(gettable(alert, receivers, _muted(status, muted)))
         if rows and (with_muted or not muted):
             yield GettableGroup(rows, group.labels, Named(receiver), {})
         else:

@@ -1,0 +1,85 @@
+"""Debian's prometheus and prometheus-alertmanager, unpacked into a cache folder: nothing is installed.
+
+`apt-get download` fetches them with the machine's own sources; no root is needed. Once a machine.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGES = ("prometheus", "prometheus-alertmanager")
+TIMEOUT_SECONDS = 90
+LAST_LINES = 3
+_BUILT_FOR = b"/usr/share/prometheus/alertmanager"
+
+
+class NoPeers(Exception):
+    """Why the packages are not here, in one line."""
+
+
+@dataclass(frozen=True)
+class Peers:
+    """templates: the folder that `alertmanager` is to be started in."""
+
+    prometheus: Path
+    amtool: Path
+    alertmanager: Path
+    templates: Path
+
+
+def cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "muster" / "debian"
+
+
+def fetch(folder: Path | None = None) -> Peers:
+    """From the cache, else by apt; of several processes one fetches, the others wait. Raises NoPeers."""
+    folder = folder or cache_folder()
+    root = folder / "root"
+    if not root.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not root.is_dir():
+                _download(folder)
+    return Peers(
+        prometheus=root / "usr/bin/prometheus",
+        amtool=root / "usr/bin/amtool",
+        alertmanager=root / "usr/bin/alertmanager-of-any-folder",
+        templates=root / "usr/share/prometheus/alertmanager",
+    )
+
+
+def _download(folder: Path) -> None:
+    for tool in ("apt-get", "dpkg"):
+        if shutil.which(tool) is None:
+            raise NoPeers(f"no {tool} on PATH: Debian's packages of Prometheus cannot be fetched")
+    with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as temporary:
+        _run(["apt-get", "download", *PACKAGES], Path(temporary))
+        whole = Path(temporary) / "root"
+        for package in Path(temporary).glob("*.deb"):
+            _run(["dpkg", "-x", str(package), str(whole)], Path(temporary))
+        _free_of_folder(whole / "usr/bin/prometheus-alertmanager")
+        whole.rename(folder / "root")
+
+
+def _free_of_folder(binary: Path) -> None:
+    """Debian's build reads its templates from /usr/share only; this one from the folder it is started in."""
+    free = binary.read_bytes().replace(_BUILT_FOR, b"." + b"/" * (len(_BUILT_FOR) - 1))
+    changed = binary.with_name("alertmanager-of-any-folder")
+    changed.write_bytes(free)
+    changed.chmod(0o755)
+
+
+def _run(command: list[str], folder: Path) -> None:
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise NoPeers(f"{' '.join(command)} took more than {TIMEOUT_SECONDS} s") from None
+    if done.returncode != 0:
+        said = " | ".join(done.stderr.strip().splitlines()[-LAST_LINES:])
+        raise NoPeers(f"{' '.join(command)} failed: {said}")
