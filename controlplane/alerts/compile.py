@@ -3,7 +3,7 @@
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import yaml
 from pydantic import ValidationError
@@ -29,13 +29,12 @@ from controlplane.alerts.problems import ConfigurationError, Problem, Problems, 
 from controlplane.alerts.routes import every_route
 from controlplane.alerts.templates import TemplateFaults, Templates
 from schemas.manifests import alertmanager as manifest
-from schemas.manifests.alertmanager_values import Section, template_texts
+from schemas.manifests.alertmanager_values import template_texts
 from schemas.manifests.alertmanager_yaml import Document, Path, Unreadable
 
 __all__ = ["ConfigurationError", "Problem", "read_configuration"]
 
-_Kind = TypeVar("_Kind", bound=Section)
-_MOST_ROUNDS = 4
+_MOST_ROUNDS = 10
 
 
 def read_configuration(
@@ -104,53 +103,29 @@ def _validated(value: dict[str, Any], problems: Problems) -> manifest.Alertmanag
             return manifest.AlertmanagerFile.model_validate(value)
         except ValidationError as error:
             found = problems.add_errors(manifest.AlertmanagerFile, error, besides=left_out)
-            left_out |= found
-            for path in found:
-                _leave_out(value, path)
-    return _what_holds(value)
+            left_out |= {_leave_out(value, path) for path in found}
+            value.setdefault("route", {})
+    return manifest.AlertmanagerFile(route=manifest.RouteSection())
 
 
-def _leave_out(value: Any, path: Path) -> None:
-    """A key of a mapping; places in lists stay, for they are places in the file."""
-    for part in path[:-1]:
-        inside = isinstance(value, dict) or (isinstance(value, list) and isinstance(part, int))
-        if not inside:
-            return
-        given = cast("Any", value)
-        value = given.get(part) if isinstance(value, dict) else given[part]
-    if isinstance(value, dict) and path:
-        cast("dict[Any, Any]", value).pop(path[-1], None)
+def _leave_out(value: dict[str, Any], path: Path) -> Path:
+    """Takes away what is there, or the nearest around it, and says which.
 
-
-def _what_holds(value: dict[str, Any]) -> manifest.AlertmanagerFile:
-    """Those parts that are right by themselves, so that what is wrong in them otherwise is said too."""
-
-    def section(kind: type[_Kind], given: Any) -> _Kind | None:
-        try:
-            return kind.model_validate(given)
-        except ValidationError:
-            return None
-
-    def each(kind: type[_Kind], field: str) -> list[_Kind]:
-        """Up to the first that does not hold: places in the list are places in the file."""
-        found: list[_Kind] = []
-        given: Any = value.get(field)
-        for part in cast("list[Any]", given) if isinstance(given, list) else []:
-            good = section(kind, part)
-            if good is None:
+    Only keys of mappings: places in lists stay, for they are places in the file.
+    """
+    while path:
+        around: Any = value
+        for part in path[:-1]:
+            try:
+                around = around[part]
+            except (LookupError, TypeError):
+                around = None
                 break
-            found.append(good)
-        return found
-
-    return manifest.AlertmanagerFile.model_construct(
-        global_=section(manifest.Global, value.get("global") or {}) or manifest.Global(),
-        route=section(manifest.RouteSection, value.get("route")) or manifest.RouteSection(),
-        receivers=each(manifest.Receiver, "receivers"),
-        inhibit_rules=each(manifest.InhibitRuleSection, "inhibit_rules"),
-        mute_time_intervals=each(manifest.TimeIntervalSection, "mute_time_intervals"),
-        time_intervals=each(manifest.TimeIntervalSection, "time_intervals"),
-        muster=section(manifest.Extras, value.get("muster") or {}) or manifest.Extras(),
-    )
+        if isinstance(around, dict) and path[-1] in around:
+            del around[path[-1]]
+            return path
+        path = path[:-1]
+    return path
 
 
 def _compiled(file: manifest.AlertmanagerFile, folder: str, problems: Problems) -> Configuration:
