@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 import uvicorn
 from prometheus_client import CollectorRegistry
+from pydantic import ValidationError
 
 from controlplane.access.tokens import Access, parse_tokens
 from controlplane.alert_service import AlertsConfiguration, AlertService, AlertServicePorts
@@ -287,7 +288,13 @@ def main() -> None:
     """`python -m controlplane`; `muster serve` ends up here."""
     import uvloop
 
-    settings = Settings()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for each in error.errors(include_url=False, include_input=False):
+            name = "_".join(str(part) for part in ("MUSTER", *each["loc"])).upper()
+            print(f"muster: {name}: {each['msg'].removeprefix('Value error, ')}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(1) from None
     configure_logging(settings.log_format)
     gc.set_threshold(*COLLECT_AFTER)
     try:
