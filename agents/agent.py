@@ -5,6 +5,8 @@ from random import Random
 
 import structlog
 
+from agents.alerts.offline import Offline
+from agents.alerts.watch import AlertRules
 from agents.alerts.writing import SpoolWriter
 from agents.keys import OrderKeys
 from agents.lease import Held, Lease, LeaseLost
@@ -34,8 +36,11 @@ class Agent:
         holder: str,
         periods: Periods,
         writer: SpoolWriter | None = None,
+        rules: AlertRules | None = None,
     ) -> None:
         """writer: of the spool, where other parts of the process write to it as well."""
+        self._rules = rules or AlertRules()
+        self._offline = Offline(spool.heard_at, clock.now())
         self._member = member
         self._around = Around(kube, bus, clock, random)
         self._keys = keys
@@ -76,6 +81,8 @@ class Agent:
                 self._lease,
                 held,
                 records,
+                self._rules,
+                self._offline,
             )
             self._acting = True
             try:

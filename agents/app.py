@@ -19,9 +19,11 @@ import structlog
 from agents.agent import Agent
 from agents.alerts.accepting import Accepting
 from agents.alerts.door import Door
+from agents.alerts.events import BUILT_IN, EventRule, EventRulesFile
 from agents.alerts.fallback import Fallback
-from agents.alerts.fallback_file import BadFile, read_fallback_file
+from agents.alerts.fallback_file import BadFile, read_fallback_file, read_yaml
 from agents.alerts.reaching import Reaching
+from agents.alerts.watch import AlertRules
 from agents.alerts.writing import Run, SpoolWriter
 from agents.bus import Identity, NatsBus
 from agents.clock import SystemClock
@@ -79,6 +81,7 @@ async def run(settings: AgentSettings) -> None:
 async def _run(settings: AgentSettings) -> None:
     clock, random = SystemClock(), Random()
     file = read_fallback_file(settings.fallback_file) if settings.fallback_file is not None else None
+    events = _event_rules(settings)
     folder = StateFolder(settings.state_dir)
     async with AsyncExitStack() as stack:
         kube = await _open_cluster(settings, folder, stack)
@@ -100,12 +103,28 @@ async def _run(settings: AgentSettings) -> None:
         holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         member = Member(membership.cluster_id, subjects, _given(settings), version("muster"))
         writer = SpoolWriter(spool, clock, _thread(stack))
-        agent = Agent(member, kube, bus, clock, random, keys, spool, holder, _periods(settings), writer)
+        rules = _alert_rules(settings, kube, reaching, events)
+        agent = Agent(
+            member, kube, bus, clock, random, keys, spool, holder, _periods(settings), writer, rules
+        )
         async with asyncio.TaskGroup() as group:
             group.create_task(_serve_alerts(settings, agent, writer, clock, random))
             if file is not None:
                 group.create_task(Fallback(file, writer, clock, random, reaching.post).run())
             group.create_task(agent.run())
+
+
+def _alert_rules(
+    settings: AgentSettings, kube: Kube, reaching: Reaching, events: tuple[EventRule, ...]
+) -> AlertRules:
+    # What stands in a simulated cluster has no network.
+    scrape = kube.scrape if isinstance(kube, SimulatedCluster) else reaching.scrape
+    return AlertRules(events, settings.degraded_seconds, settings.gpu_seconds, scrape)
+
+
+def _event_rules(settings: AgentSettings) -> tuple[EventRule, ...]:
+    path = settings.event_rules_file
+    return BUILT_IN if path is None else tuple(read_yaml(path, EventRulesFile).events)
 
 
 def _thread(stack: AsyncExitStack) -> Run:

@@ -32,7 +32,7 @@ class Prepared:
     """A verified order, opened. malformed: why it cannot be carried out; it is recorded all the same.
 
     An order that makes no sense is still the newest word of the centre's, and fences the older ones.
-    health: how kinds are judged that are not known here.
+    health: how kinds are judged that are not known here. name: the workload's, for people.
     """
 
     order: Order
@@ -43,6 +43,7 @@ class Prepared:
     preserve: bool = False
     malformed: Refusal | None = None
     health: tuple[HealthRule, ...] = ()
+    name: str = ""
 
     @property
     def removes(self) -> bool:
@@ -80,7 +81,9 @@ def prepared(keys: OrderKeys, order: Order) -> Prepared:
     dropped = tuple(ref for ref in body.dropped if ref not in ordered)
     preserve = body.preserve and order.verb is Verb.WITHDRAW
     health = tuple(body.health[:MOST_RULES])
-    return Prepared(order, manifests, ordered, dropped, body.overwrite, preserve, health=health)
+    return Prepared(
+        order, manifests, ordered, dropped, body.overwrite, preserve, health=health, name=body.name
+    )
 
 
 def _may_bear_pods(ref: ObjectRef) -> bool:

@@ -93,6 +93,11 @@ class Publisher:
         """All tails of one kind that are known."""
         return [tail for tail in self._last if tail.partition(".")[0] == kind]
 
+    def known(self, kind: str) -> dict[str, Report]:
+        """The last report, unstamped, under each tail of one kind, by what follows the kind."""
+        found = (tail.partition(".") for tail in self._last)
+        return {name: self._last[f"{each}.{name}"] for each, dot, name in found if each == kind and dot}
+
     def stamp(self) -> Stamp:
         """The next stamp, for a report that travels otherwise."""
         self._sequence += 1

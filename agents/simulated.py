@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
+from agents.observe.gpus import ScrapeFailed
 from agents.ports import AlreadyExists, Gone, NotServed, Rejected, Resource, Unreachable
-from agents.simulation import catalogue, fields, metrics
+from agents.simulation import catalogue, fields, gpus, metrics
 from agents.simulation.bodies import Body, copy_of, labels_of
 from agents.simulation.faults import Faults
 from agents.simulation.kubelets import NODES, PODS
@@ -109,6 +110,17 @@ class SimulatedCluster(ClusterState):
                 told = seen
                 yield _bookmark(resource, seen)
             await self._objects.changed()
+
+    async def scrape(self, url: str) -> str:
+        """What an exporter in this cluster says; implements `agents.observe.gpus.Scrape`."""
+        host = url.partition("://")[2].partition(":")[0]
+        for stored in self._objects.of(PODS):
+            pod = stored.body
+            if pod["status"].get("podIP") == host:
+                node = self._objects.peek(NODES, Name("", pod["spec"].get("nodeName", "")))
+                if node is not None and labels_of(pod) == gpus.EXPORTER_LABELS:
+                    return gpus.exposition(node)
+        raise ScrapeFailed(f"{url}: nobody answers")
 
     async def get(self, ref: ObjectRef) -> Body | None:
         async with self._calling("get"):

@@ -28,6 +28,7 @@ MOST_BYTES = 256 * 1024 * 1024
 LARGEST_BATCH_BYTES = 256 * 1024
 READ_AT_ONCE_BYTES = 2 * 1024 * 1024
 BUSY_SECONDS = 30.0
+HEARD_SECONDS = 30.0
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(list[Alert])
 _alert_decoder = msgspec.json.Decoder(Alert)
@@ -84,6 +85,7 @@ class Spool:
     """One file, one process. Durable before `append` returns.
 
     sent_until: received_at of the newest batch that was handed to the bus since this process started.
+    heard_at: when the centre last answered, to half a minute, Unix seconds; 0 for never.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Spool:
         self._incarnation = self._counter("incarnation")
         self._sequence = self._counter("sequence")
         self.sent_until = 0.0
+        self.heard_at = float(self._counter("heard_at"))
 
     @property
     def depth(self) -> int:
@@ -286,6 +289,21 @@ class Spool:
                 self._db.execute("pragma synchronous = full")
                 self._batches -= int(row[0])
                 self._bytes -= int(row[1])
+        finally:
+            self._lock.release()
+
+    def note_heard(self, now: float) -> None:
+        """The centre answers. Not synced, and nothing is done while the disk is busy."""
+        if now - self.heard_at < HEARD_SECONDS or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._db.execute("pragma synchronous = normal")
+            self._db.execute("insert or replace into counter values ('heard_at', ?)", (int(now),))
+            self._db.execute("pragma synchronous = full")
+            self.heard_at = now
+        except sqlite3.Error:
+            # A full disk is told of where it matters.
+            pass
         finally:
             self._lock.release()
 

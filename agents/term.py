@@ -16,8 +16,8 @@ from random import Random
 import structlog
 
 from agents.alert_sending import AlertSending
-from agents.alerts.nodes import node_troubles
-from agents.alerts.troubles import ClusterAlerts
+from agents.alerts.offline import Offline
+from agents.alerts.watch import AlertRules, AlertWatch, Seen
 from agents.alerts.writing import SpoolWriter
 from agents.beating import Beating
 from agents.carry_out import CarryOut
@@ -88,6 +88,8 @@ class Term:
         lease: Lease,
         held: Held,
         records: Records,
+        rules: AlertRules,
+        offline: Offline,
     ) -> None:
         self._around = around
         self._periods = periods
@@ -119,7 +121,19 @@ class Term:
             bus, clock, random, keys, records, carry_out, self._standings, self._observer.want
         )
         self._alert_sending = AlertSending(bus, clock, random, spool, subjects.alert(cluster))
-        self._cluster_alerts = ClusterAlerts(writer, clock)
+        self._offline = offline
+        self._last_own = spool.incarnation
+        self._alerts = AlertWatch(
+            kube,
+            clock,
+            random,
+            Seen(cache, self._observer, records, self._standings, self._publisher),
+            rules,
+            writer,
+            offline,
+            look_seconds=max(periods.report, 0.05),
+            resync_seconds=periods.resync,
+        )
         self._beating = Beating(
             bus,
             clock,
@@ -139,6 +153,9 @@ class Term:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._observer.run())
             group.create_task(self._report())
+            group.create_task(self._alerts.run())
+            group.create_task(self._alerts.run_events())
+            group.create_task(self._alerts.run_gpus())
             group.create_task(self._beating.run())
             await self._settled.wait()
             group.create_task(self._publisher.run())
@@ -173,6 +190,9 @@ class Term:
 
     def _settle(self, reply: BeatReply) -> None:
         """The answer to the hello."""
+        if reply.incarnation > self._last_own:
+            self._offline.another_spoke()
+        self._alerts.heard()
         self._spool.trim(reply.alerts_committed)
         provisional, named = self._incarnation, reply.incarnation
         if not self._spool.takes(reply.alerts_committed):
@@ -184,6 +204,7 @@ class Term:
         self._begin()
 
     def _hear(self, reply: BeatReply) -> None:
+        self._alerts.heard()
         self._alert_sending.committed(reply.alerts_committed, reply.alerts_resend_from)
         takes = self._spool.takes(reply.alerts_committed)
         if reply.incarnation > self._incarnation or not takes:
@@ -242,7 +263,6 @@ class Term:
         await self._observer.synced.wait()
         while True:
             self._reporting.report()
-            await self._cluster_alerts.look(node_troubles(self._cache.nodes.rows))
             # Many changes come at once: gather them, those of workloads for a moment only.
             for _ in range(max(1, round(self._periods.report / self._periods.work))):
                 await self._around.clock.sleep(self._periods.work)

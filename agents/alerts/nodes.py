@@ -25,7 +25,10 @@ def node_troubles(nodes: Mapping[str, NodeRow]) -> dict[bytes, Trouble]:
             if pressure in node.conditions:
                 found.append(
                     trouble(
-                        f"Node{pressure}", "warning", f"Node {name} reports {pressure}", node=name, edge=edge
+                        f"Node{pressure}",
+                        "warning",
+                        f"Node {name} reports {pressure}",
+                        {"node": name, "edge": edge},
                     )
                 )
     return by_key(*found)
@@ -37,16 +40,12 @@ def _not_ready(name: str, silent: bool, edge: str) -> Trouble:
             NOT_READY,
             "critical",
             f"Node {name} is not ready: its kubelet says so",
-            node=name,
-            edge=edge,
-            state="Broken",
+            {"node": name, "edge": edge, "state": "Broken"},
         )
     return trouble(
         NOT_READY,
         "warning" if edge else "critical",
         f"Node {name} is offline: its kubelet has fallen silent",
+        {"node": name, "edge": edge, "state": "Offline"},
         "Its power or its link may be gone. What runs there may go on, and nothing new starts.",
-        node=name,
-        edge=edge,
-        state="Offline",
     )

@@ -6,16 +6,13 @@ import aiohttp
 
 from agents.alerts.fallback import Answer
 from agents.alerts.fallback_file import FallbackReceiver
+from agents.observe.gpus import ScrapeFailed
 
 POST_SECONDS = 10.0
 SCRAPE_SECONDS = 5.0
 LARGEST_SCRAPE_BYTES = 8 * 1024 * 1024
 _ANSWER_BYTES = 1024
 _RETRIED = {408, 425, 429}
-
-
-class CannotScrape(Exception):
-    """The exporter does not answer as one; the text says how."""
 
 
 class Reaching:
@@ -47,20 +44,20 @@ class Reaching:
         return Answer(200 <= status < 300, status >= 500 or status in _RETRIED, detail)
 
     async def scrape(self, url: str) -> str:
-        """The body of an exporter. Raises CannotScrape."""
+        """The body of an exporter. Raises ScrapeFailed."""
         timeout = aiohttp.ClientTimeout(total=SCRAPE_SECONDS)
         try:
             async with self._opened().get(url, timeout=timeout, allow_redirects=False) as response:
                 if response.status != 200:
-                    raise CannotScrape(f"{url}: HTTP {response.status}")
+                    raise ScrapeFailed(f"{url}: HTTP {response.status}")
                 body = bytearray()
                 async for part in response.content.iter_chunked(65_536):
                     body += part
                     if len(body) > LARGEST_SCRAPE_BYTES:
-                        raise CannotScrape(f"{url}: more than {LARGEST_SCRAPE_BYTES} bytes")
+                        raise ScrapeFailed(f"{url}: more than {LARGEST_SCRAPE_BYTES} bytes")
                     await asyncio.sleep(0)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise CannotScrape(f"{url}: {str(error) or type(error).__name__}") from error
+            raise ScrapeFailed(f"{url}: {str(error) or type(error).__name__}") from error
         return body.decode(errors="replace")
 
     def _opened(self) -> aiohttp.ClientSession:

@@ -1,7 +1,7 @@
 """Alerts that the agent makes itself: each trouble is said when it begins, and once when it ends."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -24,22 +24,41 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Trouble:
-    """What is wrong with one thing. labels: what it is about, with `alertname` and `severity`."""
+    """What is wrong with one thing. labels: what it is about, with `alertname` and `severity`.
+
+    for_seconds: it is said once it has lasted so long. keep_seconds: it is over once it was gone so long.
+    """
 
     labels: Mapping[str, str]
     summary: str
     details: Mapping[str, str] = field(default_factory=dict[str, str])
+    for_seconds: float = 0.0
+    keep_seconds: float = 0.0
 
     @property
     def key(self) -> bytes:
         return labels_key({**self.labels, "source": SOURCE})
 
 
-def trouble(alertname: str, severity: str, summary: str, details: str = "", **about: str) -> Trouble:
+def trouble(
+    alertname: str,
+    severity: str,
+    summary: str,
+    about: Mapping[str, str],
+    description: str = "",
+    *,
+    for_seconds: float = 0.0,
+    keep_seconds: float = 0.0,
+) -> Trouble:
     """about: further labels; those without a value are left out."""
     labels = {"alertname": alertname, "severity": severity, **{k: v for k, v in about.items() if v}}
-    said = {"description": details[:_TEXT_LONGEST]} if details else {}
-    return Trouble(labels, summary[:_TEXT_LONGEST], said)
+    said = {"description": description[:_TEXT_LONGEST]} if description else {}
+    return Trouble(labels, summary[:_TEXT_LONGEST], said, for_seconds, keep_seconds)
+
+
+def nothing_unknown(_: Mapping[str, str]) -> bool:
+    """Everything can be seen."""
+    return False
 
 
 class ClusterAlerts:
@@ -55,6 +74,8 @@ class ClusterAlerts:
         self._clock = clock
         self._firing = {labels_key(alert.labels): alert for alert in writer.spool.firing()}
         self._said: dict[bytes, float] = {}
+        self._since: dict[bytes, float] = {}
+        self._seen: dict[bytes, tuple[Trouble, float]] = {}
         self._overflowed = False
 
     @property
@@ -62,22 +83,26 @@ class ClusterAlerts:
         """By the key of the trouble."""
         return self._firing
 
-    async def look(self, troubles: Mapping[bytes, Trouble], blind: frozenset[str] = frozenset()) -> None:
+    async def look(
+        self,
+        troubles: Mapping[bytes, Trouble],
+        unknown: Callable[[Mapping[str, str]], bool] = nothing_unknown,
+    ) -> None:
         """Spool what began or ended since the last look. troubles: all there are now, by their keys.
 
-        blind: names of alerts of which nothing is known now: what fires of them neither ends nor is said
-        again.
+        unknown: whether, of what has such labels, nothing can be seen now: what fires of it goes on.
         """
         now = self._clock.now()
+        steady = self._steady(troubles, now)
         began = {
             key: _firing(each, self._firing.get(key), now)
-            for key, each in self._bounded(troubles).items()
+            for key, each in self._bounded(steady).items()
             if now - self._said.get(key, -math.inf) >= LASTS_SECONDS / 2
         }
         ended = {
             key: _resolved(alert, now)
             for key, alert in self._firing.items()
-            if key not in troubles and alert.labels.get("alertname") not in blind
+            if key not in steady and not unknown(alert.labels)
         }
         changes = sorted((began | ended).items(), key=lambda pair: (pair[0] in began, pair[0]))
         for start in range(0, len(changes), AT_ONCE):
@@ -94,6 +119,24 @@ class ClusterAlerts:
                 else:
                     del self._firing[key]
                     self._said.pop(key, None)
+
+    def _steady(self, troubles: Mapping[bytes, Trouble], now: float) -> dict[bytes, Trouble]:
+        """Without what has not lasted long enough, with what has not been gone for long enough."""
+        self._since = {key: self._since.get(key, now) for key in troubles}
+        steady = {
+            key: each
+            for key, each in troubles.items()
+            if key in self._firing or now - self._since[key] >= each.for_seconds
+        }
+        for key, each in steady.items():
+            if each.keep_seconds:
+                self._seen[key] = each, now
+        for key, (each, seen_at) in list(self._seen.items()):
+            if key in self._firing and now - seen_at < each.keep_seconds:
+                steady.setdefault(key, each)
+            elif key not in steady:
+                del self._seen[key]
+        return steady
 
     def _bounded(self, troubles: Mapping[bytes, Trouble]) -> Mapping[bytes, Trouble]:
         """What fires already goes on; of what is new, as much as there is room for."""

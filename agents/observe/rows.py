@@ -1,5 +1,6 @@
 """What the cache keeps of nodes, pods and ordered objects: the few fields that end up in reports."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -8,13 +9,24 @@ import msgspec
 from agents.observe.asks import asks_of, held_alone
 from agents.observe.health import is_known, judge
 from agents.observe.quantities import amounts
-from agents.observe.shapes import NodeShape, ObjectShape, PodShape
+from agents.observe.shapes import NodeShape, ObjectShape, PodShape, PodStatus
 from agents.ports import Resource
 from schemas.wire.orders import TEMPLATE_LABEL, WORKLOAD_LABEL, ObjectRef
 from schemas.wire.reports import ObjectStatus, Taint, profile_hash
 
 HOSTNAME = "kubernetes.io/hostname"
 """Left out of profiles: it would make every node one of its own."""
+STUCK = frozenset(
+    (
+        "CrashLoopBackOff",
+        "ImagePullBackOff",
+        "ErrImagePull",
+        "InvalidImageName",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+    )
+)
 _FINISHED = ("Succeeded", "Failed")
 _GUARANTEED = "Guaranteed"
 _UNSCHEDULABLE = Taint("node.kubernetes.io/unschedulable", "NoSchedule")
@@ -62,7 +74,8 @@ class NodeRow:
 class PodRow:
     """`asks` is shared between equal pods. `finished` pods exist and hold nothing.
 
-    held: names of resources that it holds alone, while it runs.
+    held: names of resources that it holds alone, while it runs. stuck: why a container of it does not run
+    and, by itself, never will, as the kubelet says.
     """
 
     node: str
@@ -73,6 +86,7 @@ class PodRow:
     deleting: bool
     ready: bool
     held: tuple[str, ...] = ()
+    stuck: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +160,16 @@ class PodRows:
             deleting=metadata.deletion_timestamp is not None,
             ready=any(each.type == "Ready" and each.status == "True" for each in conditions),
             held=held_alone(pod.spec, guaranteed=pod.status.qos_class == _GUARANTEED),
+            stuck=_stuck(pod.status),
         )
+
+
+def _stuck(status: PodStatus) -> str:
+    for container in (*(status.init_containers or ()), *(status.containers or ())):
+        waiting = container.state.waiting if container.state is not None else None
+        if waiting is not None and waiting.reason in STUCK:
+            return sys.intern(waiting.reason)
+    return ""
 
 
 class ObjectRows:

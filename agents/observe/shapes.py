@@ -68,8 +68,22 @@ class PodSpec(msgspec.Struct, rename="camel"):
     resources: Resources | None = None
 
 
+class Waiting(msgspec.Struct):
+    reason: str = ""
+
+
+class ContainerState(msgspec.Struct):
+    waiting: Waiting | None = None
+
+
+class ContainerStatus(msgspec.Struct):
+    state: ContainerState | None = None
+
+
 class PodStatus(msgspec.Struct):
     phase: str = ""
+    containers: list[ContainerStatus] | None = msgspec.field(default=None, name="containerStatuses")
+    init_containers: list[ContainerStatus] | None = msgspec.field(default=None, name="initContainerStatuses")
     qos_class: str = msgspec.field(default="", name="qosClass")
     conditions: list[Condition] | None = None
 

@@ -8,6 +8,7 @@ from agents.simulation.bodies import part
 NODES = Resource("", "v1", "nodes", "Node", False)
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", False)
 PODS = Resource("", "v1", "pods", "Pod", True)
+EVENTS = Resource("", "v1", "events", "Event", True)
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", True)
 REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet", True)
 STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", True)
@@ -30,6 +31,7 @@ BUILT_IN = (
     NODES,
     NAMESPACES,
     PODS,
+    EVENTS,
     Resource("", "v1", "configmaps", "ConfigMap", True),
     Resource("", "v1", "secrets", "Secret", True),
     Resource("", "v1", "services", "Service", True),

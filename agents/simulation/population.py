@@ -6,6 +6,7 @@ from typing import Any
 
 from agents.simulation import catalogue
 from agents.simulation.bodies import Body
+from agents.simulation.gpus import exporter_manifest
 from agents.simulation.hardware import NFD_NAMESPACE, Placed, hardware_manifests
 from agents.simulation.makes import Site
 from agents.simulation.networks import NETWORKS
@@ -30,6 +31,8 @@ def population(site: Site, rng: random.Random, *, nodes: int | None = None) -> I
     yield from (("kubelet", each) for each in manifests)
     yield from (("kube-controller-manager", each) for each in pods)
     yield from (("installer", each) for each in hardware_manifests(site, placed, services))
+    with_gpus = [each for each in placed if any(name == "nvidia.com/gpu" for name, _ in each.machine.devices)]
+    yield from (("installer", exporter_manifest(each.name, at)) for at, each in enumerate(with_gpus))
 
 
 def _placed(site: Site, nodes: int | None) -> Iterator[Placed]:

@@ -9,9 +9,9 @@ from uuid import UUID
 import msgspec
 
 from agents.ports import Conflict, NotServed, Rejected, Resource
-from agents.simulation import catalogue, fields
+from agents.simulation import catalogue, fields, gpus
 from agents.simulation.admission import admit_pod
-from agents.simulation.bodies import Body, copy_of, items, part
+from agents.simulation.bodies import Body, annotations_of, copy_of, items, part
 from agents.simulation.controllers import Controllers
 from agents.simulation.faults import Faults
 from agents.simulation.kubelets import NODES, PODS, Kubelets, Pace, timestamp
@@ -165,6 +165,18 @@ class ClusterState:
         else:
             pod["status"]["startTime"] = self._time
         self._objects.put(PODS, pod)
+
+    def trouble_gpu(self, node: str, gpu: int, *, xid: int = 0, used_share: float | None = None) -> None:
+        """A GPU reports an error (0: none), or its memory is in use to this share (None: as usual)."""
+
+        def change(body: Body) -> None:
+            told: Body = msgspec.json.decode(annotations_of(body).get(gpus.TROUBLED, "{}"))
+            said: Body = {"xid": xid} | ({} if used_share is None else {"used_share": used_share})
+            told[str(gpu)] = said
+            text = msgspec.json.encode(told).decode()
+            body["metadata"]["annotations"] = annotations_of(body) | {gpus.TROUBLED: text}
+
+        self.change_node(node, change)
 
     def close_watches(self) -> None:
         """The server ends every watch, as it does every few minutes."""
