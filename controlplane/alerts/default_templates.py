@@ -9,7 +9,7 @@ _SHARED = """
 {%- define "__description" %}{% enddefine -%}
 
 {%- define "__subject" -%}
-[{{ Status|toUpper }}{% if Status == "firing" %}:{{ Alerts.Firing|length }}{% endif %}]
+[{{ Status|toUpper }}{% if Status == "firing" %}:{{ NumFiring }}{% endif %}]
 {{- " " ~ GroupLabels.SortedPairs.Values|join(" ") ~ " " }}
 {%- if CommonLabels|length > GroupLabels|length -%}
 ({{ CommonLabels.Remove(GroupLabels.Names).Values|join(" ") }})

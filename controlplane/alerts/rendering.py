@@ -171,7 +171,8 @@ class Alerts(tuple[AlertData, ...]):
 class Data:
     """What a template sees. now: of this rendering. TruncatedAlerts: how many are not in Alerts.
 
-    Beyond Alertmanager's: GroupKey, TruncatedAlerts and NotificationReason (why this is sent).
+    Beyond Alertmanager's: GroupKey, TruncatedAlerts, NumFiring (also of those that a message has no room for)
+    and NotificationReason (why this is sent).
     """
 
     Receiver: str
@@ -183,6 +184,7 @@ class Data:
     ExternalURL: str
     GroupKey: str
     TruncatedAlerts: int = 0
+    NumFiring: int = 0
     NotificationReason: str = ""
     now: Time = field(default=ZERO, compare=False)
 
@@ -233,6 +235,7 @@ def data_of(notice: Notice, external_url: str, now: float) -> Data:
         ExternalURL=external_url,
         GroupKey=notice.group_key,
         TruncatedAlerts=notice.truncated,
+        NumFiring=len(notice.firing),
         NotificationReason=notice.why.value,
         now=Time.at(now),
     )

@@ -24,9 +24,9 @@ _OF_TEXT = frozenset(
 _OF_DICT = frozenset(("items", "keys", "values", "get"))
 _FILTERS = re.findall(
     r"\w+",
-    "abs count d default dictsort e escape first float forceescape groupby int items last length list lower map "
-    "max min reject rejectattr reverse round safe select selectattr sort string striptags sum trim truncate unique "
-    "upper urlencode wordcount",
+    "abs count d default dictsort e escape first float forceescape groupby int items last length list "
+    "lower map max min reject rejectattr reverse round safe select selectattr sort string striptags sum "
+    "trim truncate unique upper urlencode wordcount",
 )
 _MOST_BITS = 128
 _FORBIDDEN = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block)

@@ -105,7 +105,7 @@ class Letter:
         whole = written(len(self.data.Alerts))
         if fits(whole):
             return whole
-        low, high, best = 0, len(self.data.Alerts), ""
+        low, high, best = 1, len(self.data.Alerts), ""
         while low < high:
             middle = (low + high) // 2
             text = written(middle)
