@@ -20,6 +20,8 @@ GROUPS = {
     "tests/integration/test_documented_commands.py": "documented",
     "tests/integration/test_demo.py": "documented",
     "tests/integration/test_inventory.py": "inventory",
+    "tests/peers/test_alertmanager.py": "peers",
+    "tests/peers/test_amtool.py": "peers",
 }
 
 

@@ -1,4 +1,4 @@
-"""Debian's Alertmanager and a real `muster serve` beside each other, one pair a module.
+"""Debian's Alertmanager and a real `muster serve` beside each other, one pair a session.
 
 A machine that cannot get the packages skips and says why; under MUSTER_REQUIRE_KUBE=1 that is a failure.
 """
@@ -124,7 +124,7 @@ def peers() -> Peers:
         pytest.skip(str(reason))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def muster_service(peers: Peers) -> Generator[Service]:
     # Postgres does not run as root: pytest's own folders are closed to others.
     folder = Path(tempfile.mkdtemp(prefix="muster-peers-"))
@@ -135,7 +135,7 @@ def muster_service(peers: Peers) -> Generator[Service]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def alertmanager(peers: Peers, tmp_path_factory: pytest.TempPathFactory) -> Generator[Service]:
     folder, port = tmp_path_factory.mktemp("alertmanager"), free_port()
     file = folder / "alertmanager.yml"

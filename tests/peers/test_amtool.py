@@ -49,7 +49,8 @@ ROUTES: dict[str, tuple[str, list[str]]] = {
         ["w=1", "x=1", "x=2", "x=1 w=1", "z=1"],
     ),
     "anchored": (
-        "  routes:\n  - {receiver: a, matchers: ['x=~\"b|cd\"']}\n  - {receiver: b, matchers: ['x!~\"b.+\"']}\n",
+        "  routes:\n  - {receiver: a, matchers: ['x=~\"b|cd\"']}\n"
+        "  - {receiver: b, matchers: ['x!~\"b.+\"']}\n",
         ["x=b", "x=bb", "x=cd", "x=cde", "x=abc", "y=1"],
     ),
     "match and match_re": (
@@ -79,7 +80,7 @@ def amtool(peers: Peers, muster_service: Service, tmp_path: Path) -> Amtool:
             "--no-version-check",
             *arguments,
         ]
-        environment = {"HOME": str(tmp_path), "USER": "ada", "TZ": "UTC"}
+        environment = {"HOME": str(tmp_path), "TZ": "UTC"}
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, env=environment)
         assert done.returncode == expect, (arguments, done.stdout, done.stderr)
         return done.stdout if expect == 0 else done.stderr
@@ -98,7 +99,9 @@ def test_alerts_are_added_and_queried(amtool: Amtool) -> None:
 
 def test_a_silence_is_added_queried_updated_and_expired(amtool: Amtool) -> None:
     amtool("alert", "add", "quiet", "node=n1")
-    made = amtool("silence", "add", "alertname=quiet", 'node=~"n.*"', "-c", "why not", "-d", "1h").strip()
+    made = amtool(
+        "silence", "add", "alertname=quiet", 'node=~"n.*"', "-a", "ada", "-c", "why not", "-d", "1h"
+    ).strip()
     listed = json.loads(amtool("silence", "query", "-o", "json", "alertname=quiet"))
     assert [(each["id"], each["comment"], each["createdBy"]) for each in listed] == [(made, "why not", "ada")]
     assert "quiet" not in amtool("alert", "query", "alertname=quiet")
