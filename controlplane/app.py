@@ -35,10 +35,14 @@ from controlplane.identity.keys import Keys
 from controlplane.identity.order_keys import OrderKeys, SecretValues
 from controlplane.identity.server_configuration import Trust
 from controlplane.joining import Registrar
+from controlplane.known.owning import Owners
+from controlplane.known.records import Lease
 from controlplane.logging import configure_logging
 from controlplane.loops.alert_metrics import AlertMetrics
 from controlplane.loops.leading import Centre, Ports
-from controlplane.loops.running import LoopMetrics
+from controlplane.loops.ruling import PASS_SECONDS as RULES_SECONDS
+from controlplane.loops.ruling import Ruling
+from controlplane.loops.running import LoopMetrics, Wake, keep_running
 from controlplane.rollout import LossRules
 from controlplane.settings import Settings
 from controlplane.store.store import PostgresStore
@@ -86,7 +90,7 @@ async def run(settings: Settings) -> None:
 
 async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.Event) -> None:
     clock, registry = WallClock(), CollectorRegistry()
-    alert_metrics = AlertMetrics(registry)
+    loop_metrics, alert_metrics = LoopMetrics(registry), AlertMetrics(registry)
     configuration = AlertsConfiguration(settings.alerts_config, alert_metrics, clock.now)
     subjects = Subjects(settings.subject_prefix)
     keys = key_folder.load_or_init(settings.keys_folder)
@@ -101,7 +105,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.
             clock=clock,
             signer=OrderKeys(keys),
             subjects=subjects,
-            metrics=LoopMetrics(registry),
+            metrics=loop_metrics,
             holder=holder,
             lease_seconds=settings.lease_seconds,
             bus_opened=opening.wait,
@@ -134,9 +138,16 @@ async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.
             holder=holder,
             lease_seconds=settings.lease_seconds,
             may_lead=lambda: centre.known.loaded,
+            owner_of=Owners(centre.known).of,
+            beside=lambda lease: (look_at_rules(lease),),
         ),
         configuration,
     )
+
+    def look_at_rules(lease: Lease) -> Coroutine[Any, Any, None]:
+        ruling = Ruling(store.alerting, centre.known, alerting.follower.append, clock, lease)
+        return keep_running("rules", ruling.run_pass, Wake(), loop_metrics, period_seconds=RULES_SECONDS)
+
     registrar = Registrar(
         keys=keys,
         subjects=subjects,
