@@ -21,6 +21,7 @@ from controlplane.alerts.board import Board
 from controlplane.alerts.configuration import Limits
 from controlplane.alerts.limiting import Pace, digest_of
 from controlplane.alerts.notice import Answer, Attempt, Happened, Notice, What
+from controlplane.failpoints import reached
 from controlplane.known.records import Lease
 from controlplane.loops.alert_metrics import AlertMetrics
 from controlplane.loops.alert_ports import AlertStore, Attempted, Channels
@@ -211,6 +212,7 @@ class Notifying:
             return Attempt(notice.key, number, began, 0.0, Answer(delivered=False, detail=detail), last=True)
         with self._metrics.seconds.labels(notice.integration).time():
             answer = await self._channels.send(notice)
+        reached("centre.after_send")
         outcome = "delivered" if answer.delivered else "retry" if answer.retry else "refused"
         self._metrics.attempts.labels(notice.receiver, notice.integration, outcome).inc()
         if not answer.delivered:

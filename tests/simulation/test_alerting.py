@@ -44,6 +44,14 @@ OK = Answer(delivered=True, code="HTTP 200")
 Answers = Callable[[Notice, int], Answer]
 
 
+def delivered(notice: Notice, tried: int) -> Answer:
+    return OK
+
+
+def refused(notice: Notice, tried: int) -> Answer:
+    return Answer(delivered=False, code="HTTP 400", detail="no")
+
+
 @dataclass
 class Receivers:
     """answers: by receiver; what is asked takes `takes_seconds`. sent: when, and what."""
@@ -58,7 +66,7 @@ class Receivers:
         await asyncio.sleep(self.takes_seconds.get(notice.receiver, 0.05))
         self.sent.append((self.clock.now(), notice))
         tried = sum(notice.key == other.key for _, other in self.sent)
-        return self.answers.get(notice.receiver, lambda *_: OK)(notice, tried)
+        return self.answers.get(notice.receiver, delivered)(notice, tried)
 
     async def call(self, url: str) -> Answer:
         self.called.append(self.clock.now())
@@ -200,7 +208,7 @@ class TestSending:
     def test_what_is_refused_for_good_is_not_tried_again(self) -> None:
         async def story() -> None:
             world = World.make()
-            world.receivers.answers["ops"] = lambda *_: Answer(delivered=False, code="HTTP 400", detail="no")
+            world.receivers.answers["ops"] = refused
             await world.lead()
             await world.post(world.alert("Down"))
             await asyncio.sleep(30)
