@@ -19,6 +19,7 @@ from schemas.manifests.alertmanager_values import (
     Section,
     Template,
     Templates,
+    WebhookUrl,
     at_most_one,
     one_of,
     refuse,
@@ -28,7 +29,7 @@ from schemas.manifests.alertmanager_values import (
 class WebhookConfig(HttpIntegration):
     """max_alerts, timeout (seconds): 0 is none of its own."""
 
-    url: SecretUrl | None = None
+    url: WebhookUrl | None = None
     url_file: FilePath = ""
     max_alerts: Annotated[int, Field(ge=0)] = 0
     timeout: Duration = 0.0

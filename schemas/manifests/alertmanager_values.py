@@ -169,6 +169,14 @@ def _hidden(value: str | None) -> str | None:
     return HIDDEN if value else value
 
 
+def _hidden_address(value: str | None) -> str | None:
+    """Alertmanager took a webhook's url for no secret until 0.26: the amtool of then wants an address."""
+    if not value or value == HIDDEN:
+        return value
+    parts = urlsplit(value)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{HIDDEN}"
+
+
 def _text_of_empty(value: Any) -> Any:
     """`key:` with nothing behind it, where a mapping of texts is expected, is an empty text."""
     if not isinstance(value, dict):
@@ -183,6 +191,7 @@ PositiveDuration = Annotated[float, BeforeValidator(_duration), AfterValidator(_
 Secret = Annotated[str, Mark.SECRET, PlainSerializer(_hidden)]
 Url = Annotated[str, AfterValidator(_web_address)]
 SecretUrl = Annotated[str, AfterValidator(_web_address), Mark.SECRET, PlainSerializer(_hidden)]
+WebhookUrl = Annotated[str, AfterValidator(_web_address), Mark.SECRET, PlainSerializer(_hidden_address)]
 HostPort = Annotated[str, AfterValidator(_host_port)]
 Template = Annotated[str, Mark.TEMPLATE]
 SecretTemplate = Annotated[str, Mark.TEMPLATE, Mark.SECRET, PlainSerializer(_hidden)]

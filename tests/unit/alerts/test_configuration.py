@@ -412,7 +412,7 @@ def test_secrets_are_in_the_settings_and_never_in_what_is_shown():
 def test_what_is_shown_is_a_file_of_alertmanager_that_routes_the_same():
     shown = yaml.safe_load(read_configuration(SECRETS).text)
     assert set(shown) == {"global", "route", "receivers"}
-    assert shown["receivers"][0]["webhook_configs"] == [{"url": "<secret>"}]
+    assert shown["receivers"][0]["webhook_configs"] == [{"url": "http://x/<secret>"}]
     assert "dingtalk_configs" not in shown["receivers"][0]
     assert [each["name"] for each in shown["receivers"]] == ["a", "owner"]
     assert shown["route"]["routes"] == [{"receiver": "owner"}]
