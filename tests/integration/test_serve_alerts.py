@@ -1,4 +1,4 @@
-"""`muster serve` as an Alertmanager: one line of where it listens, reload, namespaces, a NATS that is none."""
+"""`muster serve` as an Alertmanager: where it listens, reload, namespaces, a NATS that is none of ours."""
 
 import asyncio
 import os
@@ -29,6 +29,9 @@ receivers:
   - name: {receiver}
     webhook_configs: [{{url: "{url}"}}]
 """
+
+
+COMMAND = "import sys; from controlplane.cli.main import main; sys.exit(main())"
 
 
 def firing(name: str, **labels: str) -> dict[str, Any]:
@@ -141,7 +144,7 @@ def test_what_cannot_be_done_is_said_at_the_start(tmp_path: Path, arguments: lis
         [
             sys.executable,
             "-c",
-            "import sys; from controlplane.cli.main import main; sys.exit(main())",
+            COMMAND,
             "serve",
             *given,
         ],
