@@ -15,7 +15,8 @@ from controlplane.alerts.template_functions import BUILT_IN, FUNCTIONS
 
 __all__ = ["GoTemplateError", "converted", "looks_go"]
 
-_ACTION = re.compile(r"\{\{-?(.*?)-?\}\}", re.DOTALL)
+_ACTION = re.compile(r"\{\{-?(.*?)(?:-?\}\}|$)", re.DOTALL)
+_JINJA = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`')
 _KEYWORDS = frozenset(
     ("if", "else", "end", "range", "with", "define", "template", "block", "break", "continue")
@@ -23,7 +24,7 @@ _KEYWORDS = frozenset(
 _GO = re.compile(
     r"^\s*/\*|(?:^|[\s(|,=])\.[^\W\d]|(?:^|[\s(])\.(?=[\s)]|$)|\$|:="
     r"|^\s*(?:if|else|end|range|with|define|template|block|break|continue)(?=[\s(]|$)(?!\s*\()"
-    r"|[a-zA-Z]\s+\"|\)\."
+    r"|[a-zA-Z]\s+\""
 )
 _COMPARED = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _REFUSED = {"slice": "text[1:3]", "call": "a call"}
@@ -32,7 +33,7 @@ _MOST_DEPTH = 60
 
 def looks_go(source: str) -> bool:
     """Whether this is Go rather than Jinja: it has a dot, a `$` or a keyword where Go has them."""
-    if "{%" in source or "{#" in source:
+    if _JINJA.search(source):
         return False
     actions = (_STRINGS.sub('""', found.group(1)) for found in _ACTION.finditer(source))
     return any(_GO.search(action) for action in actions)

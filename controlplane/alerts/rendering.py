@@ -5,6 +5,7 @@ Fields keep Alertmanager's spelling (`CommonLabels`, `Alerts.Firing`), since peo
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from controlplane.alerts.alert import Alert, Labels
@@ -148,16 +149,14 @@ _ALERT_FIELDS = frozenset(AlertData.__dataclass_fields__)
 
 
 class Alerts(tuple[AlertData, ...]):
-    __slots__ = ()
-
     def __call__(self) -> "Alerts":
         return self
 
-    @property
+    @cached_property
     def Firing(self) -> "Alerts":
         return Alerts(alert for alert in self if alert.Status == FIRING)
 
-    @property
+    @cached_property
     def Resolved(self) -> "Alerts":
         return Alerts(alert for alert in self if alert.Status == RESOLVED)
 

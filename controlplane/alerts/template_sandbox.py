@@ -1,8 +1,9 @@
 """Jinja with what a template of messages needs and no more: no files, no code, nothing unbounded."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextvars import ContextVar
+from functools import wraps
 from typing import Any, cast
 
 from jinja2 import StrictUndefined, nodes
@@ -84,8 +85,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             "counted_": _counted,
             "joined_": _joined,
         }
-        self.filters = {name: FILTERS[name] for name in _FILTERS}
-        self.filters |= {name: _piped(function) for name, function in functions.items()}
+        self.filters = {name: _piped(function) for name, function in functions.items()}
+        self.filters |= {name: _charged(FILTERS[name]) for name in _FILTERS}
         self.filters["join"] = _join_filter
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -178,6 +179,17 @@ def _piped(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def filtered(value: Any, *arguments: Any) -> Any:
         return function(*arguments, value)
+
+    return filtered
+
+
+def _charged(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter that goes through what it is given pays for it."""
+
+    @wraps(function)
+    def filtered(*arguments: Any, **named: Any) -> Any:
+        charge(0, 1 + sum(_length(value) for value in arguments if isinstance(value, Sized)))
+        return function(*arguments, **named)
 
     return filtered
 

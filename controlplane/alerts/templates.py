@@ -97,6 +97,7 @@ class Templates:
             parsed = _parse(source, html=False)
             if parsed.named:
                 raise _Faulty(parsed.named[0][1], "define belongs into a file that `templates` names")
+            _compiled(parsed.body, html=False)
         except _Faulty as fault:
             return [Fault(where, fault.line, fault.what)]
         return [Fault(where, line, what) for name, line in parsed.uses if (what := self._missing(name))]
@@ -181,9 +182,7 @@ def _compiled(body: nodes.Template, html: bool) -> Template:
     except TemplateError as error:
         raise _Faulty(1, str(error)) from error
     except (TemplateSyntaxError, SyntaxError) as error:
-        raise _Faulty(
-            error.lineno or 1, error.msg if isinstance(error, SyntaxError) else str(error)
-        ) from error
+        raise _Faulty(error.lineno or 1, str(error).partition("\n")[0]) from error
     except (RecursionError, MemoryError) as error:
         raise _Faulty(1, "is nested too deep") from error
     return Template.from_code(sandbox, code, sandbox.make_globals(None))
@@ -216,7 +215,12 @@ def _parse(source: str, html: bool) -> _Parsed:
 
 
 def _refuse_unknown(body: nodes.Template) -> None:
-    unknown = sorted(find_undeclared_variables(body) - _KNOWN - _ALWAYS)
+    try:
+        unknown = sorted(find_undeclared_variables(body) - _KNOWN - _ALWAYS)
+    except TemplateSyntaxError as error:
+        raise _Faulty(error.lineno, error.message or "is no template of Jinja") from error
+    except RecursionError as error:
+        raise _Faulty(1, "is nested too deep") from error
     if unknown:
         line = next((node.lineno for node in body.find_all(nodes.Name) if node.name == unknown[0]), 1)
         raise _Faulty(line, f"there is no {unknown[0]}; there are {', '.join(sorted(DATA_FIELDS))}")
