@@ -139,12 +139,15 @@ class Board(Held):
 
     def _committed(self, group: Group, flush: Flush) -> None:
         group.restore(_after(group.saved(), flush))
-        group.release_at = self._timing.changes_at(group.route, flush.at) if flush.held else inf
+        held = flush.held and not flush.emptied
+        group.release_at = self._timing.changes_at(group.route, flush.at) if held else inf
         group.note(flush)
         if flush.complete and not flush.notices:
             self._close(group)
         if flush.emptied and group.members:
             group.begin_anew()
+        elif flush.next_at is None and group.placed:
+            group.next_at = flush.at + EMPTY_KEPT_SECONDS
         elif flush.next_at is None:
             del self.groups[group.key]
             return
@@ -180,18 +183,9 @@ class Board(Held):
             return Settled(sent, None, happened)
         if delivered and notice.firing and not group.first_told_at:
             group.first_told_at = at
-        if delivered:
-            self._owe(group, notice)
         group.failed = group.failed or not delivered
         self._settled(group, notice, at)
         return Settled(sent, group.saved(), happened)
-
-    def _owe(self, group: Group, notice: Notice) -> None:
-        """Nobody believed any more that it would be delivered: who ended meanwhile is in the group again."""
-        for fingerprint in notice.firing - group.members.keys():
-            record = self._records.get(fingerprint)
-            if record is not None and group in record.groups:
-                group.join(record)
 
     def _settled(self, group: Group, notice: Notice, at: float) -> None:
         if group.key in self.under_way:

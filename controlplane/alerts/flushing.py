@@ -18,8 +18,6 @@ from controlplane.alerts.silencing import Silences
 from controlplane.alerts.timing import Timing
 
 SHORTEST_DEADLINE_SECONDS = 10.0
-GIVEN_UP_SECONDS = 300.0
-"""After its deadline a notice should be settled at once; when nobody did for so long, nobody will."""
 OWNERS_EMAIL = "owner:"
 """Receivers `owner:a@example.com,b@example.com` are e-mail to owners that have no receiver of their own."""
 
@@ -86,7 +84,7 @@ def look(group: Group, at: float, facts: Facts) -> Flush:
             _decide(looking, receiver, integration, only)
     _account(looking)
     fires = any(record.alert.ends_at > at for record in group.members.values())
-    open_still = fires or looking.notices or looking.kept or group.key in facts.under_way
+    open_still = fires or looking.notices or looking.kept
     emptied = looking.complete and not open_still
     return Flush(
         group_key=group.key,
@@ -106,7 +104,7 @@ def look(group: Group, at: float, facts: Facts) -> Flush:
 def _next(group: Group, at: float, emptied: bool) -> float | None:
     if not emptied:
         return at + group.route.group_interval_seconds
-    return at + EMPTY_KEPT_SECONDS if group.members else None
+    return at + EMPTY_KEPT_SECONDS if group.placed else None
 
 
 def _judge(looking: _Look) -> None:
@@ -211,7 +209,7 @@ def _decide(
         looking.told |= told
         looking.log.append(sent)
     notice = facts.under_way.get(group.key, {}).get(key[1:])
-    if notice is not None and at < notice.deadline + GIVEN_UP_SECONDS:
+    if notice is not None:
         looking.complete = False
         looking.under_way |= notice.firing | notice.resolved
         return

@@ -86,7 +86,8 @@ class Group:
     """One group; see SavedGroup. members: by fingerprint; what was resolved and told of has left.
 
     next_at: inf where nothing is planned. release_at: when intervals that hold it back change; inf otherwise.
-    reasons: why members are not told of, as last recorded. queued_at: for the board's queue.
+    reasons: why members are not told of, as last recorded. placed: alerts that are known and belong here,
+    members or not. queued_at: for the board's queue; inherited: for a reload.
     """
 
     key: str
@@ -105,6 +106,7 @@ class Group:
     first_told_at: float = 0.0
     escalated: int = 0
     reasons: dict[str, Reason] = field(default_factory=dict[str, Reason])
+    placed: int = 0
     inherited: bool = False
 
     @property

@@ -141,7 +141,10 @@ class Held:
             if group is None:
                 group = self.groups[key] = Group(key, route, labels)
                 self._orphans.pop(key, None)
+            group.placed += 1
             groups.append(group)
+        for group in record.groups:
+            group.placed -= 1
         record.groups = tuple(groups)
 
     def _join(self, record: Record) -> None:
@@ -167,7 +170,8 @@ class Held:
                 continue
             for group in record.groups:
                 group.leave(fingerprint)
-                if not self._leads and not group.members:
+                group.placed -= 1
+                if not self._leads and not group.placed:
                     self.groups.pop(group.key, None)
             self._inhibition.remove(fingerprint, record.sides)
             self.acknowledgements.pop(record.alert.episode, None)
