@@ -15,7 +15,7 @@ from rich.live import Live
 
 from controlplane.cli.demo.installation import Installation
 from controlplane.cli.demo.members import MEMBERS, simulated_arguments, start_api_server
-from controlplane.cli.demo.outcome import Course, Outcome, Seen, look, outcome
+from controlplane.cli.demo.outcome import EXPECTED, Course, Outcome, Seen, look, outcome
 from controlplane.cli.demo.receivers import Receivers
 from controlplane.cli.demo.screen import Screen
 from controlplane.cli.demo.story import (
@@ -208,10 +208,14 @@ class _Demo:
 
 
 def _wants_all_clusters(manifest: Manifest) -> bool:
-    """A group is passed over for good, and a feature refused, while the cluster that has it is not here."""
+    """A group is passed over for good, and a feature refused, while the cluster that has it is not here.
+
+    What is divided over several stays where it was divided first.
+    """
     if not isinstance(manifest, Workload):
         return False
-    return bool(manifest.spec.placement.cluster_affinities or manifest.spec.features)
+    several = "," in manifest.metadata.annotations.get(EXPECTED, "")
+    return several or bool(manifest.spec.placement.cluster_affinities or manifest.spec.features)
 
 
 def _unsaid(_: Line) -> None:
