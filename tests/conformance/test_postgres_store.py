@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from controlplane.alerts.entry import Arrived
+from controlplane.alerts.fingerprint import fingerprint
 from controlplane.embedded import EmbeddedPostgres
 from controlplane.intent import Taken
 from controlplane.known.records import DocumentRecord, WorkloadRecord
@@ -291,6 +293,43 @@ class TestMigrations:
             with pytest.raises(Taken, match=r"a\.io/W is declared by interpreter 'w' already"):
                 await store.submit_document("Interpreter", "other", spec, ME)
         await postgres_server.drop_database("older")
+
+    @pytest.mark.promise(1)
+    async def test_alerts_of_before_enter_the_log(
+        self, postgres_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each batch one entry, in the order of arrival; whatever numbers an agent once sent."""
+        dsn, every = await postgres_server.create_database("older_alerts"), known()
+        monkeypatch.setattr(migrations, "known", lambda: every[:5])
+        await migrate(dsn)
+        async with raw(dsn) as connection:
+            await connection.execute(
+                "insert into cluster (id, name, labels, taints, cluster_uid, agent_key, sealing_key,"
+                " account_seed, standing) values ('AC1', 'north', '{}', '[]', 'u', 'k', '', '', 'Joined');"
+                "insert into alert values"
+                ' (\'AC1\', 1, 2, 0, \'{"alertname": "Down", "cluster": "liar"}\', \'{"a": "b"}\','
+                "  1000, 0, 'http://p', 2000, 10),"
+                " ('AC1', 1, 1, 0, '{\"alertname\": \"Far\"}', '{}', 1e308, 1e308, '', 1500, 0),"
+                " ('AC1', 1, 1, 1, '{\"alertname\": \"Past\"}', '{}', 1000, 1400, '', 1500, 7),"
+                " ('GONE', 1, 1, 0, '{\"alertname\": \"Left\"}', '{}', 0, 9000, '', 1e308, 1e308)"
+            )
+        monkeypatch.setattr(migrations, "known", lambda: every)
+        async with PostgresStore(dsn) as store:
+            entries = [entry for _, entry in await store.alerting.read_entries(0, 10)]
+            assert await store.alerting.entry_horizon() == (1, 3)
+            alerts = [alert for entry in entries if isinstance(entry, Arrived) for alert in entry.alerts]
+            assert [(alert.identity["alertname"], alert.starts_at, alert.ends_at) for alert in alerts[:3]] == [
+                ("Far", 1500, 1800),
+                ("Past", 1000, 1400),
+                ("Down", 1000, 2310),
+            ]
+            assert alerts[3].starts_at == alerts[3].ends_at <= time.time()
+            down = alerts[2]
+            assert down.identity == {"alertname": "Down", "cluster": "north"}
+            assert down.fingerprint == fingerprint(down.identity)
+            assert (down.annotations, down.generator_url, down.source) == ({"a": "b"}, "http://p", "AC1")
+            assert (down.updated_at, down.timed, entries[1].at) == (2010, True, 2010)
+        await postgres_server.drop_database("older_alerts")
 
     async def test_numbers_follow_each_other(self) -> None:
         assert [migration.number for migration in known()] == list(range(1, len(known()) + 1))

@@ -122,11 +122,14 @@ from (
             a.labels || jsonb_build_object('cluster', coalesce(c.name, a.cluster)),
             a.annotations,
             case when a.starts_at between 1 and 1e11 then a.starts_at else a.received_at end,
-            case
-                when a.ends_at between 1 and 1e11 then
-                    a.ends_at + case when a.ends_at > a.received_at then a.held_seconds else 0 end
-                else a.received_at + a.held_seconds + 300
-            end,
+            greatest(
+                case when a.starts_at between 1 and 1e11 then a.starts_at else a.received_at end,
+                case
+                    when a.ends_at between 1 and 1e11 then
+                        a.ends_at + case when a.ends_at > a.received_at then a.held_seconds else 0 end
+                    else a.received_at + a.held_seconds + 300
+                end
+            ),
             a.received_at + a.held_seconds,
             not a.ends_at between 1 and 1e11,
             a.generator_url,
@@ -135,8 +138,8 @@ from (
     from (
         select cluster, incarnation, sequence, position, labels, annotations, generator_url, ends_at,
             starts_at,
-            least(greatest(received_at, 0), 1e11) as received_at,
-            least(greatest(held_seconds, 0), 1e9) as held_seconds
+            least(greatest(received_at, 0), extract(epoch from now())::float8) as received_at,
+            least(greatest(held_seconds, 0), 3e6) as held_seconds
         from alert
     ) a
     left join cluster c on c.id = a.cluster
