@@ -25,6 +25,14 @@ from agents.simulation.store import Kind, Name, Objects
 
 _KINDS = {resource.kind: Kind(resource.group, resource.plural) for resource in catalogue.BUILT_IN}
 _FINISHED = ("Succeeded", "Failed")
+CRASHES = "simulation.muster.dev/crashes"
+"""As kubelets have it: here, that a Job has nothing left to try."""
+_BACK_OFF_LIMIT = {
+    "type": "Failed",
+    "status": "True",
+    "reason": "BackoffLimitExceeded",
+    "message": "Job has reached the specified backoff limit",
+}
 _TEMPLATE = "simulation.muster.dev/template"
 
 
@@ -210,6 +218,8 @@ class Controllers:
             if pod["status"]["phase"] not in _FINISHED and "deletionTimestamp" not in pod["metadata"]
         ]
         wanted = max(0, min(spec["parallelism"], spec["completions"] - succeeded))
+        if any(pod["status"]["phase"] == "Failed" and CRASHES in annotations_of(pod) for pod in pods):
+            wanted = 0
         for pod in running[wanted:]:
             self.remove(PODS, pod, now)
         digest = _digest(spec["template"])
@@ -217,8 +227,11 @@ class Controllers:
         running += self._make([_pod(body, name, spec["template"], digest) for name in names])[0]
         active = running[:wanted]
         status: Body = {"active": len(active), "ready": sum(map(_is_ready, active)), "succeeded": succeeded}
+        failed = sum(pod["status"]["phase"] == "Failed" and CRASHES in annotations_of(pod) for pod in pods)
         if succeeded >= spec["completions"]:
             status["conditions"] = [{"type": "Complete", "status": "True"}]
+        elif failed:
+            status |= {"failed": failed, "conditions": [_BACK_OFF_LIMIT]}
         self._set_status(body, status)
 
     def _set_status(self, body: Body, status: Body) -> None:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from agents.observe.rows import STUCK
 from agents.simulation import catalogue
 from agents.simulation.admission import runtime_class_of, starts_on
 from agents.simulation.bodies import annotations_of, has_condition, owners_of, renewed
+from agents.simulation.events import Telling
 from agents.simulation.networks import NETWORKS, Networks
 from agents.simulation.scheduler import Room, is_finished, is_ready, tolerates
 from agents.simulation.store import Kind, Name, Objects, Stored
@@ -17,7 +19,8 @@ NODES = Kind(catalogue.NODES.group, catalogue.NODES.plural)
 PODS = Kind(catalogue.PODS.group, catalogue.PODS.plural)
 RUN_SECONDS = "simulation.muster.dev/run-seconds"
 CRASHES = "simulation.muster.dev/crashes"
-"""On a pod, with any value: its containers end as soon as they are started."""
+"""On a pod, with any value: its containers end as soon as they are started; a pod of a Job fails for good.
+With `ErrImagePull` or another such reason, they wait for that."""
 UNREACHABLE = "node.kubernetes.io/unreachable"
 
 
@@ -25,7 +28,8 @@ UNREACHABLE = "node.kubernetes.io/unreachable"
 class Pace:
     """How long things take in the simulated cluster, in seconds.
 
-    zones_seconds: until the topology updater has seen a change.
+    zones_seconds: until the topology updater has seen a change. back_off_seconds: from one event of a
+    container that fails to the next.
     """
 
     ready_seconds: float = 2.0
@@ -33,6 +37,7 @@ class Pace:
     eviction_seconds: float = 300.0
     job_seconds: float = 30.0
     zones_seconds: float = 0.0
+    back_off_seconds: float = 10.0
 
 
 def timestamp(now: float) -> str:
@@ -61,6 +66,7 @@ class Kubelets:
         self._pace = pace
         self._networks = networks
         self._remove = remove
+        self._tell = Telling(objects)
         self._zones = Zones(
             objects, lambda node: self._bodies(self._pods_on.get(node, set())), pace.zones_seconds
         )
@@ -153,6 +159,8 @@ class Kubelets:
         if "startTime" not in status:
             return self._start(pod, node, now)
         age = now - seconds(status["startTime"])
+        if CRASHES in annotations_of(pod):
+            return self._crash(pod, age, now)
         limit = _run_seconds(pod, self._pace.job_seconds)
         if limit is not None and age >= limit + self._pace.ready_seconds:
             self._put_status(pod, phase="Succeeded", conditions=_conditions(ready=False))
@@ -161,12 +169,21 @@ class Kubelets:
             return limit is None
         if age < self._pace.ready_seconds:
             return False
-        if CRASHES in annotations_of(pod):
-            if "containerStatuses" not in status:
-                self._put_status(pod, **_crashing(pod))
-            return True
         self._put_status(pod, phase="Running", conditions=_conditions(ready=True))
         return True
+
+    def _crash(self, pod: dict[str, Any], age: float, now: float) -> bool:
+        """The container dies again and again, and an event says so, ever more often."""
+        if age < self._pace.ready_seconds:
+            return False
+        if any(owner["kind"] == "Job" for owner in owners_of(pod)):
+            self._put_status(pod, phase="Failed", conditions=_conditions(ready=False))
+            return True
+        if "containerStatuses" not in pod["status"]:
+            self._put_status(pod, **_crashing(pod))
+        times = int(age / self._pace.back_off_seconds)
+        self._tell.warn(pod, "BackOff", "Back-off restarting failed container", times, now)
+        return False
 
     def _start(self, pod: dict[str, Any], node: dict[str, Any], now: float) -> bool:
         """Admit, then make the sandbox. Who is not admitted has failed; a sandbox is tried again."""
@@ -217,7 +234,9 @@ def _run_seconds(pod: dict[str, Any], usual: float) -> float | None:
 
 
 def _crashing(pod: dict[str, Any]) -> dict[str, Any]:
-    waiting = {"reason": "CrashLoopBackOff", "message": "back-off 5m0s restarting failed container"}
+    given = annotations_of(pod)[CRASHES]
+    reason = given if given in STUCK else "CrashLoopBackOff"
+    waiting = {"reason": reason, "message": "back-off 5m0s restarting failed container"}
     containers = [
         {"name": each["name"], "ready": False, "restartCount": 5, "state": {"waiting": waiting}}
         for each in pod["spec"]["containers"]
