@@ -123,7 +123,7 @@ class Http:
                 data=outgoing.body,
                 headers={"Content-Type": outgoing.content_type, **outgoing.headers, **secret},
                 allow_redirects=False,
-                ssl=await self._tls.context(tls),
+                ssl=await self._tls.context(tls) if url.startswith("https:") else True,
                 server_hostname=tls.server_name or None,
                 proxy=_proxy(url, config),
             ) as response:

@@ -104,7 +104,7 @@ class AsyncChannels:
             return Answer(False, False, "", f"{notice.receiver} has no {notice.integration} any more")
         settings = integration.settings
         secrets = await secrets_of(settings)
-        mask = Mask(settings, secrets)
+        mask = ways.mask(notice, settings, secrets)
         async with ways.place(notice):
             now = self._now()
             data = data_of(notice, self._external_url, now)
@@ -132,6 +132,7 @@ class _Ways:
             for receiver in configuration.receivers.values()
             for integration in receiver.integrations
         }
+        self._masks: dict[tuple[str, str], tuple[dict[str, str], Mask]] = {}
         self._to_owners = asyncio.Semaphore(8 * _AT_ONCE)
         self._users, self._unused = 0, asyncio.Event()
         self._unused.set()
@@ -152,6 +153,16 @@ class _Ways:
 
     def place(self, notice: Notice) -> asyncio.Semaphore:
         return self._places.get((notice.receiver, notice.integration), self._to_owners)
+
+    def mask(self, notice: Notice, settings: Any, secrets: Mapping[str, str]) -> Mask:
+        """Made anew when a file says something else."""
+        way = notice.receiver, notice.integration
+        known = self._masks.get(way)
+        if known is None or known[0] != secrets:
+            known = dict(secrets), Mask(settings, secrets)
+            if way in self._places:
+                self._masks[way] = known
+        return known[1]
 
     def integration(self, notice: Notice) -> Integration | None:
         """Undeliverable: mail to owners, and nothing says by which server."""

@@ -28,7 +28,8 @@ class TlsContexts:
     async def context(self, config: TlsConfig) -> ssl.SSLContext:
         """Undeliverable: a file that is not there, or no certificate in it."""
         try:
-            key = config, await asyncio.to_thread(_changed, config)
+            files = config.ca_file or config.cert_file or config.key_file
+            key = config, await asyncio.to_thread(_changed, config) if files else ()
             if key not in self._contexts:
                 self._contexts[key] = await asyncio.to_thread(tls_context, config)
         except (OSError, ValueError) as error:

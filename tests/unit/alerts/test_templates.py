@@ -156,7 +156,7 @@ def text(source: str, data: Data = DATA) -> str:
         ("{{ toJson .CommonLabels }}", "{{ CommonLabels|toJson }}", '{"alertname":"Down","zone":"b"}'),
         (
             '{{ $n := "" }}{{ range .Alerts }}{{ $n = .Labels.pod }}{{ end }}{{ $n }}',
-            '{% set n = namespace(x=1) %}{% for a in Alerts %}{% set n.x = a.Labels.pod %}{% endfor %}{{ n.x }}',
+            "{% set n = namespace() %}{% for a in Alerts %}{% set n.x = a.Labels.pod %}{% endfor %}{{ n.x }}",
             "p3",
         ),
         ("a {{- /* said */ -}} b", "a {#- said -#} b", "ab"),
