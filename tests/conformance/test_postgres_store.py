@@ -318,7 +318,8 @@ class TestMigrations:
             entries = [entry for _, entry in await store.alerting.read_entries(0, 10)]
             assert await store.alerting.entry_horizon() == (1, 3)
             alerts = [alert for entry in entries if isinstance(entry, Arrived) for alert in entry.alerts]
-            assert [(alert.identity["alertname"], alert.starts_at, alert.ends_at) for alert in alerts[:3]] == [
+            times = [(alert.identity["alertname"], alert.starts_at, alert.ends_at) for alert in alerts]
+            assert times[:3] == [
                 ("Far", 1500, 1800),
                 ("Past", 1000, 1400),
                 ("Down", 1000, 2310),
