@@ -107,24 +107,33 @@ def list_(
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    from controlplane.cli.output import Column, moment, print_table
+    from controlplane.cli.output import Column, print_table
 
     now = time.time()
     columns = (
         Column("ID", lambda row: row["id"]),
         Column("STATE", _stands),
         Column("MATCHERS", lambda row: ", ".join(row["matchers"]), wide=True),
-        Column("ENDS", lambda row: moment(row["ends_at"]) if row["ends_at"] > now else "ended"),
-        Column("BY", lambda row: row["created_by"]),
-        Column("COMMENT", lambda row: row["comment"], wide=True),
+        Column("WHEN", lambda row: _when(row, now), wide=True),
+        Column("COMMENT", lambda row: f"{row['comment']} ({row['created_by']})", wide=True),
     )
     print_table(columns, rows, "no silences")
 
 
 def _stands(row: Any) -> str:
+    return "waits" if row["state"] == "active" and not row["silencing"] else row["state"]
+
+
+def _when(row: Any, now: float) -> str:
+    from controlplane.cli.output import moment
+    from schemas.manifests.alertmanager_values import duration_text
+
+    if row["ends_at"] <= now:
+        return f"ended {moment(row['ends_at'])}"
     if row["cron"]:
-        return f"{'active' if row['silencing'] else 'waits'} ({row['cron']})"
-    return f"{row['state']} (maintenance)" if row["maintenance"] else row["state"]
+        return f"{row['cron']} {row['timezone']}, {duration_text(row['duration_seconds'])} each"
+    until = f"until {moment(row['ends_at'])}"
+    return f"maintenance {until}" if row["maintenance"] else until
 
 
 @app.command()
