@@ -13,6 +13,7 @@ from nacl.public import PrivateKey, SealedBox
 from nacl.signing import SigningKey
 
 from agents.agent import Agent, Member, Periods
+from agents.alerts.watch import AlertRules
 from agents.keys import OrderKeys
 from agents.ports import BusUnavailable
 from agents.simulated import SimulatedCluster
@@ -228,7 +229,13 @@ class AgentWorld:
     ) -> None:
         self.folder = folder
         self.centre = CentreDouble()
-        pace = Pace(ready_seconds=0.05, termination_seconds=0.02, zones_seconds=zones_seconds)
+        self.rules = AlertRules()
+        pace = Pace(
+            ready_seconds=0.05,
+            termination_seconds=0.02,
+            zones_seconds=zones_seconds,
+            back_off_seconds=0.2,
+        )
         self.cluster = SimulatedCluster(state, make, 7, nodes=nodes, pace=pace)
         self.random = Random(7)
         self.starts = 0
@@ -267,6 +274,7 @@ class AgentWorld:
             self._spool,
             f"holder-{self.starts}",
             PERIODS,
+            rules=self.rules,
         )
         self._tasks.append(asyncio.create_task(agent.run()))
 
