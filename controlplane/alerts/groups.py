@@ -87,7 +87,7 @@ class Group:
 
     next_at: inf where nothing is planned. release_at: when intervals that hold it back change; inf otherwise.
     reasons: why members are not told of, as last recorded. placed: alerts that are known and belong here,
-    members or not. queued_at: for the board's queue; inherited: for a reload.
+    members or not. queued_at: for the board's queue.
     """
 
     key: str
@@ -107,7 +107,6 @@ class Group:
     escalated: int = 0
     reasons: dict[str, Reason] = field(default_factory=dict[str, Reason])
     placed: int = 0
-    inherited: bool = False
 
     @property
     def due_at(self) -> float:
@@ -125,7 +124,8 @@ class Group:
         """group_wait counts from the first that comes; one that began before that is told of at once."""
         if not self.flushed:
             wait = self.route.group_wait_seconds
-            at_once = record.alert.starts_at + wait < record.joined_at
+            starts_at = min((record.alert.starts_at, *(each for each, _ in record.earlier)))
+            at_once = starts_at + wait < record.joined_at
             begins = record.joined_at if at_once else record.joined_at + wait
             self.next_at = min(self.next_at, begins) if self.members else begins
         self.members[record.alert.fingerprint] = record

@@ -5,6 +5,7 @@ All of a board that does not lead; board.py adds what is due.
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
+from math import inf
 
 from controlplane.alerts.alert import NOBODYS, Alert, Labels, Owned
 from controlplane.alerts.arriving import refreshed, refreshes, take
@@ -171,7 +172,8 @@ class Held:
             for group in record.groups:
                 group.leave(fingerprint)
                 group.placed -= 1
-                if not self._leads and not group.placed:
+                # After a reload one whose alerts had all been told of is never looked at.
+                if not group.placed and (not self._leads or group.next_at == inf):
                     self.groups.pop(group.key, None)
             self._inhibition.remove(fingerprint, record.sides)
             self.acknowledgements.pop(record.alert.episode, None)
@@ -185,32 +187,41 @@ class Held:
 
         Alerts move to where it sends them; one whose end was told of everywhere moves nowhere.
         """
-        before, self.groups = self.groups, {}
+        before, self.groups, timing = self.groups, {}, self._timing
         self._set(configuration)
+        moving: list[tuple[Group, Record]] = []
         for record in self._records.values():
             fingerprint = record.alert.fingerprint
             waits = any(fingerprint in group.members for group in record.groups)
             record.sides = self._inhibition.sides(record.labels)
             self._inhibition.add(fingerprint, record.sides, record)
             self._place(record)
-            for group in record.groups:
-                self._inherit(group, before.get(group.key))
-                if waits and not group.closed(record):
-                    group.join(record)
-        for key, group in before.items():
-            if key not in self.groups:
+            for group in record.groups if waits else ():
+                old = before.get(group.key)
+                if old is not None and fingerprint in old.members:
+                    group.members[fingerprint] = record
+                else:
+                    moving.append((group, record))
+        for key, old in before.items():
+            group = self.groups.get(key)
+            if group is None:
                 self._orphans[key] = None
-                group.members.clear()
+            else:
+                held = old.flushed and timing.silent(old.route, old.looked_at) is not None
+                self._inherit(group, old, now, held)
+        for group, record in moving:
+            if not group.closed(record):
+                group.join(record)
         for group in self.groups.values():
             self._queue.put(group)
 
-    def _inherit(self, group: Group, before: Group | None) -> None:
-        """What a group of that key had, taken over once."""
-        if before is not None and not group.inherited:
-            group.inherited = True
-            group.restore(before.saved())
-            group.release_at = before.release_at
-            group.reasons = before.reasons
+    def _inherit(self, group: Group, old: Group, now: float, held: bool) -> None:
+        """Timers and reasons of the group that had this key; an interval may hold it back no more."""
+        group.restore(old.saved())
+        group.reasons = old.reasons
+        if held:
+            silent = self._timing.silent(group.route, now) is not None
+            group.release_at = self._timing.changes_at(group.route, now) if silent else now
 
     def changed_since_checkpoint(self, limit: int = 1_000) -> tuple[list[SavedAlert], list[str]]:
         """Up to `limit` alerts to save, and fingerprints to forget; both empty: that was all.
