@@ -1,6 +1,6 @@
 """Notices out: to each integration of each receiver in a lane of its own, so that a slow one delays no other.
 
-1. A notice that was committed enters its lane. At most SENDING_AT_ONCE of a lane are under way.
+1. A notice that was committed enters its lane. A lane sends at most SENDING_AT_ONCE at a time.
 2. Before each attempt the lease is looked at, by the clock of this process too: who slept must not send.
 3. What fails for a while is tried again after a pause that doubles, or that the receiver named, until the
    notice's deadline; at least once, however late it is.
@@ -30,6 +30,8 @@ from controlplane.loops.ports import Clock, LeaseLost, StoreUnavailable
 log = structlog.get_logger()
 
 SENDING_AT_ONCE = 4
+UNRECORDED_AT_ONCE = 32
+"""Sent, or being sent, and not yet recorded: what a process that dies makes the next one send again."""
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 LONGEST_ASKED_SECONDS = 300.0
@@ -60,14 +62,19 @@ class _Trial:
 
 @dataclass
 class _Lane:
-    """waiting: what may be tried now. paced: its limit is used up for the moment."""
+    """waiting: may be tried now. under_way: being sent or recorded. paced: its limit is used up for now."""
 
     receiver: str
     integration: str
     pace: Pace
     waiting: deque[_Trial] = field(default_factory=deque[_Trial])
+    sending: int = 0
     under_way: int = 0
     paced: bool = False
+
+    @property
+    def has_room(self) -> bool:
+        return self.sending < SENDING_AT_ONCE and self.under_way < UNRECORDED_AT_ONCE
 
 
 def pause_seconds(number: int, answer: Answer, draw: float) -> float:
@@ -147,7 +154,7 @@ class Notifying:
             self._metrics.waiting.set(0)
 
     def _fill(self, lane: _Lane) -> None:
-        while lane.waiting and lane.under_way < SENDING_AT_ONCE and not lane.paced:
+        while lane.waiting and lane.has_room and not lane.paced:
             now = self._clock.now()
             lane.pace.per_minute = self._limits_of(lane.receiver, lane.integration).per_minute
             wait = lane.pace.wait_seconds(now)
@@ -159,6 +166,7 @@ class Notifying:
             if len(lane.pace.sent) + 1 == lane.pace.per_minute and not trial.number:
                 trial = _folded(trial, lane.waiting, now)
             lane.pace.take(now)
+            lane.sending += 1
             lane.under_way += 1
             self._launch(self._try(lane, trial))
 
@@ -180,7 +188,11 @@ class Notifying:
     async def _try(self, lane: _Lane, trial: _Trial) -> None:
         trial.number += 1
         try:
-            attempt = await self._attempt(trial.message, trial.number)
+            try:
+                attempt = await self._attempt(trial.message, trial.number)
+            finally:
+                lane.sending -= 1
+            self._fill(lane)
             pause = pause_seconds(trial.number, attempt.answer, self._draw())
             last = (
                 attempt.answer.delivered

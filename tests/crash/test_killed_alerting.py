@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from controlplane.loops.notifying import UNRECORDED_AT_ONCE
 from tests.circle import eventually
 from tests.served import Message, Served, Webhook, webhook
 
@@ -130,7 +131,7 @@ async def test_a_storm_in_which_the_one_that_notifies_dies_again_and_again(storm
     listed = await storm.served.get("/api/v2/alerts")
     assert len(listed) == GROUPS * SIZE
     duplicates = sum(count - 1 for count in Counter(message.key for message in storm.firing()).values())
-    assert duplicates <= 3 * 4, "more than was under way when it died, four at once"
+    assert duplicates <= 3 * UNRECORDED_AT_ONCE, "more than was under way when it died"
 
     storm.served.kill()
     before = len(storm.webhook.messages)
