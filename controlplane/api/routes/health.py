@@ -24,7 +24,11 @@ def router(deps: ApiDeps) -> APIRouter:
         status = "not ready" if waiting else "ready"
         return answer({"status": status, "waiting_for": waiting}, 503 if waiting else 200)
 
-    @api.get("/metrics", dependencies=[Depends(require(deps.access, Act.READ))])
+    # Where the API of alerts is open, as Alertmanager's, so are the numbers beside it.
+    is_open = deps.alerting is not None and deps.alerting.open
+    guard = [] if is_open else [Depends(require(deps.access, Act.READ))]
+
+    @api.get("/metrics", dependencies=guard)
     async def metrics() -> Response:
         """In the text format of Prometheus."""
         return Response(generate_latest(deps.metrics), media_type=CONTENT_TYPE_LATEST)
