@@ -1,7 +1,7 @@
 """Alerts that the agent makes itself: each trouble is said when it begins, and once when it ends."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -26,7 +26,8 @@ _log = structlog.get_logger()
 class Trouble:
     """What is wrong with one thing. labels: what it is about, with `alertname` and `severity`.
 
-    for_seconds: it is said once it has lasted so long. keep_seconds: it is over once it was gone so long.
+    for_seconds: it is said once it has lasted so long. keep_seconds: it is over once it was gone so long, or
+    once none of `pods`, (namespace, name), is there any more.
     """
 
     labels: Mapping[str, str]
@@ -34,6 +35,7 @@ class Trouble:
     details: Mapping[str, str] = field(default_factory=dict[str, str])
     for_seconds: float = 0.0
     keep_seconds: float = 0.0
+    pods: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def key(self) -> bytes:
@@ -49,11 +51,12 @@ def trouble(
     *,
     for_seconds: float = 0.0,
     keep_seconds: float = 0.0,
+    pods: frozenset[tuple[str, str]] = frozenset(),
 ) -> Trouble:
     """about: further labels; those without a value are left out."""
     labels = {"alertname": alertname, "severity": severity, **{k: v for k, v in about.items() if v}}
     said = {"description": description[:_TEXT_LONGEST]} if description else {}
-    return Trouble(labels, summary[:_TEXT_LONGEST], said, for_seconds, keep_seconds)
+    return Trouble(labels, summary[:_TEXT_LONGEST], said, for_seconds, keep_seconds, pods)
 
 
 def nothing_unknown(_: Mapping[str, str]) -> bool:
@@ -87,13 +90,15 @@ class ClusterAlerts:
         self,
         troubles: Mapping[bytes, Trouble],
         unknown: Callable[[Mapping[str, str]], bool] = nothing_unknown,
+        pods: Container[tuple[str, str]] = (),
     ) -> None:
         """Spool what began or ended since the last look. troubles: all there are now, by their keys.
 
         unknown: whether, of what has such labels, nothing can be seen now: what fires of it goes on.
+        pods: all that are there.
         """
         now = self._clock.now()
-        steady = self._steady(troubles, now)
+        steady = self._steady(troubles, pods, now)
         began = {
             key: _firing(each, self._firing.get(key), now)
             for key, each in self._bounded(steady).items()
@@ -120,7 +125,9 @@ class ClusterAlerts:
                     del self._firing[key]
                     self._said.pop(key, None)
 
-    def _steady(self, troubles: Mapping[bytes, Trouble], now: float) -> dict[bytes, Trouble]:
+    def _steady(
+        self, troubles: Mapping[bytes, Trouble], pods: Container[tuple[str, str]], now: float
+    ) -> dict[bytes, Trouble]:
         """Without what has not lasted long enough, with what has not been gone for long enough."""
         self._since = {key: self._since.get(key, now) for key in troubles}
         steady = {
@@ -132,7 +139,8 @@ class ClusterAlerts:
             if each.keep_seconds:
                 self._seen[key] = each, now
         for key, (each, seen_at) in list(self._seen.items()):
-            if key in self._firing and now - seen_at < each.keep_seconds:
+            is_there = not each.pods or any(pod in pods for pod in each.pods)
+            if key in self._firing and is_there and now - seen_at < each.keep_seconds:
                 steady.setdefault(key, each)
             elif key not in steady:
                 del self._seen[key]

@@ -105,7 +105,7 @@ class AlertWatch:
                 **self._counts.troubles(now, self._alerts.firing),
                 **self._gpu_troubles(),
             }
-            await self._alerts.look(troubles, self._unknown)
+            await self._alerts.look(troubles, self._unknown, self._seen.cache.pods.rows)
             await self._clock.sleep(self._look_seconds)
 
     def heard(self) -> None:

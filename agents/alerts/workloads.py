@@ -1,6 +1,6 @@
 """What hurts of the workloads that Muster runs here: not carried out, down, degraded, stuck, failed. Pure."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -85,17 +85,18 @@ def _of_object(workload: str, status: ObjectStatus, degraded_seconds: float) -> 
 def _stuck(standing: Standing) -> list[Trouble]:
     """One alert a workload, namespace and reason, however many pods there are."""
     stuck = {key: pod.stuck for key, pod in sorted(standing.pods.items()) if pod.stuck and not pod.deleting}
-    counts = Counter((namespace, reason) for (namespace, _), reason in stuck.items())
+    places: dict[tuple[str, str], set[PodKey]] = defaultdict(set)
+    for key, reason in stuck.items():
+        places[key[0], reason].add(key)
     return [
         trouble(
             PODS_STUCK,
             "warning",
-            f"{count} pods of {standing.name} do not run: {reason}",
-            {"workload": standing.name, "namespace": place[0], "reason": reason},
-            "Pods: "
-            + ", ".join([name for (ns, name), why in stuck.items() if (ns, why) == place][:MOST_NAMED]),
+            f"{len(pods)} pods of {standing.name} do not run: {reason}",
+            {"workload": standing.name, "namespace": namespace, "reason": reason},
+            "Pods: " + ", ".join([name for _, name in sorted(pods)][:MOST_NAMED]),
             keep_seconds=QUIET_SECONDS,
+            pods=frozenset(pods),
         )
-        for place, count in sorted(counts.items())
-        for reason in (place[1],)
+        for (namespace, reason), pods in sorted(places.items())
     ]
