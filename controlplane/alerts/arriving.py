@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from controlplane.alerts.alert import NOBODYS, Alert
 from controlplane.alerts.configuration import FlapDamping
-from controlplane.alerts.flapping import with_transition
+from controlplane.alerts.flapping import flapping_since, with_transition
 from controlplane.alerts.groups import Record
 from controlplane.alerts.merging import merged, overlap
 
@@ -32,7 +32,19 @@ def refreshed(old: Alert, new: Alert) -> Alert:
         and new.ends_at == ends_at
     ):
         return new
-    return replace(new, identity=old.identity, owned=old.owned, starts_at=old.starts_at, ends_at=ends_at)
+    # Spelt out: replace() takes three times as long, and this is done for each alert that an agent brings.
+    return Alert(
+        old.fingerprint,
+        old.identity,
+        new.annotations,
+        old.starts_at,
+        ends_at,
+        new.updated_at,
+        new.timed,
+        new.generator_url,
+        new.source,
+        old.owned,
+    )
 
 
 def take(record: Record, new: Alert, at: float, entry: int, damping: FlapDamping) -> bool:
@@ -61,9 +73,15 @@ def take(record: Record, new: Alert, at: float, entry: int, damping: FlapDamping
     if fires:
         for group in record.groups:
             group.reasons.pop(old.fingerprint, None)
-    if damping.transitions:
-        record.transitions = with_transition(record.transitions, at, damping)
+    turned(record, at, damping)
     return True
+
+
+def turned(record: Record, at: float, damping: FlapDamping) -> None:
+    """It began or ended at `at`."""
+    if damping.transitions:
+        record.flapping_since = flapping_since(record.flapping_since, record.transitions, at, damping)
+        record.transitions = with_transition(record.transitions, at, damping)
 
 
 def _give_way(record: Record, starts_at: float, entry: int) -> None:

@@ -40,6 +40,7 @@ class SavedAlert:
     began: the one that began this episode, at began_at; changed: the last at which it began or ended.
     joined_at: since when it is in its groups: group_wait counts from it. earlier: episodes (starts_at, entry
     that ended them) that gave way to this one before anybody looked.
+    flapping_since: when it had changed too often; 0 where it had not at its last transition.
     """
 
     alert: Alert
@@ -50,6 +51,7 @@ class SavedAlert:
     changed: int = 0
     joined_at: float = 0.0
     earlier: tuple[tuple[float, int], ...] = ()
+    flapping_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,16 @@ def with_transition(transitions: Sequence[float], at: float, rule: FlapDamping) 
     return (*kept, at)[-KEPT:]
 
 
+def flapping_since(since: float, before: Sequence[float], at: float, rule: FlapDamping) -> float:
+    """Since when it flaps, once it changed at `at`; 0: it does not. since: what this said at the change before.
+
+    before: transitions until then.
+    """
+    if held_until(with_transition(before, at, rule), at, rule) is None:
+        return 0.0
+    return since if since and before and at < before[-1] + rule.quiet_seconds else at
+
+
 def held_until(transitions: Sequence[float], now: float, rule: FlapDamping) -> float | None:
     """Until when it is held, should it stay as it is; None: it is not held.
 

@@ -22,6 +22,7 @@ _RECORDED = frozenset(
         What.MUTED,
         What.INACTIVE,
         What.GROUPED,
+        What.FLAPPING,
         What.NO_RECEIVER,
         What.RESOLVED_NOT_SENT,
     }
@@ -49,6 +50,7 @@ class Record:
     silences: tuple[str, ...] = ()
     silences_mark: int = -1
     forget_at: float = inf
+    flapping_since: float = 0.0
 
     @classmethod
     def of(cls, saved: SavedAlert) -> "Record":
@@ -63,6 +65,7 @@ class Record:
             saved.joined_at,
             saved.earlier,
             saved.transitions,
+            flapping_since=saved.flapping_since,
         )
 
     def saved(self) -> SavedAlert:
@@ -75,6 +78,7 @@ class Record:
             self.changed,
             self.joined_at,
             self.earlier,
+            self.flapping_since,
         )
 
 

@@ -8,10 +8,9 @@ from dataclasses import replace
 from math import inf
 
 from controlplane.alerts.alert import NOBODYS, Alert, Labels, Owned
-from controlplane.alerts.arriving import refreshed, refreshes, take
+from controlplane.alerts.arriving import refreshed, refreshes, take, turned
 from controlplane.alerts.configuration import Configuration
 from controlplane.alerts.entry import Arrived, Entry, SavedAlert
-from controlplane.alerts.flapping import with_transition
 from controlplane.alerts.forgetting import Forgetting
 from controlplane.alerts.groups import Group, Record, Routing
 from controlplane.alerts.inhibition import Inhibition
@@ -98,8 +97,7 @@ class Held:
         owned = self._owner_of(new.identity)
         alert = new if owned is new.owned else replace(new, owned=owned)
         record = Record(alert, alert.labels, applied=id, began=id, began_at=at, changed=id, joined_at=at)
-        if self._damping.transitions:
-            record.transitions = with_transition((), at, self._damping)
+        turned(record, at, self._damping)
         self._keep(record)
         self._place(record)
         self._join(record)

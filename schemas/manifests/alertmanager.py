@@ -245,7 +245,7 @@ class HeartbeatSection(Section):
 class FlapDampingSection(Section):
     """Off at transitions 0."""
 
-    transitions: Annotated[int, Field(ge=0, le=1_000)] = 0
+    transitions: Annotated[int, Field(ge=0, le=60)] = 0
     window: PositiveDuration = 1_800.0
     quiet: PositiveDuration = 600.0
 
