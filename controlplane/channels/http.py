@@ -85,9 +85,8 @@ class Http:
                 return reply
             if reply.status not in _SAME_METHOD or not location:
                 raise Undeliverable(f"answers HTTP {reply.status}: a message is not sent again by GET")
-            target = urljoin(url, location)
-            secret = secret if _origin(target) == _origin(url) else {}
-            url = _checked(target, url)
+            before, url = url, _redirected(url, location)
+            secret = secret if _origin(url) == _origin(before) else {}
         raise Undeliverable(f"redirects more than {MOST_REDIRECTS} times")
 
     async def _leads_inside(self, url: str) -> bool:
@@ -199,8 +198,9 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port
 
 
-def _checked(target: str, url: str) -> str:
+def _redirected(url: str, location: str) -> str:
     try:
+        target = urljoin(url, location)
         scheme, host, _ = _origin(target)
     except ValueError as error:
         raise Undeliverable("redirects to what is no address") from error

@@ -363,7 +363,7 @@ async def test_redirects_that_would_lose_the_message_are_not_followed(
 ) -> None:
     receiver.answer = says(status, Location=location)
     answer = await starting("webhook", url=receiver.url()).send(notice())
-    assert (answer.delivered, len(receiver.got)) == (False, 1)
+    assert (answer.delivered, answer.retry, len(receiver.got)) == (False, False, 1)
 
 
 async def test_follow_redirects_false_takes_the_redirect_for_the_answer(
