@@ -16,7 +16,7 @@ from agents.simulation.faults import Faults
 from agents.simulation.kubelets import NODES, PODS
 from agents.simulation.selectors import compile_selector
 from agents.simulation.state import NAMESPACES, ClusterState
-from agents.simulation.store import Event, Kind, Name, TooOld
+from agents.simulation.store import Event, Kind, Name, Objects, TooOld
 from schemas.wire.orders import FIELD_MANAGER, OUR_LABELS, ObjectRef
 
 _BOOKMARK_EVERY = 1_000
@@ -109,7 +109,7 @@ class SimulatedCluster(ClusterState):
             if seen - told >= _BOOKMARK_EVERY:
                 told = seen
                 yield _bookmark(resource, seen)
-            await self._objects.changed()
+            await self._objects.changed(kind)
 
     async def scrape(self, url: str) -> str:
         """What an exporter in this cluster says; implements `agents.observe.gpus.Scrape`."""
@@ -127,7 +127,7 @@ class SimulatedCluster(ClusterState):
             return self.look(ref)
 
     async def create(self, manifest: Body) -> Body:
-        async with self._calling("create", manifest):
+        async with self._writing("create", manifest):
             resource, name = self._locate(manifest)
             kind = Kind(resource.group, resource.plural)
             if self._objects.peek(kind, name) is not None:
@@ -137,18 +137,20 @@ class SimulatedCluster(ClusterState):
             body["metadata"] |= {"name": name.name} | (
                 {"namespace": name.namespace} if name.namespace else {}
             )
-            return copy_of(self._store_new(kind, body))
+            self._store_new(kind, body)
+            return self._stored(kind, name)
 
     async def apply(self, manifest: Body, *, uid: str, resource_version: str) -> Body:
-        async with self._calling("apply", manifest):
+        async with self._writing("apply", manifest):
             resource, name = self._locate(manifest)
             kind = Kind(resource.group, resource.plural)
             live = self._expect(kind, name, uid, resource_version)
             body = fields.applied(copy_of(live), _strip(manifest), FIELD_MANAGER, self._time)
-            return copy_of(self._store_changed(kind, live, body))
+            self._store_changed(kind, live, body)
+            return self._stored(kind, name)
 
     async def adopt(self, manifest: Body, *, uid: str, resource_version: str) -> Body:
-        async with self._calling("adopt", manifest):
+        async with self._writing("adopt", manifest):
             resource, name = self._locate(manifest)
             kind = Kind(resource.group, resource.plural)
             live = self._expect(kind, name, uid, resource_version)
@@ -156,10 +158,11 @@ class SimulatedCluster(ClusterState):
             if "replicas" in (manifest.get("spec") or {}):
                 fields.disowned(body, ("spec", "replicas"), FIELD_MANAGER)
             body = fields.applied(body, _strip(manifest), FIELD_MANAGER, self._time)
-            return copy_of(self._store_changed(kind, live, body))
+            self._store_changed(kind, live, body)
+            return self._stored(kind, name)
 
     async def disown(self, ref: ObjectRef, *, uid: str, resource_version: str) -> None:
-        async with self._calling("disown"):
+        async with self._writing("disown"):
             resource = self._resource(ref.api_version, ref.kind)
             kind, name = Kind(resource.group, resource.plural), Name(ref.namespace, ref.name)
             if self._objects.peek(kind, name) is None:
@@ -175,7 +178,7 @@ class SimulatedCluster(ClusterState):
             self._store_changed(kind, live, body)
 
     async def replace(self, manifest: Body) -> Body:
-        async with self._calling("replace", manifest):
+        async with self._writing("replace", manifest):
             resource, name = self._locate(manifest)
             kind = Kind(resource.group, resource.plural)
             metadata = manifest["metadata"]
@@ -183,18 +186,26 @@ class SimulatedCluster(ClusterState):
             body = copy_of(manifest)
             body["metadata"] = {**live["metadata"], **body["metadata"]}
             fields.updated(live, body, FIELD_MANAGER, self._time)
-            return copy_of(self._store_changed(kind, live, body))
+            self._store_changed(kind, live, body)
+            return self._stored(kind, name)
 
     async def delete(self, ref: ObjectRef, *, uid: str, resource_version: str) -> None:
-        async with self._calling("delete"):
+        async with self._writing("delete"):
             resource = self._resource(ref.api_version, ref.kind)
             kind, name = Kind(resource.group, resource.plural), Name(ref.namespace, ref.name)
             if self._objects.peek(kind, name) is not None:
                 self._expect(kind, name, uid, resource_version)
                 self._remove(kind, name)
 
+    def _stored(self, kind: Kind, name: Name) -> Body:
+        """A copy for the caller of what has just been stored."""
+        return self._objects.get(kind, name) or {}
+
     def _calling(self, operation: str, manifest: Body | None = None) -> "_Calling":
         return _Calling(self.faults, operation, manifest)
+
+    def _writing(self, operation: str, manifest: Body | None = None) -> "_Writing":
+        return _Writing(self.faults, operation, manifest, self._objects)
 
 
 class _Calling:
@@ -211,6 +222,25 @@ class _Calling:
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
         if error is None:
             await self._faults.after(self._operation)
+
+
+class _Writing(_Calling):
+    """Answered once it is written down. What is inside of it does not await."""
+
+    __slots__ = ("_objects",)
+
+    def __init__(self, faults: Faults, operation: str, manifest: Body | None, objects: Objects) -> None:
+        super().__init__(faults, operation, manifest)
+        self._objects = objects
+
+    async def __aenter__(self) -> None:
+        await super().__aenter__()
+        self._objects.begin_gathering()
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        self._objects.end_gathering()
+        await self._objects.saved()
+        await super().__aexit__(kind, error, trace)
 
 
 def _seen_as(event: Event, matches: Callable[[dict[str, str]], bool]) -> str:

@@ -6,12 +6,16 @@ everybody else.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from agents.simulation.bodies import items
 
 FieldPath = tuple[str, ...]
 _IDENTITY: set[FieldPath] = {("apiVersion",), ("kind",)}
+_MOST_REMEMBERED = 4_096
 _SERVERS = {
     *("name", "namespace", "uid", "resourceVersion", "generation"),
     *("creationTimestamp", "deletionTimestamp", "managedFields", "selfLink"),
@@ -29,13 +33,13 @@ def applied(live: dict[str, Any], manifest: dict[str, Any], manager: str, now: s
     """`live` after `manager` applied `manifest` by force; changes and returns `live`."""
     wanted = leaves(manifest)
     before = _owned(live, manager, "Apply")
-    taken = {path for path, value in wanted.items() if read(live, path) != value}
+    taken = frozenset(path for path, value in wanted.items() if read(live, path) != value)
     for path in sorted(before - wanted.keys()):
         if not any(path in _paths(entry) for entry in _others(live, manager, "Apply")):
             _remove(live, path)
     for path, value in wanted.items():
         _write(live, path, value)
-    _own(live, manager, "Apply", set(wanted), taken, manifest["apiVersion"], now)
+    _own(live, manager, "Apply", frozenset(wanted), taken, manifest["apiVersion"], now)
     return live
 
 
@@ -46,7 +50,7 @@ def updated(
     metadata = desired["metadata"]
     metadata["managedFields"] = live["metadata"].get("managedFields", [])
     before, after = leaves(live), leaves(desired)
-    changed = {path for path, value in after.items() if before.get(path) != value}
+    changed = frozenset(path for path, value in after.items() if before.get(path) != value)
     gone = before.keys() - after.keys()
     if changed or gone:
         own = _owned(live, manager, "Update", subresource) - gone
@@ -133,21 +137,27 @@ def _others(body: dict[str, Any], manager: str, operation: str) -> list[dict[str
     return [entry for entry in _entries(body) if not _is(entry, manager, operation)]
 
 
-def _paths(entry: dict[str, Any]) -> set[FieldPath]:
-    return set(_from_fields(entry["fieldsV1"], ()))
+def _paths(entry: dict[str, Any]) -> frozenset[FieldPath]:
+    return _paths_in(msgspec.json.encode(entry["fieldsV1"]))
 
 
-def _owned(body: dict[str, Any], manager: str, operation: str, subresource: str = "") -> set[FieldPath]:
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _paths_in(fields: bytes) -> frozenset[FieldPath]:
+    """Objects of a kind mostly have the same fields."""
+    return frozenset(_from_fields(msgspec.json.decode(fields), ()))
+
+
+def _owned(body: dict[str, Any], manager: str, operation: str, subresource: str = "") -> frozenset[FieldPath]:
     found = (entry for entry in _entries(body) if _is(entry, manager, operation, subresource))
-    return {path for entry in found for path in _paths(entry)}
+    return frozenset(path for entry in found for path in _paths(entry))
 
 
 def _own(
     body: dict[str, Any],
     manager: str,
     operation: str,
-    owned: set[FieldPath],
-    taken: set[FieldPath],
+    owned: frozenset[FieldPath],
+    taken: frozenset[FieldPath],
     api_version: str,
     now: str,
     subresource: str = "",
@@ -168,7 +178,9 @@ def _own(
     body["metadata"]["managedFields"] = [*entries, mine] if owned else entries
 
 
-def _to_fields(paths: set[FieldPath]) -> dict[str, Any]:
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _to_fields(paths: frozenset[FieldPath]) -> dict[str, Any]:
+    """Shared by all objects with these fields: look, do not touch."""
     tree: dict[str, Any] = {}
     for path in sorted(paths):
         node = tree

@@ -1,5 +1,6 @@
 """The kubelets, and the part of the node controller that reacts when one falls silent."""
 
+import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ RUN_SECONDS = "simulation.muster.dev/run-seconds"
 CRASHES = "simulation.muster.dev/crashes"
 """On a pod, with any value: its containers end as soon as they are started; a pod of a Job fails for good.
 With `ErrImagePull` or another such reason, they wait for that."""
+_EARLY_SECONDS = 0.01
 UNREACHABLE = "node.kubernetes.io/unreachable"
 
 
@@ -74,6 +76,7 @@ class Kubelets:
         self._room_changed = True
         self._waiting: set[Name] = set()
         self._unsettled: set[Name] = set()
+        self._later: list[tuple[float, Name]] = []
         self._pods_on: dict[str, set[Name]] = {}
         for kind in (NODES, PODS):
             for stored in objects.of(kind):
@@ -102,7 +105,7 @@ class Kubelets:
                 del self._pods_on[node]
         self._waiting.discard(name)
         self._unsettled.discard(name)
-        self._room.pod_changed(name, after)
+        self._room.pod_changed(name, before, after)
         if after is None:
             return
         if node := after["spec"].get("nodeName"):
@@ -136,7 +139,11 @@ class Kubelets:
     def run(self, now: float) -> None:
         """One pass of the kubelets over the pods that are not settled."""
         unsettled, self._unsettled = self._unsettled, set()
+        while self._later and self._later[0][0] <= now:
+            unsettled.add(heapq.heappop(self._later)[1])
         for pod in self._bodies(unsettled):
+            if "nodeName" not in pod["spec"]:
+                continue
             node = self._objects.peek(NODES, Name("", pod["spec"]["nodeName"]))
             if node is None:
                 # The pod collector: a node that is gone takes its pods with it.
@@ -168,7 +175,12 @@ class Kubelets:
         if _ready(pod):
             return limit is None
         if age < self._pace.ready_seconds:
-            return False
+            # Nothing becomes of it before; it is looked at a moment early, and then at every tick.
+            due = seconds(status["startTime"]) + self._pace.ready_seconds - _EARLY_SECONDS
+            if now >= due:
+                return False
+            heapq.heappush(self._later, (due, _name(pod)))
+            return True
         self._put_status(pod, phase="Running", conditions=_conditions(ready=True))
         return True
 

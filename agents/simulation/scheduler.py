@@ -1,6 +1,7 @@
 """Binds pods by requests, node selector, required affinity and taints: to the freest node."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import msgspec
 
@@ -20,13 +21,19 @@ _COUNTING = (
     "overhead",
     "resources",
 )
+_ASKING = ("containers", "initContainers", "overhead", "resources")
 _MOST_REMEMBERED = 1_000
 _decode_spec = msgspec.json.Decoder(PodSpec)
 
 
 def asks(pod: Body) -> dict[str, int]:
     """What a pod asks for, as the agent counts it as well."""
-    return asks_of(_decode_spec.decode(msgspec.json.encode(pod["spec"])))
+    return _asks_of(msgspec.json.encode({key: pod["spec"][key] for key in _ASKING if key in pod["spec"]}))
+
+
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _asks_of(asking: bytes) -> dict[str, int]:
+    return asks_of(_decode_spec.decode(asking))
 
 
 @dataclass(slots=True)
@@ -75,8 +82,15 @@ class Room:
         self._takes.clear()
         self._refused.clear()
 
-    def pod_changed(self, name: Name, after: Body | None) -> None:
-        """None for a pod that is gone; one that waits or has finished holds nothing."""
+    def pod_changed(self, name: Name, before: Body | None, after: Body | None) -> None:
+        """None for a pod that is not there; one that waits or has finished holds nothing."""
+        if (
+            before is not None
+            and after is not None
+            and before["spec"] is after["spec"]
+            and is_finished(before) == is_finished(after)
+        ):
+            return
         node = "" if after is None or is_finished(after) else after["spec"].get("nodeName", "")
         held = self._held.get(name)
         if held is None and not node:

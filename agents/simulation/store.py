@@ -3,9 +3,8 @@
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,16 +23,14 @@ class Name(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True, eq=False):
     """`body` is shared: whoever changes it takes a copy. `raw` is what goes over the wire."""
 
     body: dict[str, Any]
     raw: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, eq=False):
     resource_version: int
     type: str
     kind: Kind
@@ -42,7 +39,7 @@ class Event:
     previous_labels: dict[str, str] | None
 
 
-_KEEP = "insert or replace into object values (?, ?, ?, ?, ?)"
+_KEEP = "insert into object values (?, ?, ?, ?, ?) on conflict do update set body = excluded.body"
 _DROP = "delete from object where grp = ? and plural = ? and namespace = ? and name = ?"
 
 Listener = Callable[[Kind, Stored | None, Stored | None], None]
@@ -62,8 +59,9 @@ class Objects:
         # What is written outlives the process; nothing here has to outlive the machine.
         self._db.execute("pragma synchronous = off")
         self._db.executescript(
+            # With rowids: bodies beside the keys make every step of a search pass over bodies.
             "create table if not exists object (grp text, plural text, namespace text, name text, body blob,"
-            " primary key (grp, plural, namespace, name)) without rowid;"
+            " primary key (grp, plural, namespace, name));"
             "create table if not exists meta (name text primary key, value text) without rowid;"
         )
         self._kinds: dict[Kind, dict[Name, Stored]] = {}
@@ -76,8 +74,10 @@ class Objects:
         self._unsaved: dict[tuple[Kind, Name], bytes | None] = {}
         self._unsaved_meta: dict[str, str] = {}
         self._events: deque[Event] = deque(maxlen=history)
-        self._oldest = self._version
-        self._waiting: list[asyncio.Future[None]] = []
+        self._oldest = self._saved = self._version
+        self._waiting: dict[Kind, list[asyncio.Future[None]]] = {}
+        self._recorded: set[Kind] = set()
+        self._unanswered: list[asyncio.Future[None]] = []
         self._depth = 0
         self._listeners: list[Listener] = []
 
@@ -110,6 +110,27 @@ class Objects:
             self._depth -= 1
             if not self._depth:
                 self._save()
+
+    def begin_gathering(self) -> None:
+        """Until `end_gathering`, in the same turn of the loop, nothing is written: await `saved` after it."""
+        self._depth += 1
+
+    def end_gathering(self) -> None:
+        self._depth -= 1
+
+    async def saved(self) -> None:
+        """Return when every change so far outlives the process: one write for those of one turn of the loop.
+
+        Until then no watcher sees them, so that nothing is told anywhere that a kill could undo.
+        """
+        if not self._unsaved and not self._unsaved_meta:
+            return
+        loop = asyncio.get_running_loop()
+        if not self._unanswered:
+            loop.call_soon(self._save_and_answer)
+        answer: asyncio.Future[None] = loop.create_future()
+        self._unanswered.append(answer)
+        await answer
 
     def get(self, kind: Kind, name: Name) -> dict[str, Any] | None:
         """A copy that the caller may change."""
@@ -146,10 +167,10 @@ class Objects:
         stored = Stored(body, msgspec.json.encode(body))
         self._kinds.setdefault(kind, {})[name] = stored
         self._unsaved[kind, name] = stored.raw
-        if not self._depth:
-            self._save()
         before = None if previous is None else labels_of(previous.body)
         self._record("ADDED" if previous is None else "MODIFIED", kind, stored, before)
+        if not self._depth:
+            self._save()
         self._tell(kind, previous, stored)
         return body
 
@@ -161,11 +182,11 @@ class Objects:
         self._version += 1
         self._unsaved[kind, name] = None
         self.set_meta("resource_version", str(self._version))
-        if not self._depth:
-            self._save()
         body: dict[str, Any] = msgspec.json.decode(stored.raw)
         body["metadata"]["resourceVersion"] = str(self._version)
         self._record("DELETED", kind, Stored(body, msgspec.json.encode(body)), labels_of(stored.body))
+        if not self._depth:
+            self._save()
         self._tell(kind, stored, None)
 
     def since(self, resource_version: int) -> list[Event]:
@@ -177,7 +198,8 @@ class Objects:
         for event in reversed(self._events):
             if event.resource_version <= resource_version:
                 break
-            late.append(event)
+            if event.resource_version <= self._saved:
+                late.append(event)
         late.reverse()
         return late
 
@@ -188,15 +210,18 @@ class Objects:
 
     def wake(self) -> None:
         """Let every watcher look again."""
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
+        self._wake(list(self._waiting))
 
-    async def changed(self) -> None:
-        """Return after the next change."""
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
+    def _wake(self, kinds: Iterable[Kind]) -> None:
+        for kind in kinds:
+            for future in self._waiting.pop(kind, ()):
+                if not future.done():
+                    future.set_result(None)
+
+    async def changed(self, kind: Kind) -> None:
+        """Return after the next change of this kind, or when all are to look."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(kind, []).append(future)
         await future
 
     def _save(self) -> None:
@@ -213,6 +238,25 @@ class Objects:
             self._db.executemany(_DROP, gone)
             self._db.executemany("insert or replace into meta values (?, ?)", meta.items())
             self._db.execute("commit")
+        if self._recorded:
+            self._saved = self._version
+            recorded, self._recorded = self._recorded, set()
+            self._wake(recorded)
+
+    def _save_and_answer(self) -> None:
+        unanswered, self._unanswered = self._unanswered, []
+        failure: Exception | None = None
+        try:
+            self._save()
+        except sqlite3.Error as error:
+            failure = error
+        for answer in unanswered:
+            if answer.done():
+                continue
+            if failure is not None:
+                answer.set_exception(failure)
+            else:
+                answer.set_result(None)
 
     def _tell(self, kind: Kind, before: Stored | None, after: Stored | None) -> None:
         for listener in self._listeners:
@@ -222,4 +266,4 @@ class Objects:
         if len(self._events) == self._events.maxlen:
             self._oldest = self._events[0].resource_version
         self._events.append(Event(self._version, type_, kind, stored.raw, labels_of(stored.body), before))
-        self.wake()
+        self._recorded.add(kind)
