@@ -2,8 +2,9 @@
 
 1. Read what is there under every ordered name; when any of it is not ours, do nothing and say so.
 2. Make missing namespaces.
-3. For each object: read, look at the fence, then create or apply onto what was read. When another agent has
-   recorded a newer order in between, either the fence or the precondition stops us.
+3. For each object: look at the fence, then create or apply onto what was read. When another agent has
+   recorded a newer order in between, either the fence or the precondition stops us; when the object has
+   changed since, read again.
 4. A create has no precondition, and what we take over bears nothing that a withdrawal would find: look at
    the fence afterwards, and take back what came too late.
 5. Delete what the order dropped, or, for a withdrawal, everything recorded, last made first. A withdrawal
@@ -110,7 +111,7 @@ class CarryOut:
         """Raises Superseded when a newer order was recorded; `is_current` says the same without asking."""
         outcome = Outcome()
         refs = tuple(ref_of(manifest) for manifest in manifests)
-        await self._refuse_others(workload, manifests, outcome, overwrite)
+        found = await self._refuse_others(workload, manifests, outcome, overwrite)
         if outcome.refused or outcome.failed:
             return outcome
         try:
@@ -122,7 +123,7 @@ class CarryOut:
         for manifest in manifests:
             if not is_current():
                 raise Superseded(workload)
-            await self._apply_one(workload, version, manifest, outcome, overwrite)
+            await self._apply_one(workload, version, manifest, outcome, overwrite, found)
             reached("agent.between_objects")
         if not outcome.failed and not outcome.refused:
             await self._delete_all(workload, version, dropped, outcome)
@@ -159,34 +160,44 @@ class CarryOut:
 
     async def _refuse_others(
         self, workload: str, manifests: list[Manifest], outcome: Outcome, overwrite: bool
-    ) -> None:
-        """Before anything is touched: an order that cannot be carried out whole is not begun.
+    ) -> dict[ObjectRef, Manifest | None]:
+        """What is there, looked at before anything is touched: an order that cannot be carried out whole is
+        not begun.
 
         A kind that the order itself defines is served only once that definition is there.
         """
         brought = brought_kinds(manifests)
+        found: dict[ObjectRef, Manifest | None] = {}
         for manifest in manifests:
             ref = ref_of(manifest)
             try:
-                step = plan_object(workload, manifest, await self._kube.get(ref), overwrite=overwrite)
+                found[ref] = await self._kube.get(ref)
+                step = plan_object(workload, manifest, found[ref], overwrite=overwrite)
             except NotServed as error:
                 if f"{ref.api_version}/{ref.kind}" not in brought:
                     outcome.refused.append(refusal_of(error, ref))
             except KubeError as error:
                 outcome.failed.append(refusal_of(error, ref))
-                return
+                return found
             else:
                 if isinstance(step, Refuse):
                     outcome.refused.append(step.refusal)
+        return found
 
     async def _apply_one(
-        self, workload: str, version: Version, manifest: Manifest, outcome: Outcome, overwrite: bool
+        self,
+        workload: str,
+        version: Version,
+        manifest: Manifest,
+        outcome: Outcome,
+        overwrite: bool,
+        found: dict[ObjectRef, Manifest | None],
     ) -> None:
         ref = ref_of(manifest)
         error: KubeError = Conflict("it changes faster than it can be read")
         for _ in range(ATTEMPTS):
             try:
-                live = await self._kube.get(ref)
+                live = found.pop(ref) if ref in found else await self._kube.get(ref)
                 step = plan_object(workload, manifest, live, overwrite=overwrite)
                 if isinstance(step, Refuse):
                     outcome.refused.append(step.refusal)

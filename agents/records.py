@@ -7,7 +7,7 @@ import structlog
 
 from agents.fence import SELECTOR, BadRecord, Entry, from_manifest, record_ref, to_manifest
 from agents.namespace import ensure_namespace
-from agents.ports import AlreadyExists, Conflict, Kube, Resource
+from agents.ports import AlreadyExists, Conflict, Kube, KubeError, Resource
 from schemas.wire.orders import Version
 
 _CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", True)
@@ -31,6 +31,7 @@ class Records:
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
         self._places: dict[str, tuple[str, str]] = {}
+        self._is_housed = False
         self.entries: dict[str, Entry] = {}
 
     @property
@@ -39,7 +40,7 @@ class Records:
 
     async def load(self) -> None:
         """Read all of them. Raises KubeError. A damaged one stops its own workload only."""
-        await ensure_namespace(self._kube)
+        await self._ensure_house()
         async for body in self._kube.list(_CONFIG_MAPS, label_selector=SELECTOR):
             for manifest in _decode_list.decode(body).items or ():
                 try:
@@ -64,13 +65,22 @@ class Records:
         place = self._places.get(entry.workload)
         try:
             if place is None:
-                await ensure_namespace(self._kube)
+                await self._ensure_house()
                 stored = await self._kube.create(to_manifest(entry))
             else:
                 stored = await self._kube.replace(to_manifest(entry, *place))
         except AlreadyExists as error:
             raise Conflict(str(error)) from error
+        except KubeError:
+            # It may be the namespace that went: looked for before the next one is made.
+            self._is_housed = False
+            raise
         self._remember(stored)
+
+    async def _ensure_house(self) -> None:
+        if not self._is_housed:
+            await ensure_namespace(self._kube)
+            self._is_housed = True
 
     async def check(self, workload: str, version: Version) -> None:
         """Raises Superseded when this version is not the recorded one any more, and KubeError."""
