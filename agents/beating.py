@@ -1,12 +1,18 @@
-"""The beat: how the agent stands, and what the centre answers to it."""
+"""The beat: how the agent stands, and what the centre answers to it.
 
+What is recorded between two beats is told by brief ones, many orders at once.
+"""
+
+import asyncio
 from collections.abc import Callable, Iterable
+from itertools import islice
 from random import Random
 from typing import Protocol
 
 import structlog
 
 from agents.ports import Bus, BusUnavailable, Clock
+from agents.timing import signalled
 from schemas.wire.beats import Beat, BeatReply
 from schemas.wire.codec import Malformed, decode, encode
 from schemas.wire.orders import Version
@@ -16,6 +22,8 @@ TIMEOUT_SECONDS = 5.0
 DIGESTS_A_BEAT = 64
 SKEW_SECONDS = 30.0
 FIRST_RETRY_SECONDS = 1.0
+GATHER_SECONDS = 0.1
+RECORDED_A_BEAT = 2_000
 _log = structlog.get_logger()
 
 
@@ -27,6 +35,9 @@ class Told(Protocol):
     def digests(self, count: int) -> dict[str, tuple[Stamp, str]]: ...
 
     def versions(self) -> dict[str, Version]: ...
+
+    @property
+    def held(self) -> int: ...
 
     @property
     def orders_repeated(self) -> int: ...
@@ -69,12 +80,20 @@ class Beating:
         self._epoch = 0
         self._settled = False
         self._want_versions = False
+        self._highest: Version | None = None
+        self._recorded: dict[str, Version] = {}
+        self._something = asyncio.Event()
+
+    def recorded(self, workload: str, version: Version) -> None:
+        """An order of this version is recorded; the centre hears of it within a moment."""
+        self._recorded[workload] = version
+        self._something.set()
 
     async def run(self) -> None:
         """Until cancelled."""
         pause = FIRST_RETRY_SECONDS
         while True:
-            reply = await self._beat()
+            reply = await self._beat(brief=False)
             if reply is None:
                 # While nothing is settled, nothing is sent either: ask more often, but never in a rush.
                 pause = self._period if self._settled else min(self._period, pause * 1.5)
@@ -86,11 +105,26 @@ class Beating:
             else:
                 self._heard(reply)
                 pause = self._period
-            await self._clock.sleep(pause * (0.8 + 0.4 * self._random.random()))
+            await self._pause(pause * (0.8 + 0.4 * self._random.random()))
 
-    async def _beat(self) -> BeatReply | None:
+    async def _pause(self, seconds: float) -> None:
+        """Until the next beat; what is recorded meanwhile is told in brief."""
+        until = self._clock.now() + seconds
+        while self._settled and (left := until - self._clock.now()) > GATHER_SECONDS:
+            if not self._recorded and not await signalled(self._clock, self._something, left):
+                return
+            await self._clock.sleep(GATHER_SECONDS)
+            reply = await self._beat(brief=True)
+            if reply is None:
+                break
+            self._heard(reply)
+        await self._clock.sleep(max(0.0, until - self._clock.now()))
+
+    async def _beat(self, *, brief: bool) -> BeatReply | None:
+        told = dict(islice(self._recorded.items(), RECORDED_A_BEAT))
+        beat = self._compose_brief(told) if brief else self._compose(told)
         try:
-            body = await self._bus.beat(encode(self._compose()), timeout_seconds=TIMEOUT_SECONDS)
+            body = await self._bus.beat(encode(beat), timeout_seconds=TIMEOUT_SECONDS)
             reply = decode(BeatReply, body)
         except BusUnavailable as error:
             _log.info("beat_unanswered", detail=str(error))
@@ -102,22 +136,48 @@ class Beating:
             _log.warning("beat_answered_by_deposed", epoch=reply.epoch, newest=self._epoch)
             return None
         self._epoch = reply.epoch
-        self._want_versions = "versions" in reply.resend
+        for workload, version in told.items():
+            if self._recorded.get(workload) == version:
+                del self._recorded[workload]
+        if not brief:
+            self._want_versions = "versions" in reply.resend
         if reply.clock and abs(reply.clock - self._clock.now()) > SKEW_SECONDS:
             _log.warning("clock_differs", seconds=round(reply.clock - self._clock.now(), 1))
         return reply
 
-    def _compose(self) -> Beat:
-        incarnation, sequence = self._told.stamp() if self._settled else (0, 0)
-        versions = self._told.versions()
+    def _compose_brief(self, recorded: dict[str, Version]) -> Beat:
+        self._highest = max(
+            (version for version in (self._highest, *recorded.values()) if version), default=None
+        )
+        incarnation, sequence = self._told.stamp()
         return Beat(
             incarnation=incarnation,
             sequence=sequence,
             clock=self._clock.now(),
             agent_version=self._agent_version,
             capabilities=self._capabilities,
-            highest=max(versions.values(), default=None),
+            highest=self._highest,
+            held=self._told.held,
+            recorded=recorded,
+            brief=True,
+            orders_repeated=self._told.orders_repeated,
+            spool_depth=self._told.spool_depth,
+            holding=self._told.holding,
+        )
+
+    def _compose(self, recorded: dict[str, Version]) -> Beat:
+        incarnation, sequence = self._told.stamp() if self._settled else (0, 0)
+        versions = self._told.versions()
+        self._highest = max(versions.values(), default=None)
+        return Beat(
+            incarnation=incarnation,
+            sequence=sequence,
+            clock=self._clock.now(),
+            agent_version=self._agent_version,
+            capabilities=self._capabilities,
+            highest=self._highest,
             held=len(versions),
+            recorded=recorded if self._settled else {},
             versions=versions if self._want_versions else None,
             digests=self._told.digests(DIGESTS_A_BEAT) if self._settled else {},
             orders_repeated=self._told.orders_repeated,

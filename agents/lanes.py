@@ -8,11 +8,10 @@ Work = Callable[[], Coroutine[None, None, None]]
 
 
 class Lanes:
-    """`parallel` keys act at once; `in_flight` pieces of work are accepted before `put` waits."""
+    """`in_flight` pieces of work are accepted before `put` waits; how many of them do the same is theirs."""
 
-    def __init__(self, group: asyncio.TaskGroup, *, parallel: int, in_flight: int) -> None:
+    def __init__(self, group: asyncio.TaskGroup, *, in_flight: int) -> None:
         self._group = group
-        self._parallel = asyncio.Semaphore(parallel)
         self._room = asyncio.Semaphore(in_flight)
         self._queues: dict[str, deque[Work]] = {}
 
@@ -34,8 +33,7 @@ class Lanes:
         while queue:
             work = queue.popleft()
             try:
-                async with self._parallel:
-                    await work()
+                await work()
             finally:
                 self._room.release()
         del self._queues[key]

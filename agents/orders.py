@@ -2,8 +2,10 @@
 
 1. Decode and verify. What is not signed for this cluster is acknowledged, refused and reported.
 2. Serial per workload: look at the record. Older, or the same version with other words: refused.
-3. Record, with the resource version that was read as precondition; then acknowledge.
-4. Have it brought about.
+3. Record, with the resource version that was read as precondition; then acknowledge: to the stream, and to
+   the centre with the next beat. What waits to be brought about holds nobody up here: orders of other
+   workloads are recorded meanwhile, up to IN_FLIGHT.
+4. Have it brought about, a few at a time.
 5. On a period: again what failed, what somebody changed, what is still being removed, what a release let go.
 """
 
@@ -31,7 +33,8 @@ from schemas.wire.reports import Refusal
 from schemas.wire.subjects import RELEASE, token
 
 AT_ONCE = 64
-IN_FLIGHT = 256
+IN_FLIGHT = 512
+RECORDED_AT_ONCE = 64
 PULL_SECONDS = 5.0
 LONGEST_PULL_PAUSE_SECONDS = 2.0
 WRITE_ATTEMPTS = 6
@@ -52,6 +55,7 @@ class Orders:
         carry_out: CarryOut,
         standings: Standings,
         want: Callable[[set[tuple[str, str]]], None],
+        recorded: Callable[[str, Version], None],
         *,
         parallel: int = 8,
     ) -> None:
@@ -62,8 +66,12 @@ class Orders:
         self._records = records
         self._standings = standings
         self._want = want
-        self._parallel = parallel
-        self._deciding = asyncio.Lock()
+        self._recorded = recorded
+        self._fresh: set[str] = set()
+        self._aging: set[str] = set()
+        self._recording = asyncio.Semaphore(RECORDED_AT_ONCE)
+        self._bringing_about = asyncio.Semaphore(parallel)
+        self._removing = asyncio.Lock()
         self._newest: dict[str, Version] = {}
         self.repeated = 0
         self._acting = Acting(clock, random, records, carry_out, standings, self._newest.get)
@@ -79,7 +87,7 @@ class Orders:
             self._want(kinds_of(entry.objects))
             self._standings.touch(workload)
         async with asyncio.TaskGroup() as group:
-            lanes = Lanes(group, parallel=self._parallel, in_flight=IN_FLIGHT)
+            lanes = Lanes(group, in_flight=IN_FLIGHT)
             group.create_task(self._repair(lanes))
             await self._pull(lanes)
 
@@ -113,12 +121,26 @@ class Orders:
 
     async def _take(self, order: Order, delivery: Delivery) -> None:
         """Fence, record, acknowledge, act."""
+        async with self._recording:
+            if not await self._take_down(order, delivery):
+                return
+        if order.verb is Verb.RELEASE:
+            await self._acting.release()
+        else:
+            await self._act(order.workload)
+
+    async def _act(self, workload: str) -> None:
+        async with self._bringing_about:
+            await self._acting.act(workload)
+
+    async def _take_down(self, order: Order, delivery: Delivery) -> bool:
+        """Whether it is recorded, acknowledged, and to be acted on."""
         backoff = Backoff(self._random)
         for _ in range(WRITE_ATTEMPTS):
             try:
                 if not await self._record(order):
                     await _acknowledge(delivery)
-                    return
+                    return False
                 break
             except Conflict:
                 await self._reread(order.workload)
@@ -127,15 +149,17 @@ class Orders:
                 _log.warning("order_not_recorded", workload=order.workload, detail=str(error))
                 await self._clock.sleep(backoff.failed())
         else:
-            return
+            return False
         reached("agent.after_record")
         await _acknowledge(delivery)
+        self._recorded(order.workload, order.version)
         reached("agent.after_acknowledge")
-        self._standings.touch(order.workload)
-        if order.verb is Verb.RELEASE:
-            await self._acting.release()
+        if self._standings.of(order.workload).fresh:
+            # In a moment there is more to say of it.
+            self._fresh.add(order.workload)
         else:
-            await self._acting.act(order.workload)
+            self._standings.touch(order.workload)
+        return True
 
     async def _reread(self, workload: str) -> None:
         try:
@@ -156,8 +180,13 @@ class Orders:
             return False
         ready = prepared(self._keys, order)
         if verdict is Verdict.NEW:
-            # One at a time: two removals must not both be the last that is allowed.
-            async with self._deciding:
+            # Where nothing of it was ever here, there is nothing to remove.
+            if ready.removes and entry is not None and entry.objects:
+                # One at a time: two removals must not both be the last that is allowed.
+                async with self._removing:
+                    allowed = self._may_remove(workload, order.version)
+                    await self._records.write(self._entry(ready, entry, removes=True, held=not allowed))
+            else:
                 await self._records.write(self._entry(ready, entry))
             standing.begin_anew()
             self._want(kinds_of(self._records.entries[workload].objects))
@@ -167,11 +196,10 @@ class Orders:
         self.repeated += verdict is Verdict.SAME and entry.is_carried_out
         return True
 
-    def _entry(self, ready: Prepared, before: Entry | None) -> Entry:
+    def _entry(
+        self, ready: Prepared, before: Entry | None, *, removes: bool = False, held: bool = False
+    ) -> Entry:
         order = ready.order
-        # Where nothing of it was ever here, there is nothing to hold back.
-        removes = ready.removes and before is not None and bool(before.objects)
-        allowed = not removes or self._may_remove(order.workload, order.version)
         return Entry(
             workload=order.workload,
             version=order.version,
@@ -179,7 +207,7 @@ class Orders:
             digest=order_digest(order),
             objects=joined(before.objects if before else (), ready.ordered, ready.dropped),
             removes=removes,
-            held=not allowed,
+            held=held,
             preserve=ready.preserve,
             decided_at=self._clock.now(),
             carried_out=before.carried_out if before else None,
@@ -212,14 +240,21 @@ class Orders:
 
     async def _again(self, lanes: Lanes, workload: str) -> None:
         if not lanes.busy(workload):
-            await lanes.put(workload, lambda: self._acting.act(workload))
+            await lanes.put(workload, lambda: self._act(workload))
 
     async def _repair(self, lanes: Lanes) -> None:
         while True:
             await self._clock.sleep(REPAIR_SECONDS)
+            self._tell_of_waiting()
             for workload in list(self._records.entries):
                 if self._acting.is_due(workload):
                     await self._again(lanes, workload)
+
+    def _tell_of_waiting(self) -> None:
+        """What waits for longer than a moment to be carried out is reported as recorded."""
+        for workload in self._aging:
+            self._standings.age(workload)
+        self._aging, self._fresh = self._fresh, set()
 
 
 async def _acknowledge(delivery: Delivery) -> None:

@@ -22,6 +22,7 @@ class Standing:
 
     said: refusals of what was delivered and not taken, which leave the recorded order as it stands.
     marks: per object, what the cache shows while nobody has changed it since it was applied.
+    fresh: just recorded, and reported as soon as it is carried out.
     """
 
     state: WorkState | None = None
@@ -33,6 +34,7 @@ class Standing:
     retry_at: float = 0.0
     failures: int = 0
     asked: bool = False
+    fresh: bool = False
 
     def is_for(self, version: Version) -> bool:
         """Whether the order of this version has come here."""
@@ -41,6 +43,7 @@ class Standing:
     def begin_anew(self) -> None:
         """A newer order is recorded; it answers all that was refused before."""
         self.state, self.refusals, self.said, self.failures = None, [], [], 0
+        self.fresh = True
 
 
 def kinds_of(refs: tuple[ObjectRef, ...]) -> set[tuple[str, str]]:
@@ -64,6 +67,13 @@ class Standings:
         if self._entry_of(workload) is not None:
             self.of(workload).asked = True
             self.touch(workload)
+
+    def age(self, workload: str) -> None:
+        """It is not carried out yet: that is worth a report by now."""
+        standing = self.of(workload)
+        if standing.fresh and standing.state is None:
+            self.touch(workload)
+        standing.fresh = False
 
     def touch(self, workload: str) -> None:
         """Its report may have changed."""
@@ -95,6 +105,8 @@ class Standings:
         ready = standing.prepared
         refs = ready.ordered if ready is not None and standing.is_for(entry.version) else entry.objects
         if not self._observer.knows(kinds_of(entry.objects)):
+            return None
+        if standing.state is None and standing.fresh and not standing.asked:
             return None
         state = standing.state or _recorded_state(entry, asked=standing.asked)
         if state is None:

@@ -118,7 +118,15 @@ class Term:
         self._reporting = Reporting(cache, self._publisher, member.given, self._standings.report)
         carry_out = CarryOut(kube, records)
         self._orders = Orders(
-            bus, clock, random, keys, records, carry_out, self._standings, self._observer.want
+            bus,
+            clock,
+            random,
+            keys,
+            records,
+            carry_out,
+            self._standings,
+            self._observer.want,
+            lambda workload, version: self._beating.recorded(workload, version),
         )
         self._alert_sending = AlertSending(bus, clock, random, spool, subjects.alert(cluster))
         self._offline = offline
@@ -173,6 +181,10 @@ class Term:
 
     def versions(self) -> dict[str, Version]:
         return {workload: entry.version for workload, entry in self._records.entries.items()}
+
+    @property
+    def held(self) -> int:
+        return len(self._records.entries)
 
     @property
     def orders_repeated(self) -> int:

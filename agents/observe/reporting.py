@@ -13,6 +13,9 @@ from schemas.wire.hardware import Topology
 from schemas.wire.reports import Report, Work
 from schemas.wire.subjects import shard_name
 
+COUNTS_EVERY = 4
+"""Reports between two of one workload that differ in counts alone: mostly more is to be said in a moment."""
+
 
 class Outlet(Protocol):
     """Where reports go; what says nothing new is dropped there."""
@@ -38,12 +41,15 @@ class Reporting:
         self._shards: list[list[NodeRow]] = []
         self._hardware_told = False
         self._said: dict[str, tuple[object, ...]] = {}
+        self._said_at: dict[str, int] = {}
+        self._number = 0
         self._stale_zones: set[str] = set()
         self._later: set[str] = set()
         self.discovered = Discovered()
 
     def report(self) -> None:
-        """Offer everything that changed since the last call."""
+        """Offer everything that changed since the last call; of a workload's counts see COUNTS_EVERY."""
+        self._number += 1
         changes = self._cache.take_changes()
         stale = self._arrange(changes)
         for index in sorted(stale):
@@ -77,8 +83,9 @@ class Reporting:
             if work is None:
                 continue
             says = _standing(work)
-            if with_counts or self._said.get(workload) != says:
-                self._said[workload] = says
+            is_news = self._said.get(workload) != says
+            if is_news or (with_counts and self._number - self._said_at[workload] >= COUNTS_EVERY):
+                self._said[workload], self._said_at[workload] = says, self._number
                 self._outlet.offer(f"work.{workload}", work)
             else:
                 self._later.add(workload)

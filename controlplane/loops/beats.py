@@ -3,8 +3,11 @@
 1. Decode; what does not validate is buried and stays unanswered.
 2. A new incarnation is stored, and its order consumer made anew, before the reply: it gets every order again.
 3. Remember what was said. A version that this database never issued stops dispatch there.
-4. Reply: epoch, alert watermark, what to send again (at most RESEND_AT_ONCE clusters a period are asked).
+4. What was recorded there since the last beat is acknowledged here; a brief beat says no more than that.
+5. Reply: epoch, alert watermark, what to send again (at most RESEND_AT_ONCE clusters a period are asked).
 """
+
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -28,11 +31,22 @@ class NotLeading(Exception):
     """Another process answers beats."""
 
 
+def _nobody(_cluster: str, _versions: Mapping[str, Version]) -> None:
+    pass
+
+
 class Beats:
     """Answers for one epoch."""
 
     def __init__(
-        self, store: Store, bus: Bus, known: Known, clock: Clock, lease: Lease, beat_heard: Wake
+        self,
+        store: Store,
+        bus: Bus,
+        known: Known,
+        clock: Clock,
+        lease: Lease,
+        beat_heard: Wake,
+        recorded: Callable[[str, Mapping[str, Version]], None] = _nobody,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -40,7 +54,9 @@ class Beats:
         self._clock = clock
         self._lease = lease
         self._beat_heard = beat_heard
+        self._recorded = recorded
         self._mismatched: dict[str, set[str]] = {}
+        self._awaited: dict[str, set[str]] = {}
         self._asked: dict[str, float] = {}
         self._want_versions: set[str] = set()
 
@@ -65,14 +81,17 @@ class Beats:
         self._known.heard[cluster] = Heard(self._clock.now(), self._lease.epoch, beat)
         if beat.versions is not None:
             self._compare_versions(cluster, beat.versions)
-        self._beat_heard.up()
+        if beat.recorded:
+            self._recorded(cluster, beat.recorded)
+        if not beat.brief:
+            self._beat_heard.up()
         return encode(
             BeatReply(
                 epoch=self._lease.epoch,
                 incarnation=record.incarnation,
                 alerts_committed=self._known.alert_watermarks.get(cluster, (0, 0)),
                 alerts_resend_from=self._gap(cluster),
-                resend=self._resend(cluster, beat),
+                resend=[] if beat.brief else self._resend(cluster, beat),
                 clock=self._clock.now(),
             )
         )
@@ -113,12 +132,18 @@ class Beats:
         return sorted(now & before)
 
     def _unreported(self, cluster: str) -> list[str]:
-        """Orders recorded there of which no report is here, and reports of what nobody has ordered."""
-        missing = [
+        """Orders recorded there of which no report is here, and reports of what nobody has ordered.
+
+        What is recorded is reported once it is carried out: it is missed when it was not here at the last
+        beat either.
+        """
+        now = {
             f"work.{uid}"
             for uid, record in self._known.orders_in.get(cluster, {}).items()
             if record.acknowledged and cluster not in self._known.work.get(uid, {})
-        ]
+        }
+        missing = sorted(now & self._awaited.get(cluster, set()))
+        self._awaited[cluster] = now
         doubted = sorted(f"work.{uid}" for uid in self._known.unordered.get(cluster, ()))
         return [*missing, *doubted][:RESEND_TAILS]
 

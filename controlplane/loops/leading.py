@@ -6,7 +6,7 @@ Every replica: ingest, sampling of what is used, and leadership. The leader, in 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -30,6 +30,7 @@ from controlplane.loops.sampling import Sampling
 from controlplane.loops.settle import Settle
 from controlplane.loops.watchdog import PASS_SECONDS, Watchdog
 from controlplane.rollout import LossRules
+from schemas.wire.orders import Version
 from schemas.wire.subjects import Subjects
 
 log = structlog.get_logger()
@@ -169,7 +170,12 @@ class Centre:
             self.ingest.footprint,
         )
         requests = Requests(ports.store, ports.bus, known, ports.signer, lease)
-        beats = Beats(ports.store, ports.bus, known, ports.clock, lease, self._wakes.dispatch)
+
+        def recorded(cluster: str, versions: Mapping[str, Version]) -> None:
+            settle.recorded(cluster, versions)
+            self._wakes.settle.up()
+
+        beats = Beats(ports.store, ports.bus, known, ports.clock, lease, self._wakes.dispatch, recorded)
         passes: list[tuple[str, Callable[[], Awaitable[None]], Wake, float]] = [
             ("place", place.run_pass, self._wakes.place, 1.0),
             ("dispatch", dispatch.run_pass, self._wakes.dispatch, 1.0),

@@ -1,7 +1,7 @@
 """What agents said of their orders, entered: the other end of dispatch.
 
 1. Take the (cluster, workload) pairs of which something was reported.
-2. An order that is recorded there is acknowledged here.
+2. An order that is recorded there, as a beat or a report says, is acknowledged here.
 3. A report without an order is doubted: the agent is asked for it with the next beat.
 4. What changed for people (applied, refused, ready, gone) becomes change rows.
 5. A removal that is reported: purge its order and its report, then the outbox row goes.
@@ -10,7 +10,8 @@
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from controlplane.known.known import Known
 from controlplane.known.records import Change, Lease, OutboxRecord
@@ -50,6 +51,7 @@ class Settle:
         self._footprint = footprint
         self._said: dict[Pair, str] = {}
         self._waiting: dict[Pair, None] = {}
+        self._recorded: dict[Pair, Version] = {}
         self._purging = asyncio.Semaphore(PURGES_AT_ONCE)
         self._carried_out: dict[Pair, Version] = {}
         for uid, works in known.work.items():
@@ -62,9 +64,16 @@ class Settle:
         if workload != RELEASE:
             self._waiting[cluster, workload] = None
 
+    def recorded(self, cluster: str, versions: Mapping[str, Version]) -> None:
+        """The agent says that it has recorded these; what is no order of ours any more is passed over."""
+        for workload, version in versions.items():
+            record = self._known.order(cluster, workload)
+            if record is not None and record.version == version != record.acknowledged:
+                self._recorded[cluster, workload] = version
+
     async def run_pass(self) -> None:
         """Enter what was reported; what could not be entered stays for the next pass."""
-        while self._waiting:
+        while self._waiting or self._recorded:
             pairs = list(self._waiting)[:AT_ONCE]
             works = {
                 pair: work
@@ -82,13 +91,20 @@ class Settle:
                     self._waiting.pop(pair, None)
 
     async def _acknowledge(self, works: Mapping[Pair, Work]) -> None:
+        recorded = dict(islice(self._recorded.items(), AT_ONCE))
+        said = {*recorded.items(), *((pair, work.version) for pair, work in works.items())}
         marks: list[OrderMark] = []
-        for (cluster, uid), work in works.items():
+        for (cluster, uid), version in sorted(said):
             record = self._known.order(cluster, uid)
-            if record is not None and work.version == record.version != record.acknowledged:
-                marks.append(OrderMark(cluster, uid, work.version))
-        if not marks:
-            return
+            if record is not None and version == record.version != record.acknowledged:
+                marks.append(OrderMark(cluster, uid, version))
+        if marks:
+            await self._mark_acknowledged(marks)
+        for pair, version in recorded.items():
+            if self._recorded.get(pair) == version:
+                del self._recorded[pair]
+
+    async def _mark_acknowledged(self, marks: Sequence[OrderMark]) -> None:
         await self._store.mark_acknowledged(self._lease, marks)
         self._metrics.orders.labels("acknowledged").inc(len(marks))
         for mark in marks:

@@ -12,6 +12,9 @@ class Beat(Report, frozen=True, kw_only=True):
     highest: the highest version that the agent has recorded, None for none.
     versions: every version held, only when the last reply asked for `versions`.
     digests: shard or subject tail -> (stamp, hash) of what was last published there, a few a beat.
+    recorded: workload -> version of what was recorded since the last beat that was answered. This is what
+    acknowledges orders; a report that bears the version does, too.
+    brief: it comes between two others for `recorded` alone: it tells no digests, and is asked for nothing.
     orders_repeated: orders carried out though they had been before, since this process started.
     spool_depth: alert batches not yet under the watermark. clock: Unix seconds of the agent.
     """
@@ -23,6 +26,8 @@ class Beat(Report, frozen=True, kw_only=True):
     held: int = 0
     versions: dict[str, Version] | None = None
     digests: dict[str, tuple[Stamp, str]] = {}
+    recorded: dict[str, Version] = {}
+    brief: bool = False
     orders_repeated: int = 0
     spool_depth: int = 0
     holding: bool = False

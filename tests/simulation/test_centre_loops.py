@@ -136,7 +136,70 @@ async def test_the_purged_report_of_a_removal_is_not_asked_for() -> None:
         assert f"work.{WORKLOAD}" not in reply.resend
 
 
+async def test_what_is_recorded_is_asked_for_only_when_no_report_of_it_came_between_two_beats() -> None:
+    around = Around()
+    cluster = (await joined(around.store)).id
+    lease = await around.lead()
+    beats = Beats(around.store, around.bus, around.known, around.clock, lease, Wake())
+    around.known.put_order(
+        OutboxRecord(cluster, WORKLOAD, Verb.APPLY, Version(1, 1), NOTHING, b"", acknowledged=Version(1, 1))
+    )
+    asked = [
+        f"work.{WORKLOAD}" in decode(BeatReply, await beats.answer(cluster, beat(number, []))).resend
+        for number in range(3)
+    ]
+    assert asked == [False, True, True]
+
+
+async def test_a_brief_beat_acknowledges_what_was_recorded_and_is_asked_for_nothing() -> None:
+    around = Around()
+    cluster = (await joined(around.store)).id
+    lease = await around.lead()
+    told: dict[str, Version] = {}
+    beats = Beats(
+        *(around.store, around.bus, around.known, around.clock, lease, Wake()),
+        recorded=lambda _, versions: told.update(versions),
+    )
+    brief = Beat(
+        incarnation=1,
+        sequence=1,
+        clock=BEGIN_SECONDS,
+        agent_version="1",
+        recorded={WORKLOAD: Version(1, 1)},
+        brief=True,
+    )
+    for _ in range(3):
+        assert decode(BeatReply, await beats.answer(cluster, encode(brief))).resend == []
+    assert told == {WORKLOAD: Version(1, 1)}
+
+
 class TestSettle:
+    @pytest.mark.parametrize(
+        ("recorded", "acknowledged"),
+        [
+            pytest.param(Version(1, 2), Version(1, 2), id="this order"),
+            pytest.param(Version(1, 1), None, id="an older one"),
+            pytest.param(Version(1, 3), None, id="one that was never ordered"),
+        ],
+    )
+    async def test_an_order_is_acknowledged_by_the_version_that_is_recorded(
+        self, recorded: Version, acknowledged: Version | None
+    ) -> None:
+        around = Around()
+        cluster = (await joined(around.store)).id
+        lease = await around.lead()
+        around.known.put_order(OutboxRecord(cluster, WORKLOAD, Verb.APPLY, Version(1, 2), NOTHING, b""))
+        settle = around.settle(lease)
+        settle.recorded(cluster, {WORKLOAD: recorded})
+        around.fates = [Fate.LOST]
+        if acknowledged is not None:
+            with pytest.raises(StoreUnavailable):
+                await settle.run_pass()
+        await settle.run_pass()
+        record = around.known.order(cluster, WORKLOAD)
+        assert record is not None
+        assert record.acknowledged == acknowledged
+
     async def test_a_removal_leaves_nothing_of_the_cluster_s_bounds_used(self) -> None:
         around = Around()
         cluster = (await joined(around.store)).id
