@@ -10,6 +10,7 @@ from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import FieldError, Problem, invalid
 from controlplane.intent import WorkloadDraft
 from controlplane.interpreters import Kinds, NotUnderstood, render
+from controlplane.interpreters.kinds import kind_of
 from controlplane.known.compiling import Compiler
 from controlplane.known.known import Known
 from controlplane.known.meanings import Meaning
@@ -33,6 +34,7 @@ from schemas.wire.orders import OrderBody
 
 _NO_UID = "00000000-0000-0000-0000-000000000000"
 _SEALING_OVERHEAD_BYTES = 4096
+_LABELS_BYTES = 1024
 
 
 def draft_of(deps: ApiDeps, workload: Workload) -> tuple[WorkloadDraft, Meaning, tuple[str, ...]]:
@@ -169,7 +171,8 @@ def _understood(deps: ApiDeps, workload: Workload) -> tuple[Meaning, tuple[str, 
         if not meaning.variants.everywhere_alike:
             check_overrides(meaning.variants, Views(deps.known).all(deps.clock.now()))
         for variant in meaning.variants.made:
-            _check_size(workload, variant, kinds)
+            if _may_be_too_large(variant, kinds):
+                _check_size(workload, variant, kinds)
         return meaning, warnings_over(deps.known, workload.spec, meaning.interpretation)
     except NotUnderstood as error:
         field, _, message = str(error).partition(": ")
@@ -196,6 +199,14 @@ def _trespassing(found: Trespass) -> Problem:
         ),
     ]
     return Problem(422, Reason.TENANT_MAY_NOT, errors[0].message, errors)
+
+
+def _may_be_too_large(variant: Variant, kinds: Kinds) -> bool:
+    """Whether it takes rendering to know: an order adds labels to objects and pods, and rules for health."""
+    if any(kind in kinds and kinds[kind].health is not None for kind in map(kind_of, variant.objects)):
+        return True
+    added = _LABELS_BYTES * (len(variant.objects) + len(variant.interpretation.components))
+    return len(msgspec.json.encode(variant.objects)) + added > MAX_ORDER_BYTES // 2
 
 
 def _check_size(workload: Workload, variant: Variant, kinds: Kinds) -> None:

@@ -45,7 +45,7 @@ class Located:
     def at(self, path: Path) -> str:
         return _joined(self.path, path)
 
-    @property
+    @cached_property
     def pod_path(self) -> str:
         """Of the pod spec."""
         if self.part.template is None:

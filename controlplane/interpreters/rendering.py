@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import msgspec
+
 from controlplane.interpreters.adaption import Adaption, adapt, claim_template
 from controlplane.interpreters.kinds import APPLY_FIRST, APPLY_LAST, Kinds, kind_of
-from controlplane.interpreters.located import copy_of, whole, write_field
+from controlplane.interpreters.located import whole, write_field
 from controlplane.interpreters.podded import KINDS, Podded, joint_hash, podded_of, ref_of
 from controlplane.interpreters.pods import mapping
 from schemas.paths import drop, first, path_text
@@ -36,9 +38,11 @@ def render(
 
     adaptions: what that cluster needs changed, one for each component, or none at all.
     """
-    rendered: list[dict[str, Any]] = copy_of(objects)
-    for each in rendered:
-        _unmark(each)
+    raw = msgspec.json.encode(objects)
+    rendered: list[dict[str, Any]] = msgspec.json.decode(raw)
+    if any(label.encode() in raw for label in (WORKLOAD_LABEL, TEMPLATE_LABEL)):
+        for each in rendered:
+            _unmark(each)
     podded = podded_of(rendered, tuple(ref_of(each) for each in rendered), kinds)
     templates: dict[str, str] = {}
     if podded is not None:

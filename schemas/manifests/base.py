@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 API_VERSION = "muster.dev/v1"
@@ -55,5 +55,5 @@ class Strict(BaseModel):
 
 class Metadata(Strict):
     name: Name
-    labels: Labels = {}
-    annotations: dict[LabelKey, str] = {}
+    labels: Labels = Field(default_factory=dict)
+    annotations: dict[LabelKey, str] = Field(default_factory=dict)

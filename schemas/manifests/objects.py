@@ -12,6 +12,8 @@ _API_VERSION = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?v[0-9][a-z0-9]*")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PATH_SEGMENT = re.compile(r"(?!\.{1,2}$)[^/%]{1,253}")
 _MAX_DEPTH = 64
+_SURELY_FINE_DEPTH = 60
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 NAMESPACED = frozenset(
     {
@@ -172,6 +174,42 @@ def _guard(path: tuple[str | int, ...], check: Any, value: str) -> None:
 
 def _check_depth(manifest: dict[str, Any], index: int) -> None:
     """JSON nests less than 64 deep, its keys are strings, and `resources` hold quantities."""
+    # Where something stands is worked out only when it is wrong.
+    if not _is_sound(manifest, _SURELY_FINE_DEPTH):
+        _refuse_unsound(manifest, index)
+
+
+def _is_sound(value: Any, depth: int) -> bool:
+    """Whether all of that holds, as far as a quick look tells."""
+    if type(value) in _SCALARS:
+        return True
+    if not depth:
+        return False
+    if isinstance(value, list):
+        return all(_is_sound(inner, depth - 1) for inner in cast(list[Any], value))
+    if not isinstance(value, dict):
+        return False
+    for key, inner in cast(dict[Any, Any], value).items():
+        if type(key) is not str or not (type(inner) in _SCALARS or _is_sound(inner, depth - 1)):
+            return False
+        if key == "resources" and not _has_amounts(inner):
+            return False
+    return True
+
+
+def _has_amounts(resources: Any) -> bool:
+    if not isinstance(resources, dict):
+        return True
+    try:
+        for field in ("requests", "limits"):
+            _check_amounts(cast(dict[str, Any], resources).get(field), ())
+    except ObjectError:
+        return False
+    return True
+
+
+def _refuse_unsound(manifest: dict[str, Any], index: int) -> None:
+    """Raises ObjectError where something is wrong."""
     pending: list[tuple[Any, tuple[str | int, ...]]] = [(manifest, (index,))]
     while pending:
         value, path = pending.pop()

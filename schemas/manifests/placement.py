@@ -26,7 +26,7 @@ def _refuse_later(kind: str, given: Any, later: dict[str, str]) -> Any:
 class LabelRequirement(Strict):
     key: LabelKey
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    values: list[LabelValue] = []
+    values: list[LabelValue] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _values_fit(self) -> Self:
@@ -36,7 +36,7 @@ class LabelRequirement(Strict):
 class FieldRequirement(Strict):
     key: Literal["provider", "region", "zone"]
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    values: list[str] = []
+    values: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _values_fit(self) -> Self:
@@ -55,12 +55,12 @@ def _values_fit(requirement: _Requirement) -> _Requirement:
 
 
 class LabelSelector(Strict):
-    match_labels: Labels = {}
-    match_expressions: list[LabelRequirement] = []
+    match_labels: Labels = Field(default_factory=dict)
+    match_expressions: list[LabelRequirement] = Field(default_factory=list)
 
 
 class FieldSelector(Strict):
-    match_expressions: list[FieldRequirement] = []
+    match_expressions: list[FieldRequirement] = Field(default_factory=list)
 
 
 class ClusterAffinity(Strict):
@@ -68,8 +68,8 @@ class ClusterAffinity(Strict):
 
     label_selector: LabelSelector | None = None
     field_selector: FieldSelector | None = None
-    cluster_names: list[Name] = []
-    exclude: list[Name] = []
+    cluster_names: list[Name] = Field(default_factory=list)
+    exclude: list[Name] = Field(default_factory=list)
 
 
 class ClusterToleration(Strict):
@@ -96,7 +96,7 @@ class StaticClusterWeight(Strict):
 class WeightPreference(Strict):
     """`dynamicWeight` wins over `staticWeightList`, as in Karmada."""
 
-    static_weight_list: list[StaticClusterWeight] = []
+    static_weight_list: list[StaticClusterWeight] = Field(default_factory=list)
     dynamic_weight: Literal["AvailableReplicas"] | None = None
 
 
@@ -123,7 +123,7 @@ class ReplicaScheduling(Strict):
     replica_scheduling_type: Literal["Duplicated", "Divided"] = "Divided"
     replica_division_preference: Literal["Weighted", "Aggregated"] = "Weighted"
     weight_preference: WeightPreference | None = None
-    replica_bounds: Annotated[list[ReplicaBounds], Field(max_length=1_000)] = []
+    replica_bounds: Annotated[list[ReplicaBounds], Field(max_length=1_000)] = Field(default_factory=list)
 
 
 AffinityName = Annotated[str, Field(min_length=1, max_length=32)]
@@ -137,7 +137,9 @@ class ClusterAffinityTerm(ClusterAffinity):
     """One group of clusters; what it has no room for goes to `overflowAffinities`, tier by tier."""
 
     affinity_name: AffinityName
-    overflow_affinities: Annotated[list[OverflowAffinity], Field(max_length=100)] = []
+    overflow_affinities: Annotated[list[OverflowAffinity], Field(max_length=100)] = Field(
+        default_factory=list
+    )
 
     @model_validator(mode="after")
     def _has_a_first_tier(self) -> Self:
@@ -173,9 +175,11 @@ class Placement(Strict):
     """Without `replicaScheduling` every cluster gets all replicas, as in Karmada."""
 
     cluster_affinity: ClusterAffinity | None = None
-    cluster_affinities: Annotated[list[ClusterAffinityTerm], Field(max_length=100)] = []
-    cluster_tolerations: list[ClusterToleration] = []
-    spread_constraints: Annotated[list[SpreadConstraint], Field(max_length=16)] = []
+    cluster_affinities: Annotated[list[ClusterAffinityTerm], Field(max_length=100)] = Field(
+        default_factory=list
+    )
+    cluster_tolerations: list[ClusterToleration] = Field(default_factory=list)
+    spread_constraints: Annotated[list[SpreadConstraint], Field(max_length=16)] = Field(default_factory=list)
     replica_scheduling: ReplicaScheduling | None = None
     score_weights: ScoreWeights = ScoreWeights()
 

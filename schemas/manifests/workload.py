@@ -29,13 +29,13 @@ class WorkloadSpec(Strict):
     tenant: Name | None = None
     manifests: Objects
     placement: Placement = Placement()
-    features: Annotated[Features, AfterValidator(features_once)] = []
+    features: Annotated[Features, AfterValidator(features_once)] = Field(default_factory=list)
     topology: Topology | None = None
     isolation: Name | None = None
-    networks: Networks = []
+    networks: Networks = Field(default_factory=list)
     gpus: Gpus | None = None
     failover: Failover = Failover()
-    overrides: OverrideRules = []
+    overrides: OverrideRules = Field(default_factory=list)
     conflict_resolution: Literal["Abort", "Overwrite"] = "Abort"
     preserve_resources_on_deletion: bool = False
 
