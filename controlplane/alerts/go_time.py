@@ -88,6 +88,14 @@ class Time:
     def __sub__(self, other: "Time") -> Duration:
         return Duration((self.moment() - other.moment()).total_seconds())
 
+    def plus(self, duration: "Duration | float") -> "Time":
+        """A number counts nanoseconds, as in `.StartsAt.Add 28800e9`, by which people reach their zone."""
+        seconds = duration.seconds if isinstance(duration, Duration) else duration / 1e9
+        try:
+            return Time(self.moment() + timedelta(seconds=seconds))
+        except OverflowError:
+            return ZERO
+
     def before(self, other: "Time") -> bool:
         return self.moment() < other.moment()
 
@@ -125,6 +133,7 @@ class Time:
 ZERO = Time(None)
 _METHODS: "dict[str, Callable[[Time], Any]]" = {
     "Format": lambda time: time.Format,
+    "Add": lambda time: time.plus,
     "Sub": lambda time: time.__sub__,
     "Before": lambda time: time.before,
     "After": lambda time: time.after,

@@ -149,6 +149,11 @@ def text(source: str, data: Data = DATA) -> str:
             "05:15 CST",
         ),
         (
+            '{{ ((index .Alerts 0).StartsAt.Add 28800e9).Format "15:04" }}',
+            '{{ Alerts[0].StartsAt.Add(28800e9).Format("15:04") }}',
+            "05:15",
+        ),
+        (
             "{{ since (index .Alerts 0).StartsAt | humanizeDuration }}",
             "{{ since(Alerts[0].StartsAt)|humanizeDuration }}",
             "1h 0m 0s",
