@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import msgspec
 
 from agents.alerts.writing import SpoolWriter
+from agents.failpoints import reached
 from agents.ports import Clock
 from schemas.wire.alerts import Alert
 
@@ -55,6 +56,7 @@ class Accepting:
         if not fresh:
             return 0
         written_at = await self._writer.write([alert for alert, _, _ in fresh])
+        reached("agent.after_alert_sync")
         for alert, key, content in fresh:
             until = alert.ends_at or written_at + RESOLVE_TIMEOUT_SECONDS
             resolved = 0 < alert.ends_at <= written_at

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import sys
+import time
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -48,6 +51,7 @@ class Served:
     clock: Shifted
     http: httpx.AsyncClient
     syncs: list[int]
+    syncing: asyncio.Event
     ready: bool = True
 
     async def post(self, *alerts: Object | str, raw: bytes | None = None) -> httpx.Response:
@@ -67,23 +71,31 @@ async def served(tmp_path: Path) -> AsyncGenerator[Served]:
         yield each
 
 
-async def serve(folder: Path, most_batches: int) -> AsyncGenerator[Served]:
+async def serve(folder: Path, most_batches: int, *, disk_seconds: float = 0.0) -> AsyncGenerator[Served]:
+    """disk_seconds: how long each sync takes, at least."""
     spool, clock = Spool(folder / "spool.sqlite", most_batches=most_batches), Shifted()
     spool.begin(1, renumber_from=1)
     syncs: list[int] = []
+    syncing = asyncio.Event()
     with ThreadPoolExecutor(1) as executor:
         thread = partial(asyncio.get_running_loop().run_in_executor, executor)
 
         async def counted(work: Any) -> Any:
             syncs.append(1)
-            return await thread(work)
+            syncing.set()
+
+            def slow() -> Any:
+                time.sleep(disk_seconds)
+                return work()
+
+            return await thread(slow)
 
         holder: list[Served] = []
         accepting = Accepting(SpoolWriter(spool, clock, counted), clock)
         door = Door(accepting, clock, version="1.2.3", ready=lambda: holder[0].ready)
         host, port = await door.open("127.0.0.1", 0)
         async with httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=30) as http:
-            holder.append(Served(spool, clock, http, syncs))
+            holder.append(Served(spool, clock, http, syncs, syncing))
             yield holder[0]
         await door.close()
     spool.close()
@@ -330,3 +342,78 @@ class TestRepeated:
         async for served in serve(tmp_path, 0):
             assert (await served.post(posted("Down"))).status_code == 503
             assert (await served.post(posted("Down"))).status_code == 503
+
+
+async def test_a_slow_disk_holds_up_who_waits_for_it_and_nobody_else(tmp_path: Path) -> None:
+    async for served in serve(tmp_path, 1000, disk_seconds=2.0):
+        posts = [asyncio.create_task(served.post(posted(f"A{number}"))) for number in range(50)]
+        async with asyncio.timeout(10):
+            await served.syncing.wait()
+        assert (await served.http.get("/-/healthy")).status_code == 200
+        assert served.spool.after((0, 0), 1) == []
+        assert not any(each.done() for each in posts)
+        assert {each.status_code for each in await asyncio.gather(*posts)} == {200}
+        assert len(served.syncs) <= 4
+        assert len(served.names()) == 50
+
+
+@pytest.mark.promise(1)
+async def test_killed_between_the_sync_and_the_answer_it_is_there_and_may_come_again(tmp_path: Path) -> None:
+    script = tmp_path / "door.py"
+    script.write_text(
+        "import asyncio, sys\n"
+        "from agents.alerts.accepting import Accepting\n"
+        "from agents.alerts.door import Door\n"
+        "from agents.alerts.writing import SpoolWriter\n"
+        "from agents.clock import SystemClock\n"
+        "from agents.spool import Spool\n"
+        "async def main():\n"
+        "    spool, clock = Spool(sys.argv[1]), SystemClock()\n"
+        "    spool.begin(spool.incarnation + 1, renumber_from=spool.incarnation + 1)\n"
+        "    accepting = Accepting(SpoolWriter(spool, clock), clock)\n"
+        "    door = Door(accepting, clock, version='', ready=lambda: True)\n"
+        "    print('AT', *await door.open('127.0.0.1', 0), flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    path = tmp_path / "spool.sqlite"
+
+    async def post(**environment: str) -> int:
+        """0 where no answer came."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(script),
+            str(path),
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.getcwd(), **environment},
+        )
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(20):
+                while not (line := await process.stdout.readline()).startswith(b"AT"):
+                    assert line, "the door did not open"
+            _, host, port = line.decode().split()
+            async with httpx.AsyncClient() as http:
+                answer = await http.post(f"http://{host}:{port}/api/v2/alerts", json=[posted("Fire")])
+                return answer.status_code
+        except httpx.TransportError:
+            return 0
+        finally:
+            if process.returncode is None:
+                try:
+                    process.kill()
+                except ProcessLookupError:
+                    pass
+            await process.wait()
+
+    assert await post(MUSTER_FAILPOINTS="agent.after_alert_sync=1") == 0
+    spool = Spool(path)
+    assert [alert.labels["alertname"] for batch in spool.after((0, 0), 10) for alert in batch.alerts] == [
+        "Fire"
+    ]
+    spool.close()
+    assert await post() == 200
+    spool = Spool(path)
+    batches = spool.after((0, 0), 10)
+    assert [batch.stamp for batch in batches] == [(1, 1), (2, 1)]
+    spool.close()
