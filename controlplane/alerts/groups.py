@@ -89,7 +89,8 @@ TOLD: Reason = (What.NOTIFIED, "")
 class Group:
     """One group; see SavedGroup. members: by fingerprint; what was resolved and told of has left.
 
-    next_at: inf where nothing is planned. release_at: when intervals that hold it back change; inf otherwise.
+    next_at: inf where nothing is planned. release_at: when intervals that hold it back change; inf otherwise;
+    quiet_at: when the first that flaps was quiet for long enough; escalate_at: when a step may be due.
     reasons: why members are not told of, as last recorded. placed: alerts that are known and belong here,
     members or not. queued_at: for the board's queue.
     """
@@ -100,6 +101,8 @@ class Group:
     members: dict[str, Record] = field(default_factory=dict[str, Record])
     next_at: float = inf
     release_at: float = inf
+    quiet_at: float = inf
+    escalate_at: float = inf
     queued_at: float = inf
     flushed: bool = False
     looked_at: float = 0.0
@@ -114,7 +117,7 @@ class Group:
 
     @property
     def due_at(self) -> float:
-        return min(self.next_at, self.release_at)
+        return min(self.next_at, self.release_at, self.quiet_at, self.escalate_at)
 
     def looked(self, record: Record) -> bool:
         """Whether the last flush saw it resolved as it is now."""
@@ -128,8 +131,8 @@ class Group:
         """group_wait counts from the first that comes; one that began before that is told of at once."""
         if not self.flushed:
             wait = self.route.group_wait_seconds
-            starts_at = min((record.alert.starts_at, *(each for each, _ in record.earlier)))
-            at_once = starts_at + wait < record.joined_at
+            unseen = (starts_at for starts_at, entry in record.earlier if entry > self.looked_entry)
+            at_once = min((record.alert.starts_at, *unseen)) + wait < record.joined_at
             begins = record.joined_at if at_once else record.joined_at + wait
             self.next_at = min(self.next_at, begins) if self.members else begins
         self.members[record.alert.fingerprint] = record
