@@ -103,7 +103,11 @@ def _validated(value: dict[str, Any], problems: Problems) -> manifest.Alertmanag
             return manifest.AlertmanagerFile.model_validate(value)
         except ValidationError as error:
             found = problems.add_errors(manifest.AlertmanagerFile, error, besides=left_out)
-            left_out |= {_leave_out(value, path) for path in found}
+            gone: set[Path] = set()
+            for path in found:
+                if not any(path[: len(each)] == each for each in gone):
+                    gone.add(_leave_out(value, path))
+            left_out |= gone
             value.setdefault("route", {})
     return manifest.AlertmanagerFile(route=manifest.RouteSection())
 

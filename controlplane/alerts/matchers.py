@@ -19,10 +19,12 @@ from controlplane.alerts.quoting import go_quote, go_unquote
 _re2: Any = _untyped
 _Read = TypeVar("_Read")
 MOST_PATTERN = 4_096
-MOST_VALUE = 4_096
+MOST_VALUE = 32 * 1024
+"""Of a label; what is longer is not accepted at any door."""
 _MOST_MEMORY = 512 * 1024
 _MOST_INSTRUCTIONS = 5_000
-"""Linear is not yet quick. Within these bounds the slowest pattern we thought of took 10 ms for a value."""
+_MOST_WORK = _MOST_INSTRUCTIONS * 4_096
+"""Linear is not yet quick. Instructions times characters within this took 10 ms at worst, that we found."""
 _MOST_REMEMBERED = 256
 _SPACES = " \t\n\v\f\r\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _RESERVED = re.compile(f"[{_SPACES}{{}}!=~,\\\\\"'`]")
@@ -164,10 +166,11 @@ def _compiled(pattern: str) -> Any:
 
 
 def _found(pattern: str, value: str) -> bool:
-    """A value above MOST_VALUE characters matches nothing: what would be slow is never begun."""
+    """What would be slow is never begun: it does not match. That takes a large pattern and a large value."""
     if len(value) <= _MOST_REMEMBERED:
         return _found_before(pattern, value)
-    return len(value) <= MOST_VALUE and _compiled(pattern).search(value) is not None
+    compiled = _compiled(pattern)
+    return len(value) * compiled.programsize <= _MOST_WORK and compiled.search(value) is not None
 
 
 @lru_cache(maxsize=65_536)

@@ -72,12 +72,12 @@ class Problems:
 
     def add_errors(
         self, kind: type[Section], error: ValidationError, besides: Collection[Path] = ()
-    ) -> set[Path]:
+    ) -> list[Path]:
         """What pydantic has to say of a file of that kind; the paths of it.
 
         besides: what was left out before; what is said of these, or of what is around them, follows from it.
         """
-        paths: set[Path] = set()
+        paths: list[Path] = []
         for each in error.errors(include_url=False, include_input=False):
             where: Path = each["loc"]
             cause = each.get("ctx", {}).get("error")
@@ -86,7 +86,7 @@ class Problems:
                 path = (*where, field) if field else where
                 if not any(known[: len(path)] == path for known in besides):
                     self.add(path, right)
-                paths.add(path)
+                paths.append(path)
         return paths
 
     def refuse(self) -> None:
