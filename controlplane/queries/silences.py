@@ -116,7 +116,7 @@ def placed(
 
 def expired(silence: Silence, now: float) -> Silence:
     """One that had not begun never does."""
-    at = int(now * 1000) / 1000
+    at = _to_milliseconds(now)
     begins = min(silence.starts_at, at)
     return replace(silence, starts_at=begins, ends_at=at, updated_at=now)
 
@@ -211,4 +211,5 @@ def _silence(draft: Draft, id_: str, starts_at: float, ends_at: float, now: floa
 
 
 def _to_milliseconds(at: float) -> float:
-    return round(at * 1000) / 1000
+    """Down: what begins now has begun. A microsecond is allowed for: 0.123 * 1000 is 122.999..."""
+    return int(at * 1000 + 0.001) / 1000
