@@ -5,12 +5,13 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.benchmarks import decisions, fleet, placements
+from tests.benchmarks import alerting, decisions, fleet, placements
 
 FIGURES: dict[str, Callable[[], dict[str, float]]] = {
     "decisions": decisions.figures,
     "fleet": fleet.figures,
     "placements": placements.figures,
+    "alerting": alerting.figures,
 }
 """By name, so that `python -m tests.benchmarks fleet` runs one alone."""
 
