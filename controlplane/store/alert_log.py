@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from controlplane.alerts.entering import happened_by
 from controlplane.alerts.entry import Entry
+from controlplane.alerts.notice import Happened
 from controlplane.alerts.silence import Acknowledgement, Silence
+from controlplane.store import alert_history
 from controlplane.store.alert_codec import entry_of, entry_row, pack
 from controlplane.store.codecs import Connection, clean, transposed
 from controlplane.store.namespaces import ALERTS, notify
@@ -35,6 +38,7 @@ class Appending:
     rows: tuple[tuple[float, str, bytes], ...]
     silences: tuple[Silence, ...] = ()
     acknowledgements: tuple[Acknowledgement, ...] = ()
+    happened: tuple[Happened, ...] = ()
 
 
 def appending(entries: Sequence[Entry]) -> Appending:
@@ -42,6 +46,7 @@ def appending(entries: Sequence[Entry]) -> Appending:
         tuple(map(entry_row, entries)),
         tuple(entry for entry in entries if isinstance(entry, Silence)),
         tuple(entry for entry in entries if isinstance(entry, Acknowledgement)),
+        tuple(line for entry in entries for line in happened_by(entry)),
     )
 
 
@@ -55,6 +60,7 @@ async def append(connection: Connection, appendings: Sequence[Appending]) -> lis
         await _put_silences(connection, list(silences.values()))
     if acknowledged:
         await _put_acknowledgements(connection, list(acknowledged.values()))
+    await alert_history.append(connection, [line for each in appendings for line in each.happened])
     rows = [row for each in appendings for row in each.rows]
     if not rows:
         return [range(0) for _ in appendings]

@@ -135,6 +135,21 @@ class TestLog:
         ((found, entry),) = await world.store.read_entries(0, 10)
         assert (found, entry) == (number, ENTRIES[case])
 
+    @pytest.mark.promise(4)
+    @pytest.mark.parametrize(
+        ("case", "what", "detail"),
+        [
+            ("an acknowledgement", "Acknowledged", "ada: on it"),
+            ("sent by an agent", "SentLocally", "HTTP 200"),
+        ],
+    )
+    async def test_some_are_history_by_themselves(
+        self, world: World, case: str, what: str, detail: str
+    ) -> None:
+        await world.store.append_entries([ENTRIES[case], ENTRIES["arrived"]])
+        (line,) = await world.store.read_history(HistoryQuery())
+        assert (line.happened.what, line.happened.detail, line.happened.starts_at) == (what, detail, NOW)
+
     @pytest.mark.promise(1)
     async def test_ids_have_no_gaps_and_each_caller_gets_its_own(self, world: World) -> None:
         async def append(caller: int) -> tuple[int, list[int]]:

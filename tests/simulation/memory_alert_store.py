@@ -10,6 +10,7 @@ from itertools import count
 from typing import TypeVar
 
 from controlplane.alerts.configuration import History
+from controlplane.alerts.entering import happened_by
 from controlplane.alerts.entry import Entry, SavedAlert, SavedBoard, SavedGroup
 from controlplane.alerts.history import AttemptLine, HistoryLine, HistoryQuery
 from controlplane.alerts.notice import Attempt, Flush, Happened, Notice, Sent
@@ -86,6 +87,7 @@ class MemoryAlertStore:
                     self.tables.silences[entry.id] = pack(entry)
                 elif isinstance(entry, Acknowledgement):
                     self.tables.acknowledgements[entry.fingerprint, entry.starts_at] = entry
+                self._happened(happened_by(entry))
             self._wakes.wake()
             return ids
 
