@@ -15,13 +15,12 @@ from dataclasses import dataclass
 
 import msgspec
 
+from agents.alerts.intake import RESOLVE_TIMEOUT_SECONDS
 from agents.alerts.writing import SpoolWriter
 from agents.failpoints import reached
 from agents.ports import Clock
 from schemas.wire.alerts import Alert
 
-RESOLVE_TIMEOUT_SECONDS = 300.0
-"""How long the centre takes an alert without an end to last: Alertmanager's own default."""
 MOST_REMEMBERED = 50_000
 _encoder = msgspec.json.Encoder()
 

@@ -13,6 +13,11 @@ from schemas.wire.alerts import Alert
 CLUSTER = "cluster"
 MOST_LABELS = 128
 LARGEST_ALERT_BYTES = 64 * 1024
+MOST_TEXT = 32 * 1024
+LAST_SECONDS = 1e11
+"""What the centre takes, too: nothing that is accepted here may be refused there."""
+RESOLVE_TIMEOUT_SECONDS = 300.0
+"""How long the centre takes an alert without an end to last: Alertmanager's own default."""
 _NAME_SHOWN = 80
 
 
@@ -63,7 +68,7 @@ def read_alert(raw: msgspec.Raw, place: int, now: float) -> tuple[Alert, str]:
     labels = {name: value for name, value in posted.labels.items() if value}
     named = labels.pop(CLUSTER, "")
     annotations = posted.annotations or {}
-    wrong = _what_is_wrong(posted.labels, labels, annotations, starts_at, ends_at)
+    wrong = _what_is_wrong(posted.labels, labels, annotations, starts_at, ends_at, now)
     if wrong:
         raise BadAlert(f"{_which(raw, place)}: {wrong}")
     alert = Alert(
@@ -82,15 +87,25 @@ def _what_is_wrong(
     annotations: dict[str, str],
     starts_at: float,
     ends_at: float,
+    now: float,
 ) -> str:
     if "" in posted or "" in annotations:
         return "a label or annotation without a name"
     if not labels:
         return "at least one label with a value, beside cluster, is expected"
-    if len(labels) > MOST_LABELS:
-        return f"{len(labels)} labels; up to {MOST_LABELS} are taken"
+    if max(len(labels), len(annotations)) > MOST_LABELS:
+        return f"{len(labels)} labels, {len(annotations)} annotations; up to {MOST_LABELS} are taken"
+    for name, value in (*labels.items(), *annotations.items()):
+        if len(name) + len(value) > MOST_TEXT:
+            return f"{name[:_NAME_SHOWN]!r} is longer than {MOST_TEXT} characters"
+        if "\0" in name or "\0" in value:
+            return f"{name[:_NAME_SHOWN]!r} has a NUL character"
+    if max(starts_at, ends_at) > LAST_SECONDS:
+        return "startsAt and endsAt: a time before the year 5138 is expected"
     if ends_at and starts_at and ends_at < starts_at:
         return "endsAt lies before startsAt"
+    if not ends_at and starts_at > now + RESOLVE_TIMEOUT_SECONDS:
+        return "startsAt lies in the future, and there is no endsAt"
     return ""
 
 

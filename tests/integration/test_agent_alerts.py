@@ -181,6 +181,10 @@ async def test_an_agent_cannot_be_made_to_name_another_cluster(served: Served) -
             posted("Z", labels={f"l{number}": "x" for number in range(200)}), "up to 128", id="many labels"
         ),
         pytest.param(posted("Z", annotations={"text": "x" * 70_000}), "up to 65536", id="large"),
+        pytest.param(posted("Z", annotations={"text": "x" * 33_000}), "'text' is longer", id="a long text"),
+        pytest.param(posted("Z", labels={"text": "a\0b"}), "'text' has a NUL character", id="NUL"),
+        pytest.param(posted("Z", startsAt="9000-01-01T00:00:00Z"), "before the year 5138", id="far future"),
+        pytest.param(posted("Z", startsAt="2099-01-01T00:00:00Z"), "there is no endsAt", id="not begun"),
     ],
 )
 async def test_what_cannot_be_taken_is_named_and_the_rest_is_kept(
