@@ -24,7 +24,7 @@ _KEYWORDS = frozenset(
 _GO = re.compile(
     r"^\s*/\*|(?:^|[\s(|,=])\.[^\W\d]|(?:^|[\s(])\.(?=[\s)]|$)|\$|:="
     r"|^\s*(?:if|else|end|range|with|define|template|block|break|continue)(?=[\s(]|$)(?!\s*\()"
-    r"|[a-zA-Z]\s+\""
+    r"|[a-zA-Z]\s+\"|^\s*(?:eq|ne|lt|le|gt|ge|len|index|print|println|humanizeDuration)\s+[\d(]"
 )
 _COMPARED = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _REFUSED = {"slice": "text[1:3]", "call": "a call"}

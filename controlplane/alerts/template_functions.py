@@ -19,6 +19,12 @@ from controlplane.alerts.template_bounds import TemplateError, charge
 
 _re2: Any = _untyped
 _MOST_PATTERN = 1024
+_KINDS: dict[type, str] = {bool: "bool", int: "int", float: "float64", str: "string"}
+_IN_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;"})
+_IN_SCRIPT = str.maketrans(
+    {chr(code): f"\\u{code:04X}" for code in (*range(0x20), *map(ord, "<>&="))}
+    | {"\\": "\\\\", "'": "\\'", '"': '\\"'}
+)
 _WORD = re.compile(r"\w+(?:['’.:·][^\W\d_]\w*)*")
 _GROUP = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})")
 _VERB = re.compile(r"%([-+# 0]*)(\d{0,3})(?:\.(\d{1,2}))?([a-zA-Z%])")
@@ -146,7 +152,7 @@ def printf(layout: str, *values: Any) -> str:
         return text.ljust(int(width or 0)) if "-" in flags else text.rjust(int(width or 0), fill)
 
     written = _VERB.sub(filled, layout)
-    extra = " ".join(shown(value) for value in left)
+    extra = ", ".join(f"{_KINDS.get(type(value), 'value')}={shown(value)}" for value in left)
     return f"{written}%!(EXTRA {extra})" if extra else written
 
 
@@ -295,11 +301,11 @@ def _path(text: Any) -> str:
 
 
 def _html(*values: Any) -> str:
-    return html.escape(text_of(*values))
+    return text_of(*values).translate(_IN_HTML)
 
 
 def _script(*values: Any) -> str:
-    return to_json(text_of(*values))[1:-1]
+    return text_of(*values).translate(_IN_SCRIPT)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
