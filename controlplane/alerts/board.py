@@ -20,10 +20,11 @@ from math import inf
 from controlplane.alerts.alert import Alert
 from controlplane.alerts.configuration import Configuration
 from controlplane.alerts.entry import SavedBoard, SavedGroup, Settled
-from controlplane.alerts.flushing import Facts, look, silenced_by, still_owed
+from controlplane.alerts.escalating import escalate, escalates_at
+from controlplane.alerts.flushing import Facts, look, quiet_at, silenced_by, still_owed
 from controlplane.alerts.groups import EMPTY_KEPT_SECONDS, Group, Record
 from controlplane.alerts.held import Held, OwnerOf, nobody
-from controlplane.alerts.notice import Flush, Notice, Sent
+from controlplane.alerts.notice import Flush, Notice, Sent, Why
 from controlplane.alerts.settling import happened_of, sent_of
 
 Integration = tuple[str, str]
@@ -91,15 +92,44 @@ class Board(Held):
         flushes = [Flush(key, now, None, entry=self.applied, emptied=True) for key in self._orphans][:limit]
         taken: list[Group] = []
         while len(flushes) < limit and (group := self._queue.take_due(self.groups, now)) is not None:
-            if now < group.next_at and self._timing.silent(group.route, now) is not None:
-                group.release_at = self._timing.changes_at(group.route, now)
+            flush = self._look(group, now, facts)
+            if flush is not None:
+                flushes.append(flush)
+                taken.append(group)
+            else:
                 self._queue.put(group)
-                continue
-            flushes.append(look(group, now, facts))
-            taken.append(group)
         for group in taken:
             self._queue.put(group)
         return flushes
+
+    def _look(self, group: Group, now: float, facts: Facts) -> Flush | None:
+        """None: what it was to be looked at for is not there any more; then it says when to ask again."""
+        if now >= group.next_at:
+            return look(group, now, facts)
+        silent = self._timing.silent(group.route, now) is not None
+        if now >= group.release_at:
+            if not silent:
+                return look(group, now, facts)
+            group.release_at = self._timing.changes_at(group.route, now)
+        if now >= group.quiet_at:
+            if not silent and any(
+                group.looked_at < quiet_at(record, self._damping) <= now for record in group.members.values()
+            ):
+                return look(group, now, facts)
+            group.quiet_at = self._quiet_at(group, now)
+        if now >= group.escalate_at:
+            found = escalate(group, now, facts, self.acknowledgements)
+            if isinstance(found, Flush):
+                return found
+            group.escalate_at = found
+        return None
+
+    def _quiet_at(self, group: Group, now: float) -> float:
+        """When the first that flaps now is let go; inf: none does."""
+        if not self._damping.transitions:
+            return inf
+        found = (quiet_at(record, self._damping) for record in group.members.values())
+        return min((each for each in found if each > now), default=inf)
 
     def _facts(self) -> Facts:
         return Facts(
@@ -139,8 +169,13 @@ class Board(Held):
 
     def _committed(self, group: Group, flush: Flush) -> None:
         group.restore(_after(group.saved(), flush))
+        group.escalate_at = escalates_at(group, flush.at)
+        if flush.escalated:
+            self._queue.put(group)
+            return
         held = flush.held and not flush.emptied
         group.release_at = self._timing.changes_at(group.route, flush.at) if held else inf
+        group.quiet_at = self._quiet_at(group, flush.at)
         group.note(flush)
         if flush.complete and not flush.notices:
             self._close(group)
@@ -181,8 +216,9 @@ class Board(Held):
             self.under_way.pop(notice.group_key, None)
         if group is None:
             return Settled(sent, None, happened)
-        if delivered and notice.firing and not group.first_told_at:
+        if notice.firing and not group.first_told_at and notice.why is not Why.ESCALATION:
             group.first_told_at = at
+        group.escalate_at = escalates_at(group, at)
         group.failed = group.failed or not delivered
         self._settled(group, notice, at)
         return Settled(sent, group.saved(), happened)
@@ -225,7 +261,18 @@ class Board(Held):
             self._close(group)
             if not group.flushed and group.members:
                 group.begin_anew()
+            self._plan(group, group.looked_at)
             self._queue.put(group)
+
+    def reconfigure(self, configuration: Configuration, now: float) -> None:
+        super().reconfigure(configuration, now)
+        for group in self.groups.values():
+            self._plan(group, group.looked_at)
+            self._queue.put(group)
+
+    def _plan(self, group: Group, looked_at: float) -> None:
+        group.escalate_at = escalates_at(group, looked_at)
+        group.quiet_at = self._quiet_at(group, looked_at) if group.flushed else inf
 
     def _load_group(self, key: str, saved: SavedGroup) -> None:
         route = self._routing.route_of(key, saved.labels)
@@ -248,6 +295,8 @@ QUIET_BY_NOTHING = Suppressed()
 
 def _after(saved: SavedGroup, flush: Flush) -> SavedGroup:
     """How a group stands once this flush of it is committed."""
+    if flush.escalated:
+        return replace(saved, escalated=flush.escalated)
     told = flush.complete and not flush.notices
     return replace(
         saved,

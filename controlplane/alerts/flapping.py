@@ -18,9 +18,9 @@ def with_transition(transitions: Sequence[float], at: float, rule: FlapDamping) 
 
 
 def flapping_since(since: float, before: Sequence[float], at: float, rule: FlapDamping) -> float:
-    """Since when it flaps, once it changed at `at`; 0: it does not. since: what this said at the change before.
+    """Since when it flaps, once it changed at `at`; 0: it does not.
 
-    before: transitions until then.
+    before: transitions until then. since: what this said at the last of them.
     """
     if held_until(with_transition(before, at, rule), at, rule) is None:
         return 0.0

@@ -4,11 +4,11 @@ What is not sent has its reason recorded when that reason first holds or changes
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from controlplane.alerts.alert import Alert
-from controlplane.alerts.configuration import OWNER, Configuration, Integration, Receiver
+from controlplane.alerts.configuration import OWNER, Configuration, FlapDamping, Integration, Receiver
 from controlplane.alerts.dedup import why_send
 from controlplane.alerts.groups import EMPTY_KEPT_SECONDS, Group, Reason, Record, Routing, in_order
 from controlplane.alerts.inhibition import Inhibition
@@ -41,14 +41,19 @@ class Facts:
     under_way: Mapping[str, Mapping[tuple[str, str], Notice]]
     applied: int
 
+    @property
+    def damping(self) -> FlapDamping:
+        return self.configuration.beyond.flap_damping
+
 
 @dataclass(slots=True)
-class _Look:
+class Look:
     """Collects what a look comes to.
 
     held: members that are kept quiet, and why; fallen: those whose owner is not known. told: what the log of
     notifications has as firing; told_now: in the notices of this look; under_way: in those that are not
-    settled yet; kept: resolved, and to be told once an interval lets them.
+    settled yet; kept: resolved, and to be told once an interval lets them, or once they were quiet. flapping:
+    those that are held for that alone.
     """
 
     group: Group
@@ -65,6 +70,7 @@ class _Look:
     under_way: set[str] = field(default_factory=set[str])
     log: list[Sent] = field(default_factory=list[Sent])
     kept: set[str] = field(default_factory=set[str])
+    flapping: dict[str, Record] = field(default_factory=dict[str, Record])
     notices: list[Notice] = field(default_factory=list[Notice])
     cleared: list[Sent] = field(default_factory=list[Sent])
     happened: list[Happened] = field(default_factory=list[Happened])
@@ -75,13 +81,17 @@ class _Look:
 def look(group: Group, at: float, facts: Facts) -> Flush:
     """What this group comes to at `at`. Changes nothing; Board.committed does, once it is recorded."""
     route = group.route
-    looking = _Look(group, at, facts, facts.timing.silent(route, at), facts.sent.get(group.key, {}))
-    _judge(looking)
+    looking = Look(group, at, facts, facts.timing.silent(route, at), facts.sent.get(group.key, {}))
+    judge(looking)
     members = [*looking.firing, *looking.resolved]
-    for receiver, only in _addressed(facts, group, members, looking.fallen):
+    ways = set[tuple[str, str]]()
+    for receiver, only in addressed(facts, group, route.receiver, members, looking.fallen):
         for integration in receiver.integrations:
-            looking.integrations += 1
+            ways.add((receiver.name, integration.name))
             _decide(looking, receiver, integration, only)
+    looking.integrations = len(ways)
+    for receiver, integration, sent in _told_besides(facts, group, ways):
+        _decide(looking, receiver, integration, sent.firing | sent.owed, ends_alone=True)
     _account(looking)
     fires = any(record.alert.ends_at > at for record in group.members.values())
     open_still = fires or looking.notices or looking.kept
@@ -107,7 +117,7 @@ def _next(group: Group, at: float, emptied: bool) -> float | None:
     return at + EMPTY_KEPT_SECONDS if group.placed else None
 
 
-def _judge(looking: _Look) -> None:
+def judge(looking: Look) -> None:
     """Who passes, and why others do not: inhibited, then outside of active times or muted, then silenced."""
     at, facts, silent = looking.at, looking.facts, looking.silent
     for fingerprint, record in looking.group.members.items():
@@ -118,8 +128,23 @@ def _judge(looking: _Look) -> None:
             source = facts.inhibition.inhibited_by(record.sides, at)
             reason = (What.INHIBITED, source) if source is not None else None
         reason = reason or silent or silenced(facts.silences, record, at)
+        if reason is None and at < quiet_at(record, facts.damping):
+            looking.flapping[fingerprint] = record
+            reason = What.FLAPPING, _said(facts.damping)
         if reason is not None:
             looking.held[fingerprint] = reason
+
+
+def quiet_at(record: Record, rule: FlapDamping) -> float:
+    """Until when it is held for flapping, should it stay as it is; 0: it is not."""
+    if not rule.transitions or not record.flapping_since:
+        return 0.0
+    return record.transitions[-1] + rule.quiet_seconds
+
+
+def _said(rule: FlapDamping) -> str:
+    often = f"it began and ended more than {rule.transitions} times within {rule.window_seconds:g} s"
+    return f"{often}: held until it was quiet for {rule.quiet_seconds:g} s"
 
 
 def silenced(silences: Silences, record: Record, at: float) -> Reason | None:
@@ -144,16 +169,16 @@ def silenced_by(silences: Silences, record: Record, at: float) -> list[Silence]:
     return silences.active_among(record.silences, at) if record.silences else []
 
 
-def _addressed(
-    facts: Facts, group: Group, members: Collection[Record], fallen: dict[str, Reason]
+def addressed(
+    facts: Facts, group: Group, name: str, members: Collection[Record], fallen: dict[str, Reason]
 ) -> Iterable[tuple[Receiver, frozenset[str] | None]]:
-    """Receivers of the group, and what of it is theirs: fingerprints, None for all.
+    """Receivers that `name` stands for, and what of the group is theirs: fingerprints, None for all.
 
     fallen: is given those of which no owner is known, for whom the receiver above hears.
     """
     receivers, route = facts.configuration.receivers, group.route
-    if route.receiver != OWNER:
-        yield receivers.get(route.receiver) or Receiver(route.receiver), None
+    if name != OWNER:
+        yield receivers.get(name) or Receiver(name), None
         return
     theirs: dict[str, set[str]] = {}
     for record in members:
@@ -165,13 +190,28 @@ def _addressed(
             instead = facts.routing.instead_of_owner.get(route.id, "")
             fallen[fingerprint] = What.NO_RECEIVER, f"no owner: {instead or 'nobody'} is told instead"
             names = [instead] if instead else []
-        for name in names:
-            theirs.setdefault(name, set()).add(fingerprint)
-    for name, fingerprints in sorted(theirs.items()):
-        known = receivers.get(name)
-        if known is None and name.startswith(OWNERS_EMAIL):
-            known = Receiver(name, (Integration("email", 0, True, None),))
-        yield known or Receiver(name), frozenset(fingerprints)
+        for each in names:
+            theirs.setdefault(each, set()).add(fingerprint)
+    for each, fingerprints in sorted(theirs.items()):
+        yield _receiver(facts, each), frozenset(fingerprints)
+
+
+def _receiver(facts: Facts, name: str) -> Receiver:
+    known = facts.configuration.receivers.get(name)
+    if known is None and name.startswith(OWNERS_EMAIL):
+        known = Receiver(name, (Integration("email", 0, True, None),))
+    return known or Receiver(name)
+
+
+def _told_besides(
+    facts: Facts, group: Group, ways: Collection[tuple[str, str]]
+) -> Iterable[tuple[Receiver, Integration, Sent]]:
+    """Who was told that something fires, and hears of nothing new: by escalation, or before a reload."""
+    for (name, way), sent in facts.sent.get(group.key, {}).items():
+        if (name, way) in ways or not (sent.firing or sent.owed):
+            continue
+        receiver = _receiver(facts, name)
+        yield from ((receiver, each, sent) for each in receiver.integrations if each.name == way)
 
 
 def still_owed(facts: Facts, group: Group, records: Collection[Record]) -> set[str]:
@@ -180,12 +220,17 @@ def still_owed(facts: Facts, group: Group, records: Collection[Record]) -> set[s
     log = facts.sent.get(group.key)
     if not log:
         return owed
-    for receiver, only in _addressed(facts, group, records, {}):
+    ways = set[tuple[str, str]]()
+    for receiver, only in addressed(facts, group, group.route.receiver, records, {}):
         for integration in receiver.integrations:
+            ways.add((receiver.name, integration.name))
             sent = log.get((receiver.name, integration.name))
             if sent is not None and integration.send_resolved:
                 told = sent.firing | sent.owed
                 owed |= told if only is None else told & only
+    for _, integration, sent in _told_besides(facts, group, ways):
+        if integration.send_resolved:
+            owed |= sent.firing | sent.owed
     return owed
 
 
@@ -197,7 +242,12 @@ def owners_emails(receiver: str) -> tuple[str, ...]:
 
 
 def _decide(
-    looking: _Look, receiver: Receiver, integration: Integration, only: frozenset[str] | None
+    looking: Look,
+    receiver: Receiver,
+    integration: Integration,
+    only: frozenset[str] | None,
+    *,
+    ends_alone: bool = False,
 ) -> None:
     """One integration: what passes to it, whether that is news, and the notice."""
     group, at, facts = looking.group, looking.at, looking.facts
@@ -215,12 +265,19 @@ def _decide(
         return
     mine = None if only is None else only.__contains__
     firing = [each for each in looking.firing if mine is None or mine(each.alert.fingerprint)]
-    firing = [each for each in firing if each.alert.fingerprint not in looking.held]
+    unheard = _unheard_flaps(looking, sent)
+    quiet = looking.held.keys() - unheard
+    firing = [each for each in firing if each.alert.fingerprint not in quiet]
     ended = [each for each in looking.resolved if mine is None or mine(each.alert.fingerprint)]
     # The end of what was told goes out although it is silenced or inhibited meanwhile.
     resolved = [
         each for each in ended if each.alert.fingerprint in told or each.alert.fingerprint not in looking.held
     ]
+    if looking.flapping:
+        swings = looking.flapping.keys() - unheard
+        resolved = [each for each in resolved if each.alert.fingerprint not in swings]
+        if integration.send_resolved:
+            looking.kept |= {each.alert.fingerprint for each in ended} & told & swings
     if looking.silent is not None:
         if integration.send_resolved:
             looking.kept |= {each.alert.fingerprint for each in ended} & told
@@ -232,14 +289,14 @@ def _decide(
     if not fires and not ends:
         return
     why = why_send(
-        sent,
+        replace(sent, firing=sent.firing - unheard) if sent is not None and unheard & fires else sent,
         fires,
         ends,
         send_resolved=integration.send_resolved,
         repeat_interval_seconds=group.route.repeat_interval_seconds,
         now=at,
     )
-    if why is None:
+    if why is None or (ends_alone and why not in (Why.ALL_RESOLVED, Why.RESOLVED)):
         return
     if not integration.send_resolved:
         resolved, ends = [], frozenset[str]()
@@ -247,11 +304,22 @@ def _decide(
             looking.cleared.append(Sent(*key, firing=frozenset(), resolved=frozenset(), at=at))
             return
     looking.told_now |= fires | ends
-    looking.notices.append(_notice(looking, key, why, [*firing, *resolved], fires, ends, sent))
+    looking.notices.append(make_notice(looking, key, why, [*firing, *resolved], fires, ends, sent))
 
 
-def _notice(
-    looking: _Look,
+def _unheard_flaps(looking: Look, sent: Sent | None) -> set[str]:
+    """Those of which it was not told that they flap: one message says so, whatever it was told before."""
+    return {
+        fingerprint
+        for fingerprint, record in looking.flapping.items()
+        if sent is None
+        or sent.at <= record.flapping_since
+        or (fingerprint not in sent.firing and fingerprint not in sent.resolved)
+    }
+
+
+def make_notice(
+    looking: Look,
     key: SentKey,
     why: Why,
     records: list[Record],
@@ -261,6 +329,14 @@ def _notice(
 ) -> Notice:
     route, at = looking.group.route, looking.at
     alerts = tuple(record.alert for record in in_order(records))
+    if looking.flapping:
+        says = {"flapping": _said(looking.facts.damping)}
+        alerts = tuple(
+            replace(each, annotations={**each.annotations, **says})
+            if each.fingerprint in looking.flapping
+            else each
+            for each in alerts
+        )
     return Notice(
         notice_key(key, alerts, firing, sent),
         *key,
@@ -284,7 +360,7 @@ def notice_key(key: SentKey, alerts: tuple[Alert, ...], firing: frozenset[str], 
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _account(looking: _Look) -> None:
+def _account(looking: Look) -> None:
     """A line of history for everybody who came, ended, or is not told of: promise 4."""
     group = looking.group
     for record in (*looking.firing, *looking.resolved):
@@ -296,7 +372,7 @@ def _account(looking: _Look) -> None:
         _account_resolved(looking, record)
 
 
-def _account_episodes(looking: _Look, record: Record) -> None:
+def _account_episodes(looking: Look, record: Record) -> None:
     group, alert = looking.group, record.alert
     for starts_at, entry in record.earlier:
         if entry > group.looked_entry:
@@ -315,7 +391,7 @@ def _account_episodes(looking: _Look, record: Record) -> None:
         looking.happened.append(Happened(alert.fingerprint, alert.starts_at, alert.ends_at, What.RESOLVED))
 
 
-def _account_firing(looking: _Look, record: Record) -> None:
+def _account_firing(looking: Look, record: Record) -> None:
     alert, fingerprint = record.alert, record.alert.fingerprint
     reason = looking.held.get(fingerprint) or looking.fallen.get(fingerprint)
     if reason is None:
@@ -328,14 +404,14 @@ def _account_firing(looking: _Look, record: Record) -> None:
     _reason(looking, alert, reason)
 
 
-def _was_told(looking: _Look, alert: Alert) -> bool:
+def _was_told(looking: Look, alert: Alert) -> bool:
     """Whether a message told of this very episode."""
     if alert.fingerprint not in looking.told:
         return False
     return any(alert.fingerprint in sent.firing and alert.starts_at <= sent.at for sent in looking.log)
 
 
-def _account_resolved(looking: _Look, record: Record) -> None:
+def _account_resolved(looking: Look, record: Record) -> None:
     alert, fingerprint = record.alert, record.alert.fingerprint
     if fingerprint in looking.told_now or fingerprint in looking.kept or not looking.complete:
         return
@@ -354,7 +430,7 @@ def _account_resolved(looking: _Look, record: Record) -> None:
     _reason(looking, alert, (What.RESOLVED_NOT_SENT, detail))
 
 
-def _reason(looking: _Look, alert: Alert, reason: Reason) -> None:
+def _reason(looking: Look, alert: Alert, reason: Reason) -> None:
     """Recorded when it first holds or changes; another source of the same inhibition is no change."""
     before = looking.group.reasons.get(alert.fingerprint)
     if before == reason or (before is not None and before[0] is reason[0] is What.INHIBITED):
@@ -362,7 +438,7 @@ def _reason(looking: _Look, alert: Alert, reason: Reason) -> None:
     _line(looking, alert, *reason)
 
 
-def _line(looking: _Look, alert: Alert, what: What, detail: str, starts_at: float | None = None) -> None:
+def _line(looking: Look, alert: Alert, what: What, detail: str, starts_at: float | None = None) -> None:
     begun = alert.starts_at if starts_at is None else starts_at
     receiver = looking.group.route.receiver
     looking.happened.append(Happened(alert.fingerprint, begun, looking.at, what, receiver, detail))

@@ -107,6 +107,7 @@ class Flush:
     emptied: all that is in it was resolved, and nothing of that is still to be told.
     cleared: replaces the log of notifications without a message, as for an integration that does not want to
     hear of what is resolved.
+    escalated: 0 for a look at the group; else this is the step of escalation that is done, from 1, alone.
     """
 
     group_key: str
@@ -120,6 +121,7 @@ class Flush:
     quiet: bool = False
     cleared: tuple[Sent, ...] = ()
     emptied: bool = False
+    escalated: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from controlplane.alerts.notice import Happened, Notice, Sent, What
+from controlplane.alerts.notice import Happened, Notice, Sent, What, Why
 
 
 def sent_of(notice: Notice, before: Sent | None, members: Collection[str], at: float) -> Sent:
@@ -20,7 +20,8 @@ def happened_of(notice: Notice, delivered: bool, at: float, detail: str) -> tupl
     """For each alert in it: told of, or not. detail: what the receiver said to the last attempt."""
     what = What.NOTIFIED if delivered else What.DELIVERY_FAILED
     said = f": {detail}" if detail else ""
-    fires, ends = f"{notice.integration} firing{said}", f"{notice.integration} resolved{said}"
+    how = "escalated" if notice.why is Why.ESCALATION else "firing"
+    fires, ends = f"{notice.integration} {how}{said}", f"{notice.integration} resolved{said}"
     return tuple(
         Happened(
             alert.fingerprint,

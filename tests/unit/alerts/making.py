@@ -11,7 +11,7 @@ from controlplane.alerts.fingerprint import fingerprint
 from controlplane.alerts.intervals import Interval
 from controlplane.alerts.matchers import parse_matchers
 from controlplane.alerts.notice import Flush, Happened, Notice, Sent, What
-from controlplane.alerts.silence import Silence
+from controlplane.alerts.silence import Acknowledgement, Silence
 
 WAIT, INTERVAL, REPEAT = 10.0, 60.0, 3600.0
 ENDLESS = 1e12
@@ -106,6 +106,7 @@ class Kept:
             applied=self.applied,
             alerts=list(self.alerts.values()),
             silences=[entry for _, entry in self.log if isinstance(entry, Silence)],
+            acknowledgements=[entry for _, entry in self.log if isinstance(entry, Acknowledgement)],
             groups=dict(self.groups),
             sent=list(self.sent.values()),
             pending=list(self.pending.values()),
