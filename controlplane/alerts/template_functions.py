@@ -152,8 +152,12 @@ def printf(layout: str, *values: Any) -> str:
         return text.ljust(int(width or 0)) if "-" in flags else text.rjust(int(width or 0), fill)
 
     written = _VERB.sub(filled, layout)
-    extra = ", ".join(f"{_KINDS.get(type(value), 'value')}={shown(value)}" for value in left)
+    extra = ", ".join(f"{_kind(value)}={shown(value)}" for value in left)
     return f"{written}%!(EXTRA {extra})" if extra else written
+
+
+def _kind(value: Any) -> str:
+    return next((name for kind, name in _KINDS.items() if isinstance(value, kind)), "value")
 
 
 def _verb(verb: str, value: Any, precision: str | None) -> str:

@@ -19,7 +19,8 @@ FILE = """
 {{ define "list" }}{{ range . }}[{{ .Labels.pod }}]{{ else }}nobody{{ end }}{{ end }}
 {{- define "loud" -}} {{- .Status | toUpper -}} ! {{- end }}
 {{ define "emoji" -}}
-  {{- if ne .Status "firing" -}} :ok: {{- else if eq .CommonLabels.zone "a" -}} :red: {{- else -}} :fire: {{- end -}}
+  {{- if ne .Status "firing" -}} :ok: {{- else if eq .CommonLabels.zone "a" -}} :red:
+  {{- else -}} :fire: {{- end -}}
 {{- end }}
 {{ define "worst" -}}
 {{- $worst := "" -}}
