@@ -35,7 +35,7 @@ FLUSHES_AT_ONCE = 250
 PERIOD_SECONDS = 1.0
 SHORTEST_LOOK_SECONDS = 0.02
 CHECKPOINT_SECONDS = 60.0
-SAVED_AT_ONCE = 1_000
+SAVED_AT_ONCE = 500
 MOST_SLICES = 1_000
 TRIM_SECONDS = 300.0
 BEHIND_ENTRIES = 1_000
@@ -161,10 +161,13 @@ class Alerting:
         ports = self._ports
         while True:
             await ports.clock.sleep(TRIM_SECONDS)
-            for _ in range(MOST_SLICES):
-                bounds = ports.configuration().beyond.history
-                if not await ports.store.trim(self._leading.lease, ports.clock.now(), bounds):
-                    break
+            bounds = ports.configuration().beyond.history
+            try:
+                for _ in range(MOST_SLICES):
+                    if not await ports.store.trim(self._leading.lease, ports.clock.now(), bounds):
+                        break
+            except StoreUnavailable as error:
+                log.warning("history_not_trimmed", detail=str(error))
 
     async def _call_switch(self) -> None:
         """While all is well: the log is followed closely, and Postgres answers."""
@@ -175,10 +178,17 @@ class Alerting:
             switch = ports.configuration().beyond.dead_mans_switch
             if switch is None or not self._leading.holds():
                 continue
-            await self._follower.look()
-            if self._follower.lag_entries > BEHIND_ENTRIES:
+            try:
+                await self._follower.look()
+                behind = f"{self._follower.lag_entries} entries behind"
+            except StoreUnavailable as error:
+                behind = str(error)
+            else:
+                if self._follower.lag_entries <= BEHIND_ENTRIES:
+                    behind = ""
+            if behind:
                 ports.metrics.switch.labels("behind").inc()
-                log.warning("dead_mans_switch_not_called", lag_entries=self._follower.lag_entries)
+                log.warning("dead_mans_switch_not_called", detail=behind)
                 continue
             answer = await ports.switch.call(switch.url)
             ports.metrics.switch.labels("called" if answer.delivered else "failed").inc()

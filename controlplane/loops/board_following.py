@@ -80,7 +80,7 @@ class BoardFollower:
         looked_at = loop.time()
         while True:
             if self._stale:
-                await self._insist(self.load)
+                await self._insist(self._load_if_stale)
             if not await self._insist(self._read):
                 await self._store.wait_for_entry(PERIOD_SECONDS)
                 await asyncio.sleep(GATHER_SECONDS)
@@ -95,20 +95,28 @@ class BoardFollower:
     async def load(self, *, leads: bool = False) -> None:
         """Take what is saved and the log behind it, aside; then it is the board. Raises StoreUnavailable."""
         async with self._reading:
-            self._stale = False
-            saved = await self._store.load_board()
-            board, applied = self._new_board(leads), saved.applied
-            board.load(saved)
-            while entries := await self._store.read_entries(applied, READ_AT_ONCE):
-                await self._each(entries, lambda number, entry: self._take(board, number, entry))
-                applied = entries[-1][0]
-            for told in self.on_loaded:
-                told(board)
-            self._board, self.applied, self.loaded = board, applied, True
-            self._forget_handed()
-            self._apply_handed()
-            self._advance()
-            log.info("board_loaded", applied=applied, alerts=len(saved.alerts), pending=len(saved.pending))
+            await self._load(leads)
+
+    async def _load_if_stale(self) -> None:
+        """Not where this process has begun to lead meanwhile."""
+        async with self._reading:
+            if self._stale:
+                await self._load(leads=False)
+
+    async def _load(self, leads: bool) -> None:
+        saved = await self._store.load_board()
+        board, applied = self._new_board(leads), saved.applied
+        board.load(saved)
+        while entries := await self._store.read_entries(applied, READ_AT_ONCE):
+            await self._each(entries, lambda number, entry: self._take(board, number, entry))
+            applied = entries[-1][0]
+        for told in self.on_loaded:
+            told(board)
+        self._board, self.applied, self.loaded, self._stale = board, applied, True, False
+        self._forget_handed()
+        self._apply_handed()
+        self._advance()
+        log.info("board_loaded", applied=applied, alerts=len(saved.alerts), pending=len(saved.pending))
 
     async def look(self) -> None:
         """How far the log is ahead of us; where it ends before us, load anew. Raises StoreUnavailable."""

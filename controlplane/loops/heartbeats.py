@@ -15,7 +15,7 @@ from controlplane.alerts.configuration import Configuration, Heartbeat
 from controlplane.alerts.entry import Arrived, Entry
 from controlplane.alerts.fingerprint import fingerprint
 from controlplane.loops.board_following import BoardFollower
-from controlplane.loops.ports import Clock
+from controlplane.loops.ports import Clock, StoreUnavailable
 
 log = structlog.get_logger()
 
@@ -52,11 +52,14 @@ class Heartbeats:
                 self._heard_at[name] = max(self._heard_at.get(name, 0.0), entry.at)
 
     async def run(self) -> None:
-        """Until cancelled. Raises StoreUnavailable."""
+        """Until cancelled. What could not be said is said again within a minute."""
         self._recall()
         while True:
             await self._clock.sleep(LOOK_SECONDS)
-            await self._look()
+            try:
+                await self._look()
+            except StoreUnavailable as error:
+                log.warning("heartbeats_not_said", detail=str(error))
 
     def _recall(self) -> None:
         expected = self._expected()

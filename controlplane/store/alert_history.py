@@ -13,6 +13,8 @@ LINE_BYTES = 200
 AT_ONCE = 5_000
 EXPIRED_KEPT_SECONDS = 5 * 24 * 3600.0
 """Silences stay readable so long after their end, as in Alertmanager."""
+LOG_KEPT_SECONDS = 600.0
+"""Entries of the log below the checkpoint stay so long: for replicas that are late."""
 PAGE = 1_000
 
 
@@ -79,18 +81,7 @@ async def put_attempts(connection: Connection, attempts: Sequence[Attempt]) -> s
 async def trim(connection: Connection, now: float, bounds: History) -> bool:
     """A part of what is too old or too much; whether there is more. The oldest lines give way."""
     before = now - bounds.days * 24 * 3600.0
-    await connection.execute("delete from alert_attempt where at < $1", before)
-    await connection.execute("delete from silence where ends_at < $1", now - EXPIRED_KEPT_SECONDS)
-    await connection.execute(
-        "delete from acknowledgement a where at < $1"
-        " and not exists (select from alert_saved s where s.fingerprint = a.fingerprint)",
-        now - EXPIRED_KEPT_SECONDS,
-    )
-    await connection.execute(
-        "delete from alert_identity i where seen_at < $1"
-        " and not exists (select from alert_history h where h.fingerprint = i.fingerprint)",
-        before,
-    )
+    more = [await trim_table(connection, *each) for each in _forgotten(now, before)]
     removed: int = await connection.fetchval(
         "with over as (select bytes - $3 as bytes from alert_history_size),"
         " oldest as (select id, at, sum(bytes) over (order by id) - bytes as lighter"
@@ -104,7 +95,35 @@ async def trim(connection: Connection, now: float, bounds: History) -> bool:
         AT_ONCE,
         bounds.max_bytes,
     )
-    return removed == AT_ONCE
+    return removed == AT_ONCE or any(more)
+
+
+def _forgotten(now: float, before: float) -> tuple[tuple[str, str, float], ...]:
+    """Table, what may go from it, and the time that stands in it as $1."""
+    expired = now - EXPIRED_KEPT_SECONDS
+    unsaved = "not exists (select from alert_saved s where s.fingerprint = t.fingerprint)"
+    untold = "not exists (select from alert_history h where h.fingerprint = t.fingerprint)"
+    return (
+        ("alert_attempt", "at < $1", before),
+        ("silence", "ends_at < $1", expired),
+        ("acknowledgement", f"at < $1 and {unsaved}", expired),
+        ("alert_identity", f"seen_at < $1 and {unsaved} and {untold}", before),
+        (
+            "alert_log",
+            "id <= (select applied from alert_head) and at < $1",
+            now - LOG_KEPT_SECONDS,
+        ),
+    )
+
+
+async def trim_table(connection: Connection, table: str, where: str, at: float) -> bool:
+    """Up to AT_ONCE rows, so that no statement takes long; whether there may be more."""
+    done = await connection.execute(
+        f"delete from {table} where ctid = any(array("
+        f"select ctid from {table} t where {where} limit {AT_ONCE}))",
+        at,
+    )
+    return done == f"DELETE {AT_ONCE}"
 
 
 async def read(connection: Connection, query: HistoryQuery) -> list[HistoryLine]:

@@ -12,9 +12,6 @@ from controlplane.store.alert_codec import entry_of, entry_row, pack
 from controlplane.store.codecs import Connection, clean, transposed
 from controlplane.store.namespaces import ALERTS, notify
 
-KEPT_SECONDS = 600.0
-"""Entries below the checkpoint stay so long: for replicas that are late."""
-
 # The one row of alert_head is the lock: whoever has it commits before the next one numbers its own.
 _APPEND = f"""
 with head as (
@@ -108,10 +105,3 @@ async def horizon(connection: Connection) -> tuple[int, int]:
     )
     assert row is not None  # noqa: S101 - the migration inserts it
     return row["first"], row["last_id"]
-
-
-async def trim(connection: Connection, now: float) -> None:
-    """What lies at or below the checkpoint, and is not quite new."""
-    await connection.execute(
-        "delete from alert_log where id <= (select applied from alert_head) and at < $1", now - KEPT_SECONDS
-    )

@@ -84,7 +84,6 @@ class PostgresAlertStore:
     async def trim(self, lease: Lease, now: float, bounds: History) -> bool:
         async with self._pool.transaction() as connection:
             await leases.hold(connection, lease)
-            await alert_log.trim(connection, now)
             return await alert_history.trim(connection, now, bounds)
 
     async def read_pending(self) -> Mapping[tuple[str, Key], float]:

@@ -19,8 +19,7 @@ from controlplane.known.records import Lease
 from controlplane.loops.alert_ports import Attempted
 from controlplane.loops.ports import StoreUnavailable
 from controlplane.store.alert_codec import entry_of, entry_row, pack, unpack
-from controlplane.store.alert_history import EXPIRED_KEPT_SECONDS, LINE_BYTES, PAGE
-from controlplane.store.alert_log import KEPT_SECONDS
+from controlplane.store.alert_history import EXPIRED_KEPT_SECONDS, LINE_BYTES, LOG_KEPT_SECONDS, PAGE
 from controlplane.store.wakes import Wakes
 
 T = TypeVar("T")
@@ -193,7 +192,7 @@ class MemoryAlertStore:
     def _trim(self, now: float, bounds: History) -> bool:
         tables, before = self.tables, now - bounds.days * 24 * 3600.0
         for number, (at, _, _) in list(tables.log.items()):
-            if number <= tables.applied and at < now - KEPT_SECONDS:
+            if number <= tables.applied and at < now - LOG_KEPT_SECONDS:
                 del tables.log[number]
         for key, line in list(tables.attempts.items()):
             if line.attempt.at < before:
