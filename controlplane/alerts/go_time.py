@@ -75,6 +75,10 @@ class Time:
         except OverflowError:
             return ZERO
 
+    def __call__(self) -> "Time":
+        """`now()` is `now`."""
+        return self
+
     def moment(self) -> datetime:
         return self.value if self.value is not None else datetime(1, 1, 1, tzinfo=UTC)
 

@@ -16,8 +16,9 @@ from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 from markupsafe import Markup, escape
 
+from controlplane.alerts.go_functions import BUILT_IN
 from controlplane.alerts.template_bounds import TemplateError, charge
-from controlplane.alerts.template_functions import BESIDES, BUILT_IN, FUNCTIONS, join, shown
+from controlplane.alerts.template_functions import BESIDES, FUNCTIONS, join, shown
 
 _OF_TEXT = frozenset(
     ("upper", "lower", "strip", "lstrip", "rstrip", "split", "startswith", "endswith", "title", "find")

@@ -16,10 +16,11 @@ from markupsafe import Markup
 from pydantic import BaseModel
 
 from controlplane.alerts.default_templates import DEFAULTS
+from controlplane.alerts.go_functions import BUILT_IN
 from controlplane.alerts.go_templates import GoTemplateError, converted, looks_go
 from controlplane.alerts.rendering import DATA_FIELDS, Data
 from controlplane.alerts.template_bounds import TemplateError, bounded
-from controlplane.alerts.template_functions import BESIDES, BUILT_IN, FUNCTIONS
+from controlplane.alerts.template_functions import BESIDES, FUNCTIONS
 from controlplane.alerts.template_sandbox import Sandbox, bound, defining
 
 MOST_SOURCE = 256 * 1024

@@ -158,6 +158,7 @@ def text(source: str, data: Data = DATA) -> str:
             "{{ since(Alerts[0].StartsAt)|humanizeDuration }}",
             "1h 0m 0s",
         ),
+        ('{{ now | date "15:04" }}', "{{ now().Format('15:04') }}", "22:15"),
         ("{{ toJson .CommonLabels }}", "{{ CommonLabels|toJson }}", '{"alertname":"Down","zone":"b"}'),
         (
             '{{ $n := "" }}{{ range .Alerts }}{{ $n = .Labels.pod }}{{ end }}{{ $n }}',
