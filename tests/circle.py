@@ -289,11 +289,17 @@ class Circle:
         await self.start_agent(cluster)
 
     async def alerts(self, cluster: str) -> list[Object]:
-        """Of a cluster's alerts what was committed lately, in order: id of the entry, name, node."""
+        """Of a cluster's alerts what was committed lately, in order: id of the entry, name, node, whether it
+        is their end."""
         rows = await self.rows("select id, kind, body from alert_log order by id")
         entries = [(row["id"], entry_of(row["kind"], row["body"])) for row in rows]
         return [
-            {"entry": number, "name": alert.identity["alertname"], "node": alert.identity.get("node")}
+            {
+                "entry": number,
+                "name": alert.identity["alertname"],
+                "node": alert.identity.get("node"),
+                "ended": alert.ends_at <= entry.at,
+            }
             for number, entry in entries
             if isinstance(entry, Arrived)
             for alert in entry.alerts

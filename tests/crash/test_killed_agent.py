@@ -136,11 +136,7 @@ async def test_an_agent_that_died_while_an_alert_fired_says_its_end_when_it_is_b
 
 async def ended(circle: Circle, cluster: str) -> list[bool]:
     """Of each alert that is committed of the cluster's one troubled node, whether it says the end."""
-    rows = await circle.rows(
-        "select ends_at > 0 as ended from alert where cluster = $1 order by incarnation, sequence",
-        circle.cluster_id(cluster),
-    )
-    return [row["ended"] for row in rows]
+    return [row["ended"] for row in await circle.alerts(cluster)]
 
 
 def image_of(circle: Circle, cluster: str, name: str) -> str:
