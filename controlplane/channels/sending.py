@@ -171,6 +171,8 @@ class _Ways:
             settings: EmailConfig | None = self._configuration.owners_email
             if settings is None:
                 raise Undeliverable("mail to owners needs global.smtp_smarthost and global.smtp_from")
+            if any("{" in address for address in addresses):
+                raise Undeliverable("an owner's address is no template")
             return Integration("email", 0, True, settings.model_copy(update={"to": ", ".join(addresses)}))
         receiver = self._configuration.receivers.get(notice.receiver)
         named = (

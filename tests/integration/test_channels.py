@@ -854,6 +854,8 @@ async def test_owners_without_a_receiver_are_written_to_by_the_global_settings(
     to_owners = notice(kind="email", receiver=f"{OWNERS_EMAIL}a@example.org,b@example.org")
     assert (await channels.send(to_owners)).delivered
     assert server.got[0].to == ["a@example.org", "b@example.org"]
+    odd = await channels.send(notice(kind="email", receiver=f"{OWNERS_EMAIL}{{{{ Status }}}}@example.org"))
+    assert (odd.delivered, odd.retry, len(server.got)) == (False, False, 1)
     without = await starting("webhook", url="http://127.0.0.1:1/").send(to_owners)
     assert (without.delivered, without.retry) == (False, False)
     assert "smtp_smarthost" in without.detail
