@@ -67,13 +67,35 @@ class Remembered(Generic[_Value]):
         self._bytes += len(key)
 
 
+class _Seen:
+    """What was read of an alert, by the bytes of its labels: its other parts at their last."""
+
+    __slots__ = (
+        "annotations",
+        "annotations_written",
+        "digest",
+        "identity",
+        "starts_at",
+        "starts_written",
+        "url",
+    )
+
+    def __init__(self, identity: Labels, digest: str) -> None:
+        self.identity, self.digest = identity, digest
+        self.annotations_written, self.annotations = b"", NOTHING
+        self.starts_written: str | None = None
+        self.starts_at: float | None = None
+        self.url: str | None = None
+
+
 class Intake:
-    """Keeps what it has read lately: Prometheus sends every alert again each minute, byte by byte."""
+    """Keeps what it has read lately: Prometheus sends every alert again each minute, byte by byte but for the
+    time at which it ends."""
 
     def __init__(self) -> None:
-        self._identities = Remembered[tuple[Labels, str]]()
-        self._annotations = Remembered[Labels]()
+        self._seen = Remembered[_Seen]()
         self._times = Remembered[float]()
+        self._links = Remembered[bool]()
 
     def slices(self, body: bytes, now: float, resolve_timeout_seconds: float) -> Iterator[Slice]:
         """What `body`, a JSON list, holds, some hundred alerts at a time; each slice takes about 2 ms.
@@ -89,40 +111,47 @@ class Intake:
                 raise TooMany(f"more than {MOST_ALERTS:,} alerts in one request; send fewer at a time")
             taken = Slice(refused=refused)
             first = count - len(posted)
-            faults = self._learn(posted)
-            for index, each in enumerate(posted):
+            for index, (each, seen) in enumerate(zip(posted, self._learn(posted), strict=True)):
                 if each is None:
                     continue
                 try:
-                    if index in faults:
-                        raise faults[index]
-                    taken.alerts.append(self._alert(each, now, resolve_timeout_seconds))
+                    if isinstance(seen, Refused):
+                        raise seen
+                    taken.alerts.append(self._alert(each, seen, now, resolve_timeout_seconds))
                 except Refused as error:
                     refused.append(Refusal(first + index, error.fault, str(error)))
             yield taken
 
-    def _learn(self, posted: Sequence[Posted | None]) -> dict[int, Refused]:
-        """Reads the labels that were not seen before, fingerprints together; by place what is wrong."""
-        faults = dict[int, Refused]()
-        unknown = dict[bytes, Labels]()
+    def _learn(self, posted: Sequence[Posted | None]) -> Sequence[_Seen | Refused]:
+        """By place, what is known by its labels, or what is wrong with them; new ones are fingerprinted
+        together. What stands at the place of nothing means nothing."""
+        found = list[_Seen | Refused]()
+        unknown = dict[bytes, tuple[Labels, list[int]]]()
         for index, each in enumerate(posted):
-            if each is None:
-                continue
-            written = bytes(each.labels)
-            if written not in unknown and self._identities.get(written) is None:
+            written = b"" if each is None else bytes(each.labels)
+            seen: _Seen | Refused | None = self._seen.get(written)
+            if seen is None and written in unknown:
+                unknown[written][1].append(index)
+            elif seen is None:
                 try:
-                    unknown[written] = read_labels(written)
+                    unknown[written] = read_labels(written), [index]
                 except Refused as error:
-                    faults[index] = error
-        digests = fingerprints(list(unknown.values()))
-        for (written, labels), digest in zip(unknown.items(), digests, strict=True):
-            self._identities.put(written, (labels, digest))
-        return faults
+                    seen = error
+            found.append(_NOT_YET if seen is None else seen)
+        digests = fingerprints([labels for labels, _ in unknown.values()])
+        for (written, (labels, places)), digest in zip(unknown.items(), digests, strict=True):
+            seen = _Seen(labels, digest)
+            self._seen.put(written, seen)
+            for index in places:
+                found[index] = seen
+        return found
 
-    def _alert(self, posted: Posted, now: float, resolve_timeout_seconds: float) -> Alert:
-        identity, digest = self._identities[bytes(posted.labels)]
+    def _alert(self, posted: Posted, seen: _Seen, now: float, resolve_timeout_seconds: float) -> Alert:
         ends_at = self._time("endsAt", posted.endsAt)
-        starts_at = self._time("startsAt", posted.startsAt)
+        if posted.startsAt != seen.starts_written:
+            seen.starts_at = self._time("startsAt", posted.startsAt)
+            seen.starts_written = posted.startsAt
+        starts_at = seen.starts_at
         if starts_at is None:
             starts_at = now if ends_at is None else ends_at
         timed = ends_at is None
@@ -130,27 +159,15 @@ class Intake:
             ends_at = now + resolve_timeout_seconds
         if ends_at < starts_at:
             raise Refused(Fault.INVALID, ends_first(timed, resolve_timeout_seconds))
-        if url := posted.generatorURL:
+        url = posted.generatorURL
+        if url and url != seen.url:
             check_url(url)
-        return Alert(
-            digest,
-            identity,
-            self._annotated(bytes(posted.annotations)),
-            starts_at,
-            ends_at,
-            now,
-            timed,
-            url or "",
-        )
-
-    def _annotated(self, written: bytes) -> Labels:
-        if not written or written == b"null" or written == b"{}":
-            return NOTHING
-        known = self._annotations.get(written)
-        if known is None:
-            known = read_annotations(written)
-            self._annotations.put(written, known)
-        return known
+            seen.url = url
+        written = bytes(posted.annotations)
+        if written != seen.annotations_written:
+            seen.annotations = NOTHING if written in _NO_ANNOTATIONS else read_annotations(written)
+            seen.annotations_written = written
+        return Alert(seen.digest, seen.identity, seen.annotations, starts_at, ends_at, now, timed, url or "")
 
     def _time(self, field: str, text: str | None) -> float | None:
         """None for none: absent, null, empty, or Go's zero time."""
@@ -165,3 +182,7 @@ class Intake:
             if known is not None:
                 self._times.put(text, known)
         return known
+
+
+_NOT_YET = Refused(Fault.INVALID, "not read")
+_NO_ANNOTATIONS = (b"", b"null", b"{}")
