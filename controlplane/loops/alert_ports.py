@@ -63,6 +63,10 @@ class AlertStore(Protocol):
         """
         ...
 
+    async def recent_messages(self, since: float) -> Sequence[tuple[str, str, float]]:
+        """(receiver, integration, at) of each message that was tried since then, the oldest first."""
+        ...
+
     async def record_happened(self, lease: Lease, happened: Sequence[Happened]) -> None: ...
 
     async def checkpoint(

@@ -12,35 +12,29 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
 from controlplane.alerts.board import Board
 from controlplane.alerts.configuration import Limits
-from controlplane.alerts.limiting import Pace, digest_of
-from controlplane.alerts.notice import Answer, Attempt, Happened, Notice, What
+from controlplane.alerts.limiting import Pace
+from controlplane.alerts.notice import Answer, Attempt, Happened, Notice
 from controlplane.failpoints import reached
 from controlplane.known.records import Lease
 from controlplane.loops.alert_metrics import AlertMetrics
 from controlplane.loops.alert_ports import AlertStore, Attempted, Channels
+from controlplane.loops.lanes import Lane, Trial, folded, pause_seconds
 from controlplane.loops.ports import Clock, LeaseLost, StoreUnavailable
 
 log = structlog.get_logger()
 
-SENDING_AT_ONCE = 4
-UNRECORDED_AT_ONCE = 32
-"""Sent, or being sent, and not yet recorded: what a process that dies makes the next one send again."""
-FIRST_PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 60.0
-LONGEST_ASKED_SECONDS = 300.0
 RECORDED_AT_ONCE = 500
 RETRY_SECONDS = 0.5
+ENDING_SECONDS = 2.0
 LATE_SECONDS = 30.0
 """A notice of this epoch that waited so long beyond its deadline has failed: the next look decides anew."""
-
-Lane = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -49,42 +43,6 @@ class Leading:
 
     lease: Lease
     holds: Callable[[], bool]
-
-
-@dataclass
-class _Trial:
-    """Notices that go as one message: one, or those of a digest. number: attempts so far."""
-
-    notices: Sequence[Notice]
-    message: Notice
-    number: int = 0
-
-
-@dataclass
-class _Lane:
-    """waiting: may be tried now. under_way: being sent or recorded. paced: its limit is used up for now."""
-
-    receiver: str
-    integration: str
-    pace: Pace
-    waiting: deque[_Trial] = field(default_factory=deque[_Trial])
-    sending: int = 0
-    under_way: int = 0
-    paced: bool = False
-
-    @property
-    def has_room(self) -> bool:
-        return self.sending < SENDING_AT_ONCE and self.under_way < UNRECORDED_AT_ONCE
-
-
-def pause_seconds(number: int, answer: Answer, draw: float) -> float:
-    """After attempt `number`, from 1. draw: 0 to 1; half of the pause is left to it, so that many do not
-    come back at once. What a receiver asks for is kept, within LONGEST_ASKED_SECONDS."""
-    pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (min(number, 30) - 1))
-    pause *= 0.5 + draw / 2
-    if answer.retry_after_seconds is None:
-        return pause
-    return max(pause, min(answer.retry_after_seconds, LONGEST_ASKED_SECONDS))
 
 
 class Notifying:
@@ -113,16 +71,18 @@ class Notifying:
         self._draw = draw
         self._settled = settled
         self._began_at = clock.now()
-        self._lanes: dict[Lane, _Lane] = {}
+        self._lanes: dict[tuple[str, str], Lane] = {}
         self._keys: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._ending = False
         self._attempts: deque[tuple[Attempted, asyncio.Future[None]]] = deque()
         self._to_record = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def put(self, notices: Sequence[Notice]) -> None:
         """Committed ones. Each group has at most one under way in a lane: that bounds what waits here."""
-        touched: dict[Lane, _Lane] = {}
+        touched: dict[tuple[str, str], Lane] = {}
         for notice in notices:
             if notice.key in self._keys:
                 continue
@@ -131,8 +91,8 @@ class Notifying:
             key = notice.receiver, notice.integration
             lane = self._lanes.get(key)
             if lane is None:
-                lane = self._lanes[key] = _Lane(*key, Pace(0))
-            lane.waiting.append(_Trial((notice,), notice))
+                lane = self._lanes[key] = Lane(*key, Pace(0))
+            lane.waiting.append(Trial((notice,), notice))
             touched[key] = lane
         for lane in touched.values():
             self._fill(lane)
@@ -146,6 +106,10 @@ class Notifying:
                 if ended.done():
                     ended.result()
         finally:
+            self._ending = True
+            if self._sending and self._leading.holds() and not recording.done():
+                # Not cut off in the middle: what was sent and is not recorded would be sent once more.
+                await asyncio.wait(self._sending, timeout=ENDING_SECONDS)
             recording.cancel()
             for task in self._tasks:
                 task.cancel()
@@ -153,8 +117,8 @@ class Notifying:
             self._failed.cancel()
             self._metrics.waiting.set(0)
 
-    def _fill(self, lane: _Lane) -> None:
-        while lane.waiting and lane.has_room and not lane.paced:
+    def _fill(self, lane: Lane) -> None:
+        while lane.waiting and lane.has_room and not lane.paced and not self._ending:
             now = self._clock.now()
             lane.pace.per_minute = self._limits_of(lane.receiver, lane.integration).per_minute
             wait = lane.pace.wait_seconds(now)
@@ -164,28 +128,30 @@ class Notifying:
                 return
             trial = lane.waiting.popleft()
             if len(lane.pace.sent) + 1 == lane.pace.per_minute and not trial.number:
-                trial = _folded(trial, lane.waiting, now)
+                trial = folded(trial, lane.waiting, now)
             lane.pace.take(now)
             lane.sending += 1
             lane.under_way += 1
-            self._launch(self._try(lane, trial))
+            self._sending.add(task := self._launch(self._try(lane, trial)))
+            task.add_done_callback(self._sending.discard)
 
-    async def _fill_later(self, lane: _Lane, wait: float) -> None:
+    async def _fill_later(self, lane: Lane, wait: float) -> None:
         await self._clock.sleep(wait)
         lane.paced = False
         self._fill(lane)
 
-    def _launch(self, running: Coroutine[Any, Any, None]) -> None:
+    def _launch(self, running: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(running)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
             self._failed.set_exception(error)
 
-    async def _try(self, lane: _Lane, trial: _Trial) -> None:
+    async def _try(self, lane: Lane, trial: Trial) -> None:
         trial.number += 1
         try:
             try:
@@ -210,7 +176,7 @@ class Notifying:
             self._launch(self._try_later(lane, trial, pause))
         self._fill(lane)
 
-    async def _try_later(self, lane: _Lane, trial: _Trial, pause: float) -> None:
+    async def _try_later(self, lane: Lane, trial: Trial, pause: float) -> None:
         await self._clock.sleep(pause)
         lane.waiting.appendleft(trial)
         self._fill(lane)
@@ -240,7 +206,7 @@ class Notifying:
         took = max(0.0, self._clock.now() - began)
         return Attempt(notice.key, number, began, took, answer, last=False)
 
-    async def _record(self, trial: _Trial, attempt: Attempt) -> None:
+    async def _record(self, trial: Trial, attempt: Attempt) -> None:
         """Returns once it is committed."""
         message = trial.message
         if attempt.last and not attempt.answer.delivered:
@@ -255,16 +221,16 @@ class Notifying:
         await asyncio.gather(*futures)
 
     def _attempted(self, notice: Notice, message: Notice, attempt: Attempt) -> Attempted:
-        digested: tuple[Happened, ...] = ()
+        folded_in: tuple[Happened, ...] = ()
         if notice.key != message.key:
             detail = f"in digest {message.key[:16]}: {attempt.answer.detail}".rstrip(": ")
             attempt = replace(attempt, key=notice.key, answer=replace(attempt.answer, detail=detail))
-            digested = _digested(notice, attempt, detail)
+            folded_in = digested(notice, attempt, detail)
         if not attempt.last:
             return Attempted(attempt)
         said = ": ".join(part for part in (attempt.answer.code, attempt.answer.detail) if part)
         follows = self._board.settled(notice, attempt.answer.delivered, attempt.at, said)
-        return Attempted(attempt, follows.sent, (*digested, *follows.happened), follows.group)
+        return Attempted(attempt, follows.sent, (*folded_in, *follows.happened), follows.group)
 
     async def _record_forever(self) -> None:
         while True:
@@ -288,22 +254,3 @@ class Notifying:
                     raise
                 log.warning("attempts_not_recorded", attempts=len(attempts), detail=str(error))
                 await self._clock.sleep(RETRY_SECONDS)
-
-
-def _folded(trial: _Trial, waiting: deque[_Trial], now: float) -> _Trial:
-    """The last message that may go for now stands for all that wait and were not tried yet."""
-    fresh = [other for other in waiting if not other.number]
-    if not fresh:
-        return trial
-    notices = [notice for each in (trial, *fresh) for notice in each.notices]
-    kept = [other for other in waiting if other.number]
-    waiting.clear()
-    waiting.extend(kept)
-    return _Trial(notices, digest_of(notices, now))
-
-
-def _digested(notice: Notice, attempt: Attempt, detail: str) -> tuple[Happened, ...]:
-    return tuple(
-        Happened(alert.fingerprint, alert.starts_at, attempt.at, What.DIGESTED, notice.receiver, detail)
-        for alert in notice.alerts
-    )

@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from controlplane.loops.notifying import UNRECORDED_AT_ONCE
+from controlplane.loops.lanes import UNRECORDED_AT_ONCE
 from tests.circle import eventually
 from tests.served import Message, Served, Webhook, webhook
 

@@ -20,7 +20,8 @@ from controlplane.known.records import Lease
 from controlplane.loops.alert_metrics import AlertMetrics
 from controlplane.loops.alerting import CHECKPOINT_SECONDS, Alerting, AlertingPorts
 from controlplane.loops.board_following import BoardFollower
-from controlplane.loops.notifying import Leading, pause_seconds
+from controlplane.loops.lanes import pause_seconds
+from controlplane.loops.notifying import Leading
 from controlplane.loops.ports import LeaseLost, StoreUnavailable
 from tests.simulation.memory_alert_store import MemoryAlertStore
 from tests.simulation.virtual_time import VirtualLoop, WorldClock
@@ -337,6 +338,21 @@ class TestLeaders:
             await asyncio.sleep(120)
             assert len({notice.key for notice in world.receivers.to("ops")}) == 1
             assert (await world.store.load_board()).pending == ()
+
+        simulated(story)
+
+    @pytest.mark.promise(4)
+    def test_who_ends_in_order_lets_what_is_being_sent_arrive(self) -> None:
+        async def story() -> None:
+            world = World.make()
+            world.receivers.takes_seconds["ops"] = 1.0
+            await world.lead()
+            await world.post(world.alert("Down"))
+            await asyncio.sleep(10.5)
+            await world.lead()
+            await asyncio.sleep(30)
+            assert len(world.receivers.sent) == 1
+            assert len(await world.store.read_attempts()) == 1
 
         simulated(story)
 
