@@ -43,6 +43,7 @@ class Suppressed:
 class Board(Held):
     """owner_of: whose an alert is, by its identity; asked when an episode begins.
 
+    digests: those that the last leader had begun to send, and had not recorded.
     leads: keeps what was resolved until that was told of; a board that does not forgets it 16 minutes after
     its end. Whoever asks what is due leads. sent, under_way: by group, then by (receiver, integration).
     """
@@ -53,6 +54,7 @@ class Board(Held):
         super().__init__(configuration, owner_of, leads)
         self.sent: dict[str, dict[Integration, Sent]] = {}
         self.under_way: dict[str, dict[Integration, Notice]] = {}
+        self.digests: list[Notice] = []
 
     @property
     def pending(self) -> list[Notice]:
@@ -246,7 +248,10 @@ class Board(Held):
             self.acknowledgements[acknowledgement.fingerprint, acknowledgement.starts_at] = acknowledgement
         for sent in saved.sent:
             self.sent.setdefault(sent.group_key, {})[sent.receiver, sent.integration] = sent
+        self.digests = [notice for notice in saved.pending if notice.folded]
         for notice in saved.pending:
+            if notice.folded:
+                continue
             under_way = self.under_way.setdefault(notice.group_key, {})
             under_way[notice.receiver, notice.integration] = notice
         for key, group in saved.groups.items():

@@ -3,6 +3,7 @@
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, TypeVar, cast
 
 from controlplane.alerts.configuration import Integration, Limits, Receiver
@@ -82,7 +83,8 @@ def compile_receiver(
             for field, right in undeliverable(kind, filled):
                 problems.add((*where, *filter(None, field.split("."))), right)
             settings = in_folder(filled, folder)
-            integrations.append(Integration(kind, index, stated.send_resolved, settings, _limits(stated)))
+            limits = _limits(kind, stated)
+            integrations.append(Integration(kind, index, stated.send_resolved, settings, limits))
     return Receiver(section.name, tuple(integrations))
 
 
@@ -94,11 +96,26 @@ def compile_owners_email(shared: manifest.Global, folder: str, problems: Problem
     return cast("EmailConfig", in_folder(filled, folder))
 
 
-def _limits(stated: IntegrationSection) -> Limits:
+_TAKEN_BY_ROBOTS = {"dingtalk": (20, 0), "wecom": (20, 0), "feishu": (100, 5)}
+"""Messages a minute and a second, as their vendors state it; DingTalk hears nothing for ten minutes after."""
+
+
+def _limits(kind: str, stated: IntegrationSection) -> Limits:
     most = stated.limits.max_alerts
     if isinstance(stated, WebhookConfig) and not most:
         most = stated.max_alerts
-    return Limits(stated.limits.per_minute, most)
+    per_minute, per_second = _TAKEN_BY_ROBOTS.get(kind, (0, 0))
+    robot = _robot(kind, stated) if per_minute else ""
+    if "per_minute" in stated.limits.model_fields_set:
+        per_minute = stated.limits.per_minute
+    return Limits(per_minute, most, per_second if per_minute else 0, robot)
+
+
+def _robot(kind: str, stated: IntegrationSection) -> str:
+    """The same for integrations of one robot, whose address is a secret."""
+    names = ("url", "url_file", "key", "key_file")
+    address = "\n".join(str(getattr(stated, name, "") or "") for name in names)
+    return sha256(f"{kind}\n{address}".encode()).hexdigest()[:16]
 
 
 def _filled(

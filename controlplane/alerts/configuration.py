@@ -44,10 +44,15 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of one integration. per_minute: 0 is no limit. max_alerts: in one message, 0 is all."""
+    """Of one integration. per_minute, per_second: 0 is no limit. max_alerts: in one message, 0 is all.
+
+    robot: integrations of the same one share what it takes; "" for one of its own.
+    """
 
     per_minute: int = 0
     max_alerts: int = 0
+    per_second: int = 0
+    robot: str = ""
 
 
 @dataclass(frozen=True, slots=True)

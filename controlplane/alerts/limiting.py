@@ -15,13 +15,20 @@ MOST_IN_DIGEST = 200
 
 @dataclass
 class Pace:
-    """At most `per_minute` messages in any 60 seconds, as DingTalk and WeCom count them; 0: no limit.
+    """At most `per_minute` messages in any 60 seconds, as DingTalk and WeCom count them; 0: no limit. And at
+    most `per_second` in any second, as Feishu does.
 
     sent: when the last ones were, the oldest first; whoever comes after a restart fills in what is recorded.
     """
 
     per_minute: int
+    per_second: int = 0
     sent: deque[float] = field(default_factory=deque[float])
+
+    @property
+    def last_of_minute(self) -> bool:
+        """Whether the next one is the last that may go for now; to be asked after wait_seconds."""
+        return len(self.sent) + 1 == self.per_minute
 
     def wait_seconds(self, now: float) -> float:
         """How long until one more may be sent; 0: now."""
@@ -29,9 +36,12 @@ class Pace:
             return 0.0
         while self.sent and self.sent[0] <= now - MINUTE_SECONDS:
             self.sent.popleft()
-        if len(self.sent) < self.per_minute:
-            return 0.0
-        return self.sent[-self.per_minute] + MINUTE_SECONDS - now
+        wait = 0.0
+        if len(self.sent) >= self.per_minute:
+            wait = self.sent[-self.per_minute] + MINUTE_SECONDS - now
+        if self.per_second and len(self.sent) >= self.per_second:
+            wait = max(wait, self.sent[-self.per_second] + 1.0 - now)
+        return max(0.0, wait)
 
     def take(self, now: float) -> None:
         """One is sent now."""
@@ -67,4 +77,5 @@ def digest_of(notices: Sequence[Notice], now: float) -> Notice:
         firing=firing,
         resolved=resolved,
         truncated=max(0, len(ordered) - MOST_IN_DIGEST) + sum(notice.truncated for notice in notices),
+        folded=tuple(notice.key for notice in notices),
     )

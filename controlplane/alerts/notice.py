@@ -59,6 +59,7 @@ class Notice:
     delivered: whoever decides the same again makes the same key: after a leader that died, and after
     a delivery that failed. firing, resolved: fingerprints in `alerts`.
     deadline: until when it is retried: the flush plus max(group_interval, 10 s).
+    folded: keys of the notices that a digest stands for; itself it is of no group.
     """
 
     key: str
@@ -73,6 +74,7 @@ class Notice:
     firing: frozenset[str]
     resolved: frozenset[str]
     truncated: int = 0
+    folded: tuple[str, ...] = ()
 
     @property
     def shown_group_key(self) -> str:

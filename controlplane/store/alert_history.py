@@ -78,6 +78,20 @@ async def put_attempts(connection: Connection, attempts: Sequence[Attempt]) -> s
     return {(row["key"], row["number"], row["at"]) for row in inserted}
 
 
+DIGESTED = "in digest "
+"""So begins the detail of an attempt that stands for a part of a message."""
+
+
+async def recent_messages(connection: Connection, since: float) -> list[tuple[str, str, float]]:
+    rows = await connection.fetch(
+        "select receiver, integration, at from alert_attempt"
+        " where at >= $1 and not starts_with(detail, $2) order by at",
+        since,
+        DIGESTED,
+    )
+    return [(row["receiver"], row["integration"], row["at"]) for row in rows]
+
+
 async def trim(connection: Connection, now: float, bounds: History) -> bool:
     """A part of what is too old or too much; whether there is more. The oldest lines give way."""
     before = now - bounds.days * 24 * 3600.0

@@ -69,6 +69,10 @@ class PostgresAlertStore:
             ]
             await alert_history.append(connection, lines)
 
+    async def recent_messages(self, since: float) -> Sequence[tuple[str, str, float]]:
+        async with self._pool.connection() as connection:
+            return await alert_history.recent_messages(connection, since)
+
     async def record_happened(self, lease: Lease, happened: Sequence[Happened]) -> None:
         async with self._pool.transaction() as connection:
             await leases.hold(connection, lease)

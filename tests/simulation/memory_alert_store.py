@@ -19,7 +19,13 @@ from controlplane.known.records import Lease
 from controlplane.loops.alert_ports import Attempted
 from controlplane.loops.ports import StoreUnavailable
 from controlplane.store.alert_codec import entry_of, entry_row, pack, unpack
-from controlplane.store.alert_history import EXPIRED_KEPT_SECONDS, LINE_BYTES, LOG_KEPT_SECONDS, PAGE
+from controlplane.store.alert_history import (
+    DIGESTED,
+    EXPIRED_KEPT_SECONDS,
+    LINE_BYTES,
+    LOG_KEPT_SECONDS,
+    PAGE,
+)
 from controlplane.store.wakes import Wakes
 
 T = TypeVar("T")
@@ -169,6 +175,17 @@ class MemoryAlertStore:
         if attempt.last:
             self.tables.notices.pop(attempt.key, None)
         return new
+
+    async def recent_messages(self, since: float) -> Sequence[tuple[str, str, float]]:
+        def effect() -> list[tuple[str, str, float]]:
+            lines = [each for each in self.tables.attempts.values() if each.attempt.at >= since]
+            own = [each for each in lines if not each.attempt.answer.detail.startswith(DIGESTED)]
+            return sorted(
+                ((each.receiver, each.integration, each.attempt.at) for each in own),
+                key=lambda each: each[2],
+            )
+
+        return await self._carry(effect)
 
     async def record_happened(self, lease: Lease, happened: Sequence[Happened]) -> None:
         await self._carry_held(lease, lambda: self._happened(happened))
