@@ -47,6 +47,8 @@ class BoardFollower:
         self._stale = True
         self._handed: dict[int, Entry] = {}
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._appending = 0
+        self._behind = asyncio.Event()
         self._numbers = count()
         self._reading = asyncio.Lock()
         self.applied = 0
@@ -67,10 +69,15 @@ class BoardFollower:
         """
         if not entries:
             return []
-        ids = await self._store.append_entries(entries)
+        self._appending += 1
+        try:
+            ids = await self._store.append_entries(entries)
+        finally:
+            self._appending -= 1
         self._handed.update(zip(ids, entries, strict=True))
         self._apply_handed()
         if self.applied < ids[-1]:
+            self._behind.set()
             await self._until_applied(ids[-1])
         return ids
 
@@ -82,11 +89,33 @@ class BoardFollower:
             if self._stale:
                 await self._insist(self._load_if_stale)
             if not await self._insist(self._read):
-                await self._store.wait_for_entry(PERIOD_SECONDS)
-                await asyncio.sleep(GATHER_SECONDS)
+                await self._until_others_appended()
             if loop.time() - looked_at >= LOOK_SECONDS:
                 looked_at = loop.time()
                 await self._insist(self.look)
+
+    async def _until_others_appended(self) -> None:
+        """Or for as long as a period. While we append ourselves, the news is ours, and handed over; what
+        others appended in between shows as a gap below ours."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + PERIOD_SECONDS
+        while (left := until - loop.time()) > 0:
+            self._behind.clear()
+            await self._news(left)
+            await asyncio.sleep(GATHER_SECONDS)
+            if self._behind.is_set() or not self._appending:
+                return
+
+    async def _news(self, timeout_seconds: float) -> None:
+        waiting = {
+            asyncio.ensure_future(self._store.wait_for_entry(timeout_seconds)),
+            asyncio.ensure_future(self._behind.wait()),
+        }
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
 
     def follow_only(self) -> None:
         """Another may lead from now on: a board that led keeps what only a leader needs."""

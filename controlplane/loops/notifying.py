@@ -25,7 +25,7 @@ from controlplane.failpoints import reached
 from controlplane.known.records import Lease
 from controlplane.loops.alert_metrics import AlertMetrics
 from controlplane.loops.alert_ports import AlertStore, Attempted, Channels
-from controlplane.loops.lanes import Lane, Trial, folded, pause_seconds
+from controlplane.loops.lanes import Lane, Trial, digested, folded, pause_seconds
 from controlplane.loops.ports import Clock, LeaseLost, StoreUnavailable
 
 log = structlog.get_logger()
