@@ -83,6 +83,7 @@ class Alerting:
             draw=ports.draw,
             settled=self._wake.up,
         )
+        await notifying.recall()
         heartbeats = Heartbeats(follower, ports.configuration, ports.clock)
         told = (self._came, heartbeats.heard)
         follower.on_applied.extend(told)
@@ -92,7 +93,7 @@ class Alerting:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(notifying.run())
-                notifying.put(pending)
+                notifying.put_again(board.digests, pending)
                 group.create_task(self._flush_forever(board, notifying))
                 group.create_task(self._checkpoint_forever(board))
                 group.create_task(self._trim_forever())

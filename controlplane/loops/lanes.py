@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from controlplane.alerts.limiting import Pace, digest_of
+from controlplane.alerts.limiting import digest_of
 from controlplane.alerts.notice import Answer, Attempt, Happened, Notice, What
 
 SENDING_AT_ONCE = 4
@@ -17,11 +17,20 @@ LONGEST_ASKED_SECONDS = 300.0
 
 @dataclass
 class Trial:
-    """Notices that go as one message: one, or those of a digest. number: attempts so far."""
+    """Notices that go as one message: one, or those of a digest. number: attempts so far.
+
+    committed: a digest is in the database: whoever comes after sends it again with the same key.
+    """
 
     notices: Sequence[Notice]
     message: Notice
     number: int = 0
+    committed: bool = False
+
+    @property
+    def fresh(self) -> bool:
+        """Nobody was ever told of it: it may still become part of a digest."""
+        return not self.number and not self.message.folded
 
 
 @dataclass
@@ -30,7 +39,6 @@ class Lane:
 
     receiver: str
     integration: str
-    pace: Pace
     waiting: deque[Trial] = field(default_factory=deque[Trial])
     sending: int = 0
     under_way: int = 0
@@ -53,11 +61,11 @@ def pause_seconds(number: int, answer: Answer, draw: float) -> float:
 
 def folded(trial: Trial, waiting: deque[Trial], now: float) -> Trial:
     """The last message that may go for now stands for all that wait and were not tried yet."""
-    fresh = [other for other in waiting if not other.number]
+    fresh = [other for other in waiting if other.fresh]
     if not fresh:
         return trial
     notices = [notice for each in (trial, *fresh) for notice in each.notices]
-    kept = [other for other in waiting if other.number]
+    kept = [other for other in waiting if not other.fresh]
     waiting.clear()
     waiting.extend(kept)
     return Trial(notices, digest_of(notices, now))

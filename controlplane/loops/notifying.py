@@ -4,8 +4,8 @@
 2. Before each attempt the lease is looked at, by the clock of this process too: who slept must not send.
 3. What fails for a while is tried again after a pause that doubles, or that the receiver named, until the
    notice's deadline; at least once, however late it is.
-4. A lane with a limit keeps to it. What would have to wait is folded into one digest, and each notice in it
-   is recorded with what became of the digest.
+4. A lane with a limit keeps to it. What would have to wait is folded into one digest, which is committed
+   before it is sent, and each notice in it is recorded with what became of the digest.
 5. Every attempt is recorded; the last one with what follows from it, in one transaction.
 """
 
@@ -19,8 +19,8 @@ import structlog
 
 from controlplane.alerts.board import Board
 from controlplane.alerts.configuration import Limits
-from controlplane.alerts.limiting import Pace
-from controlplane.alerts.notice import Answer, Attempt, Happened, Notice
+from controlplane.alerts.limiting import MINUTE_SECONDS, Pace
+from controlplane.alerts.notice import Answer, Attempt, Flush, Happened, Notice
 from controlplane.failpoints import reached
 from controlplane.known.records import Lease
 from controlplane.loops.alert_metrics import AlertMetrics
@@ -72,6 +72,7 @@ class Notifying:
         self._settled = settled
         self._began_at = clock.now()
         self._lanes: dict[tuple[str, str], Lane] = {}
+        self._paces: dict[str, Pace] = {}
         self._keys: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sending: set[asyncio.Task[None]] = set()
@@ -79,6 +80,30 @@ class Notifying:
         self._attempts: deque[tuple[Attempted, asyncio.Future[None]]] = deque()
         self._to_record = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def recall(self) -> None:
+        """What was sent lately counts: a limit is one of the robot, not of this process."""
+        since = self._clock.now() - MINUTE_SECONDS
+        for receiver, integration, at in await self._store.recent_messages(since):
+            self._pace(receiver, integration).take(at)
+
+    def _pace(self, receiver: str, integration: str) -> Pace:
+        limits = self._limits_of(receiver, integration)
+        pace = self._paces.setdefault(limits.robot or f"{receiver}/{integration}", Pace(0))
+        pace.per_minute, pace.per_second = limits.per_minute, limits.per_second
+        return pace
+
+    def put_again(self, digests: Sequence[Notice], notices: Sequence[Notice]) -> None:
+        """What the last leader left: first its digests, with what they stand for; then the others."""
+        by_key = {notice.key: notice for notice in notices}
+        for digest in digests:
+            theirs = [by_key.pop(key) for key in digest.folded if key in by_key]
+            self._keys.update(notice.key for notice in theirs)
+            self._metrics.waiting.inc(len(theirs))
+            lane = self._lane(digest)
+            lane.waiting.append(Trial(theirs, digest, committed=True))
+            self._fill(lane)
+        self.put(list(by_key.values()))
 
     def put(self, notices: Sequence[Notice]) -> None:
         """Committed ones. Each group has at most one under way in a lane: that bounds what waits here."""
@@ -88,14 +113,18 @@ class Notifying:
                 continue
             self._keys.add(notice.key)
             self._metrics.waiting.inc()
-            key = notice.receiver, notice.integration
-            lane = self._lanes.get(key)
-            if lane is None:
-                lane = self._lanes[key] = Lane(*key, Pace(0))
+            lane = self._lane(notice)
             lane.waiting.append(Trial((notice,), notice))
-            touched[key] = lane
+            touched[notice.receiver, notice.integration] = lane
         for lane in touched.values():
             self._fill(lane)
+
+    def _lane(self, notice: Notice) -> Lane:
+        key = notice.receiver, notice.integration
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(*key)
+        return lane
 
     async def run(self) -> None:
         """Until cancelled. Raises LeaseLost, StoreUnavailable; then nothing more is sent."""
@@ -120,16 +149,16 @@ class Notifying:
     def _fill(self, lane: Lane) -> None:
         while lane.waiting and lane.has_room and not lane.paced and not self._ending:
             now = self._clock.now()
-            lane.pace.per_minute = self._limits_of(lane.receiver, lane.integration).per_minute
-            wait = lane.pace.wait_seconds(now)
+            pace = self._pace(lane.receiver, lane.integration)
+            wait = pace.wait_seconds(now)
             if wait > 0:
                 lane.paced = True
                 self._launch(self._fill_later(lane, wait))
                 return
             trial = lane.waiting.popleft()
-            if len(lane.pace.sent) + 1 == lane.pace.per_minute and not trial.number:
+            if pace.last_of_minute and trial.fresh:
                 trial = folded(trial, lane.waiting, now)
-            lane.pace.take(now)
+            pace.take(now)
             lane.sending += 1
             lane.under_way += 1
             self._sending.add(task := self._launch(self._try(lane, trial)))
@@ -155,6 +184,8 @@ class Notifying:
         trial.number += 1
         try:
             try:
+                if trial.message.folded and not trial.committed:
+                    await self._commit_digest(trial)
                 attempt = await self._attempt(trial.message, trial.number)
             finally:
                 lane.sending -= 1
@@ -175,6 +206,12 @@ class Notifying:
         else:
             self._launch(self._try_later(lane, trial, pause))
         self._fill(lane)
+
+    async def _commit_digest(self, trial: Trial) -> None:
+        digest = trial.message
+        flush = Flush(digest.group_key, digest.at, digest.at, (digest,))
+        await self._store.commit_flushes(self._leading.lease, [flush], [])
+        trial.committed = True
 
     async def _try_later(self, lane: Lane, trial: Trial, pause: float) -> None:
         await self._clock.sleep(pause)
@@ -216,6 +253,10 @@ class Notifying:
         for notice in trial.notices:
             future: asyncio.Future[None] = loop.create_future()
             self._attempts.append((self._attempted(notice, message, attempt), future))
+            futures.append(future)
+        if message.folded:
+            future = loop.create_future()
+            self._attempts.append((Attempted(attempt), future))
             futures.append(future)
         self._to_record.set()
         await asyncio.gather(*futures)
