@@ -39,6 +39,8 @@ from controlplane.known.owning import Owners
 from controlplane.known.records import Lease
 from controlplane.logging import configure_logging
 from controlplane.loops.alert_metrics import AlertMetrics
+from controlplane.loops.holding import PASS_SECONDS as HOLDING_SECONDS
+from controlplane.loops.holding import Holding
 from controlplane.loops.leading import Centre, Ports
 from controlplane.loops.ruling import PASS_SECONDS as RULES_SECONDS
 from controlplane.loops.ruling import Ruling
@@ -139,7 +141,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.
             lease_seconds=settings.lease_seconds,
             may_lead=lambda: centre.known.loaded,
             owner_of=Owners(centre.known).of,
-            beside=lambda lease: (look_at_rules(lease),),
+            beside=lambda lease: (look_at_rules(lease), hold_silent()),
         ),
         configuration,
     )
@@ -147,6 +149,11 @@ async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.
     def look_at_rules(lease: Lease) -> Coroutine[Any, Any, None]:
         ruling = Ruling(store.alerting, centre.known, alerting.follower.append, clock, lease)
         return keep_running("rules", ruling.run_pass, Wake(), loop_metrics, period_seconds=RULES_SECONDS)
+
+    def hold_silent() -> Coroutine[Any, Any, None]:
+        board, append = (lambda: alerting.follower.board.alerts), alerting.follower.append
+        holding = Holding(centre.known, board, append, clock)
+        return keep_running("holding", holding.run_pass, Wake(), loop_metrics, period_seconds=HOLDING_SECONDS)
 
     registrar = Registrar(
         keys=keys,
