@@ -23,6 +23,16 @@ class Attempted:
     group: SavedGroup | None = None
 
 
+@dataclass(frozen=True)
+class Tried:
+    """One attempt at one message; `key` is its own."""
+
+    receiver: str
+    integration: str
+    at: float
+    key: str
+
+
 class AlertStore(Protocol):
     """Postgres for alerts. Every write is one transaction; those that name a lease raise LeaseLost.
 
@@ -63,8 +73,8 @@ class AlertStore(Protocol):
         """
         ...
 
-    async def recent_messages(self, since: float) -> Sequence[tuple[str, str, float]]:
-        """(receiver, integration, at) of each message that was tried since then, the oldest first."""
+    async def recent_messages(self, since: float, keys: Collection[str]) -> Sequence[Tried]:
+        """Those that were tried since then, and those of `keys` that ever were; the oldest first."""
         ...
 
     async def record_happened(self, lease: Lease, happened: Sequence[Happened]) -> None: ...

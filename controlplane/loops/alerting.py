@@ -83,11 +83,11 @@ class Alerting:
             draw=ports.draw,
             settled=self._wake.up,
         )
-        await notifying.recall()
         heartbeats = Heartbeats(follower, ports.configuration, ports.clock)
         told = (self._came, heartbeats.heard)
         follower.on_applied.extend(told)
         pending = board.pending
+        await notifying.recall(pending)
         log.info("alerting", epoch=self._leading.lease.epoch, alerts=len(board.alerts), pending=len(pending))
         ports.metrics.leads.set(1)
         try:
@@ -122,9 +122,11 @@ class Alerting:
         while True:
             if self._follower.board is not board:
                 raise StoreUnavailable("the board was loaded anew: the log, or the database, is another")
-            flushes = board.due(clock.now(), FLUSHES_AT_ONCE)
+            async with notifying.deciding:
+                flushes = board.due(clock.now(), FLUSHES_AT_ONCE)
+                if flushes:
+                    await self._commit(board, notifying, flushes)
             if flushes:
-                await self._commit(board, notifying, flushes)
                 continue
             due = board.next_due()
             wait = PERIOD_SECONDS if due is None else min(PERIOD_SECONDS, max(0.0, due - clock.now()))

@@ -19,18 +19,20 @@ LONGEST_ASKED_SECONDS = 300.0
 class Trial:
     """Notices that go as one message: one, or those of a digest. number: attempts so far.
 
-    committed: a digest is in the database: whoever comes after sends it again with the same key.
+    committed: a digest is in the database: whoever comes after sends it again with the same key. tried: maybe
+    by a leader before this one.
     """
 
     notices: Sequence[Notice]
     message: Notice
     number: int = 0
     committed: bool = False
+    tried: bool = False
 
     @property
     def fresh(self) -> bool:
         """Nobody was ever told of it: it may still become part of a digest."""
-        return not self.number and not self.message.folded
+        return not self.number and not self.tried and not self.message.folded
 
 
 @dataclass

@@ -10,8 +10,8 @@
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from controlplane.failpoints import reached
 from controlplane.known.records import Lease
 from controlplane.loops.alert_metrics import AlertMetrics
 from controlplane.loops.alert_ports import AlertStore, Attempted, Channels
-from controlplane.loops.lanes import Lane, Trial, digested, folded, pause_seconds
+from controlplane.loops.lanes import UNRECORDED_AT_ONCE, Lane, Trial, digested, folded, pause_seconds
 from controlplane.loops.ports import Clock, LeaseLost, StoreUnavailable
 
 log = structlog.get_logger()
@@ -73,19 +73,24 @@ class Notifying:
         self._began_at = clock.now()
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._paces: dict[str, Pace] = {}
-        self._keys: set[str] = set()
+        self._tried: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sending: set[asyncio.Task[None]] = set()
         self._ending = False
-        self._attempts: deque[tuple[Attempted, asyncio.Future[None]]] = deque()
+        self._attempts: deque[tuple[Trial, Attempt, asyncio.Future[None]]] = deque()
+        self.deciding = asyncio.Lock()
+        """Held while what follows from an answer is recorded, and by whoever commits flushes: each knows what
+        the other wrote, and the database never has a group as it was before."""
         self._to_record = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def recall(self) -> None:
+    async def recall(self, pending: Sequence[Notice]) -> None:
         """What was sent lately counts: a limit is one of the robot, not of this process."""
         since = self._clock.now() - MINUTE_SECONDS
-        for receiver, integration, at in await self._store.recent_messages(since):
-            self._pace(receiver, integration).take(at)
+        for tried in await self._store.recent_messages(since, [notice.key for notice in pending]):
+            self._tried.add(tried.key)
+            if tried.at >= since:
+                self._pace(tried.receiver, tried.integration).take(tried.at)
 
     def _pace(self, receiver: str, integration: str) -> Pace:
         limits = self._limits_of(receiver, integration)
@@ -94,27 +99,32 @@ class Notifying:
         return pace
 
     def put_again(self, digests: Sequence[Notice], notices: Sequence[Notice]) -> None:
-        """What the last leader left: first its digests, with what they stand for; then the others."""
+        """What the last leader left: first its digests, with what they stand for; then the others.
+
+        What it may have sent goes alone, as it did: within a digest it would have another key.
+        """
         by_key = {notice.key: notice for notice in notices}
         for digest in digests:
             theirs = [by_key.pop(key) for key in digest.folded if key in by_key]
-            self._keys.update(notice.key for notice in theirs)
             self._metrics.waiting.inc(len(theirs))
             lane = self._lane(digest)
             lane.waiting.append(Trial(theirs, digest, committed=True))
             self._fill(lane)
+        left = Counter[tuple[str, str]]()
+        for notice in sorted(by_key.values(), key=_in_line):
+            way = notice.receiver, notice.integration
+            left[way] += 1
+            if left[way] <= UNRECORDED_AT_ONCE:
+                self._tried.add(notice.key)
         self.put(list(by_key.values()))
 
     def put(self, notices: Sequence[Notice]) -> None:
         """Committed ones. Each group has at most one under way in a lane: that bounds what waits here."""
         touched: dict[tuple[str, str], Lane] = {}
-        for notice in notices:
-            if notice.key in self._keys:
-                continue
-            self._keys.add(notice.key)
+        for notice in sorted(notices, key=_in_line):
             self._metrics.waiting.inc()
             lane = self._lane(notice)
-            lane.waiting.append(Trial((notice,), notice))
+            lane.waiting.append(Trial((notice,), notice, tried=notice.key in self._tried))
             touched[notice.receiver, notice.integration] = lane
         for lane in touched.values():
             self._fill(lane)
@@ -201,7 +211,6 @@ class Notifying:
             lane.under_way -= 1
         if last:
             self._metrics.waiting.dec(len(trial.notices))
-            self._keys.difference_update(notice.key for notice in trial.notices)
             self._settled()
         else:
             self._launch(self._try_later(lane, trial, pause))
@@ -248,18 +257,16 @@ class Notifying:
         message = trial.message
         if attempt.last and not attempt.answer.delivered:
             self._metrics.failures.labels(message.receiver, message.integration).inc()
-        loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[None]] = []
-        for notice in trial.notices:
-            future: asyncio.Future[None] = loop.create_future()
-            self._attempts.append((self._attempted(notice, message, attempt), future))
-            futures.append(future)
-        if message.folded:
-            future = loop.create_future()
-            self._attempts.append((Attempted(attempt), future))
-            futures.append(future)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._attempts.append((trial, attempt, future))
         self._to_record.set()
-        await asyncio.gather(*futures)
+        await future
+
+    def _all_attempted(self, trial: Trial, attempt: Attempt) -> Iterator[Attempted]:
+        for notice in trial.notices:
+            yield self._attempted(notice, trial.message, attempt)
+        if trial.message.folded:
+            yield Attempted(attempt)
 
     def _attempted(self, notice: Notice, message: Notice, attempt: Attempt) -> Attempted:
         folded_in: tuple[Happened, ...] = ()
@@ -280,8 +287,13 @@ class Notifying:
             while self._attempts:
                 count = min(RECORDED_AT_ONCE, len(self._attempts))
                 together = [self._attempts.popleft() for _ in range(count)]
-                await self._record_together([attempted for attempted, _ in together])
-                for _, future in together:
+                async with self.deciding:
+                    attempts = [
+                        each for trial, said, _ in together for each in self._all_attempted(trial, said)
+                    ]
+                    for begin in range(0, len(attempts), RECORDED_AT_ONCE):
+                        await self._record_together(attempts[begin : begin + RECORDED_AT_ONCE])
+                for _, _, future in together:
                     if not future.done():
                         future.set_result(None)
 
@@ -295,3 +307,7 @@ class Notifying:
                     raise
                 log.warning("attempts_not_recorded", attempts=len(attempts), detail=str(error))
                 await self._clock.sleep(RETRY_SECONDS)
+
+
+def _in_line(notice: Notice) -> tuple[float, str]:
+    return notice.at, notice.key

@@ -1,11 +1,12 @@
 """What became of alerts and notices: lines of history, every attempt to deliver; bounded by age and size."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from controlplane.alerts.configuration import History
 from controlplane.alerts.history import AttemptLine, HistoryLine, HistoryQuery
 from controlplane.alerts.notice import Answer, Attempt, Happened, What
+from controlplane.loops.alert_ports import Tried
 from controlplane.store.codecs import Connection, clean, transposed
 
 LINE_BYTES = 200
@@ -82,14 +83,15 @@ DIGESTED = "in digest "
 """So begins the detail of an attempt that stands for a part of a message."""
 
 
-async def recent_messages(connection: Connection, since: float) -> list[tuple[str, str, float]]:
+async def recent_messages(connection: Connection, since: float, keys: Collection[str]) -> list[Tried]:
     rows = await connection.fetch(
-        "select receiver, integration, at from alert_attempt"
-        " where at >= $1 and not starts_with(detail, $2) order by at",
+        "select receiver, integration, at, key from alert_attempt"
+        " where (at >= $1 or key = any($2::text[])) and not starts_with(detail, $3) order by at",
         since,
+        [clean(key) for key in keys],
         DIGESTED,
     )
-    return [(row["receiver"], row["integration"], row["at"]) for row in rows]
+    return [Tried(row["receiver"], row["integration"], row["at"], row["key"]) for row in rows]
 
 
 async def trim(connection: Connection, now: float, bounds: History) -> bool:

@@ -8,7 +8,7 @@ from controlplane.alerts.history import AttemptLine, HistoryLine, HistoryQuery
 from controlplane.alerts.notice import Flush, Happened
 from controlplane.alerts.rules import Key
 from controlplane.known.records import Lease
-from controlplane.loops.alert_ports import Attempted
+from controlplane.loops.alert_ports import Attempted, Tried
 from controlplane.store import alert_board, alert_history, alert_log, alert_rules, leases
 from controlplane.store.codecs import clean
 from controlplane.store.group_commit import GroupCommit
@@ -69,9 +69,9 @@ class PostgresAlertStore:
             ]
             await alert_history.append(connection, lines)
 
-    async def recent_messages(self, since: float) -> Sequence[tuple[str, str, float]]:
+    async def recent_messages(self, since: float, keys: Collection[str]) -> Sequence[Tried]:
         async with self._pool.connection() as connection:
-            return await alert_history.recent_messages(connection, since)
+            return await alert_history.recent_messages(connection, since, keys)
 
     async def record_happened(self, lease: Lease, happened: Sequence[Happened]) -> None:
         async with self._pool.transaction() as connection:

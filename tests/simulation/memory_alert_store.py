@@ -16,7 +16,7 @@ from controlplane.alerts.history import AttemptLine, HistoryLine, HistoryQuery
 from controlplane.alerts.notice import Attempt, Flush, Happened, Notice, Sent
 from controlplane.alerts.silence import Acknowledgement, Silence
 from controlplane.known.records import Lease
-from controlplane.loops.alert_ports import Attempted
+from controlplane.loops.alert_ports import Attempted, Tried
 from controlplane.loops.ports import StoreUnavailable
 from controlplane.store.alert_codec import entry_of, entry_row, pack, unpack
 from controlplane.store.alert_history import (
@@ -176,14 +176,18 @@ class MemoryAlertStore:
             self.tables.notices.pop(attempt.key, None)
         return new
 
-    async def recent_messages(self, since: float) -> Sequence[tuple[str, str, float]]:
-        def effect() -> list[tuple[str, str, float]]:
-            lines = [each for each in self.tables.attempts.values() if each.attempt.at >= since]
+    async def recent_messages(self, since: float, keys: Collection[str]) -> Sequence[Tried]:
+        def effect() -> list[Tried]:
+            lines = [
+                each
+                for each in self.tables.attempts.values()
+                if each.attempt.at >= since or each.attempt.key in keys
+            ]
             own = [each for each in lines if not each.attempt.answer.detail.startswith(DIGESTED)]
-            return sorted(
-                ((each.receiver, each.integration, each.attempt.at) for each in own),
-                key=lambda each: each[2],
+            tried = (
+                Tried(each.receiver, each.integration, each.attempt.at, each.attempt.key) for each in own
             )
+            return sorted(tried, key=lambda each: each.at)
 
         return await self._carry(effect)
 
