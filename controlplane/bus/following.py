@@ -136,8 +136,8 @@ class _Pull:
                     pending = 0
                 continue
             self._outstanding -= 1
-            sequence, pending = _place(message.reply)
-            messages.append(StreamMessage(message.subject, message.data, sequence))
+            sequence, stored_at, pending = _place(message.reply)
+            messages.append(StreamMessage(message.subject, message.data, sequence, stored_at))
         return messages, pending
 
     async def _ask(self) -> None:
@@ -166,11 +166,11 @@ class _Pull:
         self._arrived.set()
 
 
-def _place(reply: str) -> tuple[int, int]:
-    """(sequence, pending) of the subject that a delivered message is acknowledged on.
+def _place(reply: str) -> tuple[int, float, int]:
+    """(sequence, Unix seconds of its time, pending) of the subject that a delivered message is acknowledged on.
 
     `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<sequence>.<consumer's>.<time>.<pending>`
     """
     parts = reply.split(".")
     start = 2 if len(parts) == 9 else 4
-    return int(parts[start + 3]), int(parts[start + 6])
+    return int(parts[start + 3]), int(parts[start + 5]) / 1e9, int(parts[start + 6])

@@ -20,7 +20,7 @@ from controlplane.failpoints import reached
 from controlplane.known.known import Known
 from controlplane.known.records import Lease
 from controlplane.loops.alert_reading import AlertReader
-from controlplane.loops.ports import AlertLink, Bus, DeadLetter, Store, StreamBatch
+from controlplane.loops.ports import AlertLink, Bus, Clock, DeadLetter, Store, StreamBatch
 from controlplane.loops.running import LoopMetrics
 from schemas.wire.alerts import AlertBatch, follows
 from schemas.wire.codec import Malformed, decode
@@ -29,6 +29,8 @@ from schemas.wire.subjects import Subjects
 
 log = structlog.get_logger()
 
+WAITED_FROM_SECONDS = 5.0
+"""Less is the way itself, and what the clocks differ by."""
 TOGETHER_ALERTS = 2_000
 """In one transaction: it holds the row of the lease."""
 
@@ -44,6 +46,7 @@ class AlertLog:
         subjects: Subjects,
         lease: Lease,
         metrics: LoopMetrics,
+        clock: Clock,
         resolve_timeout_seconds: Callable[[], float] = lambda: 300.0,
     ) -> None:
         self._store = store
@@ -52,6 +55,7 @@ class AlertLog:
         self._subjects = subjects
         self._lease = lease
         self._metrics = metrics
+        self._clock = clock
         self._resolve_timeout_seconds = resolve_timeout_seconds
         self._reader = AlertReader()
 
@@ -67,7 +71,8 @@ class AlertLog:
             cluster, _ = self._subjects.of_cluster(message.subject)
             last[cluster] = message.sequence
             try:
-                received[cluster].append((message.sequence, decode(AlertBatch, message.body)))
+                read = with_wait(decode(AlertBatch, message.body), message.stored_at, self._clock.now())
+                received[cluster].append((message.sequence, read))
             except Malformed as error:
                 await self._store.bury([DeadLetter(cluster, message.subject, str(error), message.body)])
                 empty = _link_of(message.body)
@@ -115,6 +120,14 @@ class AlertLog:
         reached("centre.after_alert_commit")
         self._known.alert_watermarks[cluster] = committed
         self._metrics.alerts.inc(sum(len(batch.alerts) for batch in batches))
+
+
+def with_wait(batch: AlertBatch, stored_at: float, now: float) -> AlertBatch:
+    """It lay in the stream while the centre was away: held as in the spool, and nothing ended by that."""
+    waited = now - stored_at if stored_at else 0.0
+    if waited < WAITED_FROM_SECONDS:
+        return batch
+    return msgspec.structs.replace(batch, held_seconds=batch.held_seconds + waited)
 
 
 def _together(batches: list[AlertBatch]) -> int:

@@ -147,6 +147,7 @@ class Centre:
             ports.subjects,
             lease,
             ports.metrics,
+            ports.clock,
             ports.resolve_timeout_seconds,
         )
         place = Place(

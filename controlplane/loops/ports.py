@@ -180,9 +180,12 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class StreamMessage:
+    """stored_at: when the stream took it, Unix seconds by its server's clock; 0: not known."""
+
     subject: str
     body: bytes
     sequence: int
+    stored_at: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from controlplane.known.known import Heard, Known
 from controlplane.known.records import Change, Lease, OutboxRecord, PlacementRecord
-from controlplane.loops.alert import AlertLog
+from controlplane.loops.alert import AlertLog, with_wait
 from controlplane.loops.beats import Beats
 from controlplane.loops.dispatch import Dispatch
 from controlplane.loops.follow import Follow
@@ -372,7 +372,9 @@ class TestAlertLog:
         ]
         for body in bodies:
             around.nats.store(around.nats.alerts, subject, body)
-        log = AlertLog(around.store, around.bus, around.known, around.subjects, lease, around.metrics)
+        log = AlertLog(
+            around.store, around.bus, around.known, around.subjects, lease, around.metrics, around.clock
+        )
         running = asyncio.create_task(log.run())
         async with asyncio.timeout(5):
             while around.known.alert_watermarks.get(cluster) != (1, 2):  # noqa: ASYNC110
@@ -380,3 +382,18 @@ class TestAlertLog:
         running.cancel()
         assert len(await arrived(around.store, cluster)) == 1
         assert len(await around.store.dead_letters(cluster, 10)) == 2
+
+
+@pytest.mark.parametrize(
+    ("held", "stored_at", "now", "expected"),
+    [
+        pytest.param(0.0, 1_000.0, 1_001.0, 0.0, id="on its way"),
+        pytest.param(0.0, 1_000.0, 4_600.0, 3_600.0, id="an hour in the stream, with the centre away"),
+        pytest.param(60.0, 1_000.0, 4_600.0, 3_660.0, id="in the spool before"),
+        pytest.param(0.0, 2_000.0, 1_000.0, 0.0, id="a clock ahead of ours"),
+        pytest.param(60.0, 0.0, 4_600.0, 60.0, id="the stream does not say"),
+    ],
+)
+def test_what_lay_in_the_stream_was_held(held: float, stored_at: float, now: float, expected: float) -> None:
+    batch = AlertBatch(incarnation=1, sequence=1, received_at=900.0, held_seconds=held, alerts=[])
+    assert with_wait(batch, stored_at, now).held_seconds == expected
