@@ -167,7 +167,7 @@ class _Pull:
 
 
 def _place(reply: str) -> tuple[int, float, int]:
-    """(sequence, Unix seconds of its time, pending) of the subject that a delivered message is acknowledged on.
+    """(sequence, its time in Unix seconds, pending) of the subject that a message is acknowledged on.
 
     `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<sequence>.<consumer's>.<time>.<pending>`
     """
