@@ -1,6 +1,6 @@
 """What alerting needs of Postgres and of the ways to people."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,7 +33,17 @@ class Tried:
     key: str
 
 
-class AlertStore(Protocol):
+class HeartbeatStore(Protocol):
+    """When each heartbeat was heard of last, or first expected. Raises StoreUnavailable."""
+
+    async def read_heartbeats(self) -> Mapping[str, float]: ...
+
+    async def write_heartbeats(self, lease: Lease, heard: Mapping[str, float]) -> None:
+        """All of them; others are forgotten. Raises LeaseLost."""
+        ...
+
+
+class AlertStore(HeartbeatStore, Protocol):
     """Postgres for alerts. Every write is one transaction; those that name a lease raise LeaseLost.
 
     Any method raises StoreUnavailable.

@@ -83,7 +83,7 @@ class Alerting:
             draw=ports.draw,
             settled=self._wake.up,
         )
-        heartbeats = Heartbeats(follower, ports.configuration, ports.clock)
+        heartbeats = Heartbeats(follower, ports.configuration, ports.clock, ports.store, self._leading.lease)
         told = (self._came, heartbeats.heard)
         follower.on_applied.extend(told)
         pending = board.pending

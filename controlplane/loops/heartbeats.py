@@ -3,7 +3,8 @@
 1. Of each entry that is applied, remember which heartbeat it is.
 2. One not heard of for its time: HeartbeatMissing{heartbeat="NAME"} is appended, and said again every minute.
 3. Heard of again: its end is appended.
-A leader that has just begun takes the board's word for what was heard of last, and else waits a whole period.
+4. When each was heard of last, or first expected, is kept: a leader that has just begun counts on from there.
+   It waits for a minute before it says that one stays away: nobody may have listened until now.
 """
 
 from collections.abc import Callable, Collection
@@ -14,6 +15,8 @@ from controlplane.alerts.alert import Alert, Labels
 from controlplane.alerts.configuration import Configuration, Heartbeat
 from controlplane.alerts.entry import Arrived, Entry
 from controlplane.alerts.fingerprint import fingerprint
+from controlplane.known.records import Lease
+from controlplane.loops.alert_ports import HeartbeatStore
 from controlplane.loops.board_following import BoardFollower
 from controlplane.loops.ports import Clock, StoreUnavailable
 
@@ -23,6 +26,8 @@ ALERTNAME = "HeartbeatMissing"
 LOOK_SECONDS = 1.0
 SAY_AGAIN_SECONDS = 60.0
 GOOD_FOR_SECONDS = 240.0
+LISTEN_SECONDS = 60.0
+KEEP_SECONDS = 60.0
 REMEMBERED = 65_536
 
 
@@ -30,9 +35,18 @@ class Heartbeats:
     """For one epoch of the leader."""
 
     def __init__(
-        self, follower: BoardFollower, configuration: Callable[[], Configuration], clock: Clock
+        self,
+        follower: BoardFollower,
+        configuration: Callable[[], Configuration],
+        clock: Clock,
+        store: HeartbeatStore,
+        lease: Lease,
     ) -> None:
         self._follower = follower
+        self._store = store
+        self._lease = lease
+        self._kept: dict[str, float] = {}
+        self._kept_at = 0.0
         self._configuration = configuration
         self._clock = clock
         self._began_at = clock.now()
@@ -54,10 +68,15 @@ class Heartbeats:
     async def run(self) -> None:
         """Until cancelled. What could not be said is said again within a minute."""
         self._recall()
+        recalled = False
         while True:
             await self._clock.sleep(LOOK_SECONDS)
             try:
+                if not recalled:
+                    await self._recall_kept()
+                    recalled = True
                 await self._look()
+                await self._keep()
             except StoreUnavailable as error:
                 log.warning("heartbeats_not_said", detail=str(error))
 
@@ -71,14 +90,32 @@ class Heartbeats:
             if before is not None and not before.resolved(self._clock.now()):
                 self._missing[heartbeat.name] = before
 
+    async def _recall_kept(self) -> None:
+        self._kept = dict(await self._store.read_heartbeats())
+        for name, heard_at in self._kept.items():
+            self._heard_at[name] = max(self._heard_at.get(name, 0.0), heard_at)
+
+    async def _keep(self) -> None:
+        """At once for one that is new, and for one that is not expected any more; else now and then."""
+        heard = {
+            each.name: self._heard_at[each.name] for each in self._expected() if each.name in self._heard_at
+        }
+        now = self._clock.now()
+        if heard == self._kept or (heard.keys() == self._kept.keys() and now < self._kept_at + KEEP_SECONDS):
+            return
+        await self._store.write_heartbeats(self._lease, heard)
+        self._kept, self._kept_at = heard, now
+
     async def _look(self) -> None:
         now = self._clock.now()
         alerts: list[Alert] = []
         for heartbeat in self._expected():
             name = heartbeat.name
-            heard_at = self._heard_at.get(name, self._began_at)
+            heard_at = self._heard_at.setdefault(name, now)
             missing = now - heard_at > heartbeat.every_seconds
             before = self._missing.get(name)
+            if missing and before is None and now < self._began_at + LISTEN_SECONDS:
+                continue
             if missing and (before is None or now - self._said_at.get(name, 0.0) >= SAY_AGAIN_SECONDS):
                 starts_at = before.starts_at if before is not None else now
                 self._missing[name] = _alert(heartbeat, starts_at, now + GOOD_FOR_SECONDS, heard_at, now)

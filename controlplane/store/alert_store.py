@@ -9,7 +9,7 @@ from controlplane.alerts.notice import Flush, Happened
 from controlplane.alerts.rules import Key
 from controlplane.known.records import Lease
 from controlplane.loops.alert_ports import Attempted, Tried
-from controlplane.store import alert_board, alert_history, alert_log, alert_rules, leases
+from controlplane.store import alert_board, alert_heartbeats, alert_history, alert_log, alert_rules, leases
 from controlplane.store.codecs import clean
 from controlplane.store.group_commit import GroupCommit
 from controlplane.store.listener import Listener
@@ -100,6 +100,15 @@ class PostgresAlertStore:
         async with self._pool.transaction() as connection:
             await leases.hold(connection, lease)
             await alert_rules.write_pending(connection, begun, ended)
+
+    async def read_heartbeats(self) -> Mapping[str, float]:
+        async with self._pool.connection() as connection:
+            return await alert_heartbeats.read(connection)
+
+    async def write_heartbeats(self, lease: Lease, heard: Mapping[str, float]) -> None:
+        async with self._pool.transaction() as connection:
+            await leases.hold(connection, lease)
+            await alert_heartbeats.write(connection, heard)
 
     # For the API
 

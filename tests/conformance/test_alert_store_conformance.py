@@ -338,6 +338,7 @@ HELD: dict[str, Callable[[AnyAlertStore, Lease], object]] = {
     ),
     "record_happened": lambda store, lease: store.record_happened(lease, [TOLD]),
     "checkpoint": lambda store, lease: store.checkpoint(lease, 1, [SavedAlert(alert())], []),
+    "write_heartbeats": lambda store, lease: store.write_heartbeats(lease, {"late": NOW}),
     "trim": lambda store, lease: store.trim(lease, NOW + 1e9, History(max_bytes=0)),
 }
 
@@ -353,3 +354,33 @@ async def test_who_does_not_lead_any_more_writes_nothing(world: World, write: st
         await HELD[write](store, replace(world.lease, epoch=world.lease.epoch + 1))  # type: ignore[misc]
     assert await store.load_board() == before
     assert len(await store.read_history(HistoryQuery())) == 1
+    assert await store.read_heartbeats() == {}
+
+
+async def test_when_heartbeats_were_heard_of_is_kept_and_forgotten_with_them(world: World) -> None:
+    await world.store.write_heartbeats(world.lease, {"a": NOW, "b": NOW + 1})
+    await world.store.write_heartbeats(world.lease, {"b": NOW + 2, "c": NOW})
+    assert await world.store.read_heartbeats() == {"b": NOW + 2, "c": NOW}
+    await world.store.write_heartbeats(world.lease, {})
+    assert await world.store.read_heartbeats() == {}
+
+
+async def test_what_was_sent_lately_counts_a_digest_once(world: World) -> None:
+    store, early = world.store, attempt("k0", last=True)
+    await store.commit_flushes(world.lease, [flush(notice("k0"), notice("k1"), notice("k2"))], [])
+    digest = notice("digest", group="digest:ops/webhook[0]", folded=("k1", "k2"))
+    await store.commit_flushes(world.lease, [flush(digest)], [])
+    assert digest in (await store.load_board()).pending
+    said = Answer(delivered=True, detail="in digest digest")
+    late = replace(attempt("digest", 60, last=True), number=1)
+    parts = [replace(late, key=key, answer=said) for key in ("k1", "k2")]
+    await store.record_attempts(world.lease, [Attempted(each) for each in (early, *parts, late)])
+    assert [(each.key, each.at) for each in await store.recent_messages(NOW + 30, [])] == [
+        ("digest", NOW + 60)
+    ]
+    recent = await store.recent_messages(NOW + 30, ["k0", "k9"])
+    assert [(each.receiver, each.integration, each.key) for each in recent] == [
+        ("ops", "webhook[0]", "k0"),
+        ("ops", "webhook[0]", "digest"),
+    ]
+    assert (await store.load_board()).pending == ()

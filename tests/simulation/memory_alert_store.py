@@ -4,7 +4,7 @@ What Postgres encodes goes through the same codec here, so that what does not su
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TypeVar
@@ -51,6 +51,7 @@ class AlertTables:
         default_factory=dict[tuple[str, float], Acknowledgement]
     )
     history: dict[int, Happened] = field(default_factory=dict[int, Happened])
+    heartbeats: dict[str, float] = field(default_factory=dict[str, float])
 
 
 class MemoryAlertStore:
@@ -175,6 +176,15 @@ class MemoryAlertStore:
         if attempt.last:
             self.tables.notices.pop(attempt.key, None)
         return new
+
+    async def read_heartbeats(self) -> Mapping[str, float]:
+        return await self._carry(lambda: dict(self.tables.heartbeats))
+
+    async def write_heartbeats(self, lease: Lease, heard: Mapping[str, float]) -> None:
+        def effect() -> None:
+            self.tables.heartbeats = dict(heard)
+
+        await self._carry_held(lease, effect)
 
     async def recent_messages(self, since: float, keys: Collection[str]) -> Sequence[Tried]:
         def effect() -> list[Tried]:

@@ -396,6 +396,48 @@ class TestBeyond:
 
         simulated(story)
 
+    def test_a_heartbeat_that_was_never_heard_of_counts_from_when_it_was_first_expected(self) -> None:
+        async def story() -> None:
+            beats = "{name: late, matchers: ['alertname=\"Late\"'], every: 10m}"
+            world = World.make(CONFIGURATION)
+            await world.lead()
+            await asyncio.sleep(3600)
+            world.configuration = read_configuration(CONFIGURATION + f"muster: {{heartbeats: [{beats}]}}\n")
+            began = world.clock.now()
+            for _ in range(3):
+                await asyncio.sleep(180)
+                assert world.receivers.sent == [], "an hour of not expecting it is none of staying away"
+                await world.lead()
+            await asyncio.sleep(100)
+            ((at, told),) = world.receivers.sent
+            assert at - began == pytest.approx(610, abs=5)
+            assert told.alerts[0].identity["heartbeat"] == "late"
+            await world.post(world.alert("Late"))
+            await asyncio.sleep(70)
+            ended = [notice for notice in world.receivers.to("ops") if notice.resolved]
+            assert [notice.resolved for notice in ended] == [{told.alerts[0].fingerprint}]
+
+        simulated(story)
+
+    def test_who_comes_after_an_outage_listens_before_it_says_that_one_stays_away(self) -> None:
+        async def story() -> None:
+            beats = "{name: prometheus, matchers: ['alertname=\"Watchdog\"'], every: 5m}"
+            world = World.make(CONFIGURATION + f"muster: {{heartbeats: [{beats}]}}\n")
+            await world.lead()
+            await world.post(world.alert("Watchdog"))
+            await asyncio.sleep(60)
+            await world.kill()
+            await asyncio.sleep(7200)
+            await world.lead()
+            await asyncio.sleep(30)
+            await world.post(world.alert("Watchdog"))
+            await asyncio.sleep(200)
+            assert "HeartbeatMissing" not in {
+                alert.identity["alertname"] for notice in world.receivers.to("ops") for alert in notice.alerts
+            }
+
+        simulated(story)
+
     def test_the_dead_mans_switch_is_called_while_all_is_well(self) -> None:
         async def story() -> None:
             text = (
