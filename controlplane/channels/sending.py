@@ -17,7 +17,7 @@ import structlog
 from controlplane.alerts.configuration import Configuration, Integration
 from controlplane.alerts.flushing import owners_emails
 from controlplane.alerts.notice import Answer, Notice
-from controlplane.alerts.rendering import data_of
+from controlplane.alerts.rendering import Data, data_of
 from controlplane.alerts.template_bounds import TemplateError
 from controlplane.alerts.templates import Templates
 from controlplane.channels import pagerduty, robots, services, slack, wechat
@@ -107,7 +107,7 @@ class AsyncChannels:
         mask = ways.mask(notice, settings, secrets)
         async with ways.place(notice):
             now = self._now()
-            data = data_of(notice, self._external_url, now)
+            data = await _read(notice, self._external_url, now)
             data = data.first(integration.limits.max_alerts or len(data.Alerts))
             letter = Letter(notice.key, data, settings, secrets, ways.templates, now)
             try:
@@ -198,6 +198,13 @@ class _Ways:
             if not answer.delivered:
                 break
         return answer
+
+
+async def _read(notice: Notice, external_url: str, now: float) -> Data:
+    """What fires may be very much: nobody else, and no lease, waits for it."""
+    if len(notice.alerts) < _MANY_ALERTS:
+        return data_of(notice, external_url, now)
+    return await asyncio.to_thread(data_of, notice, external_url, now)
 
 
 async def _made(build: Callable[[Letter], Any], letter: Letter) -> Any:
