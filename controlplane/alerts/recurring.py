@@ -11,6 +11,7 @@ from cronsim import CronSim, CronSimError
 
 LONGEST_SECONDS = 7 * 86_400.0
 MOST_EXPRESSION = 128
+_MINUTE_SECONDS = 60
 
 
 def check_recurrence(cron: str, duration_seconds: float, timezone: str) -> None:
@@ -39,9 +40,7 @@ def window_at(cron: str, duration_seconds: float, timezone: str, now: float) -> 
 
     Windows that overlap count as one after the other: the latest that has begun.
     """
-    here = datetime.fromtimestamp(now, _zone(timezone))
-    # Backwards the library goes by whole seconds, and leaves out the moment itself.
-    begun = _moment(CronSim(cron, datetime.fromtimestamp(now + 1, here.tzinfo), reverse=True))
+    begun = _begun(cron, timezone, int(now // _MINUTE_SECONDS))
     if begun is None or now >= begun + duration_seconds:
         return None
     return begun, begun + duration_seconds
@@ -49,7 +48,20 @@ def window_at(cron: str, duration_seconds: float, timezone: str, now: float) -> 
 
 def next_start(cron: str, timezone: str, now: float) -> float | None:
     """When it begins the next time, after `now`; None: never."""
-    return _moment(CronSim(cron, datetime.fromtimestamp(now, _zone(timezone))))
+    return _next(cron, timezone, int(now // _MINUTE_SECONDS))
+
+
+@lru_cache(maxsize=8_192)
+def _begun(cron: str, timezone: str, minute: int) -> float | None:
+    # Cron knows minutes: all moments of one have the same answer, and many alerts ask within one. Backwards
+    # the library goes by whole seconds, and leaves out the moment itself.
+    at = datetime.fromtimestamp(minute * _MINUTE_SECONDS + 1, _zone(timezone))
+    return _moment(CronSim(cron, at, reverse=True))
+
+
+@lru_cache(maxsize=8_192)
+def _next(cron: str, timezone: str, minute: int) -> float | None:
+    return _moment(CronSim(cron, datetime.fromtimestamp(minute * _MINUTE_SECONDS, _zone(timezone))))
 
 
 def _moment(times: CronSim) -> float | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from controlplane.alerts.alert import Labels
 from controlplane.alerts.matcher_index import MatcherIndex
 from controlplane.alerts.matchers import matches_all
-from controlplane.alerts.recurring import window_at
+from controlplane.alerts.recurring import next_start, window_at
 from controlplane.alerts.silence import Silence, State
 
 KEPT_SECONDS = 120 * 3600.0
@@ -26,6 +26,15 @@ def active(silence: Silence, now: float) -> bool:
     if not silence.cron:
         return True
     return window_at(silence.cron, silence.duration_seconds, silence.timezone, now) is not None
+
+
+def shown_state(silence: Silence, now: float) -> State:
+    """As Alertmanager's clients are told: one that returns is pending between its windows."""
+    stands = state(silence, now)
+    if stands is not State.ACTIVE or active(silence, now):
+        return stands
+    begins = next_start(silence.cron, silence.timezone, now)
+    return State.PENDING if begins is not None and begins <= silence.ends_at else State.EXPIRED
 
 
 class Silences:

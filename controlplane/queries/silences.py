@@ -11,7 +11,7 @@ from controlplane.alerts.guarding import objection, swallowed
 from controlplane.alerts.matchers import Matcher, Operator, sorted_matchers
 from controlplane.alerts.recurring import check_recurrence
 from controlplane.alerts.silence import Silence, State
-from controlplane.alerts.silencing import state
+from controlplane.alerts.silencing import shown_state, state
 from controlplane.queries.alerts import written_time
 
 if TYPE_CHECKING:
@@ -114,6 +114,19 @@ def placed(
     return [fresh]
 
 
+def returning_as(draft: Draft, old: Silence | None) -> Draft:
+    """For a door that cannot say when a silence returns, nor that it is maintenance: that stays as it was."""
+    if old is None or not (old.cron or old.maintenance):
+        return draft
+    return replace(
+        draft,
+        maintenance=old.maintenance,
+        cron=old.cron,
+        duration_seconds=old.duration_seconds,
+        timezone=old.timezone,
+    )
+
+
 def expired(silence: Silence, now: float) -> Silence:
     """One that had not begun never does."""
     at = _to_milliseconds(now)
@@ -136,7 +149,7 @@ def in_order(silences: Iterable[Silence], now: float) -> list[Silence]:
     """Active ones, those that end soonest first; then pending ones, then expired ones, the latest first."""
 
     def place(silence: Silence) -> tuple[int, float, str]:
-        stands = state(silence, now)
+        stands = shown_state(silence, now)
         at = silence.starts_at if stands is State.PENDING else silence.ends_at
         return _ORDER[stands], -at if stands is State.EXPIRED else at, silence.id
 
@@ -167,9 +180,9 @@ class GettableSilence(msgspec.Struct, frozen=True):
 def gettable(silence: Silence, now: float) -> GettableSilence:
     return GettableSilence(
         silence.id,
-        {"state": state(silence, now).value},
+        {"state": shown_state(silence, now).value},
         written_time(silence.updated_at),
-        {},
+        _returns(silence),
         silence.comment,
         silence.created_by,
         written_time(silence.ends_at),
@@ -179,6 +192,13 @@ def gettable(silence: Silence, now: float) -> GettableSilence:
         ],
         written_time(silence.starts_at),
     )
+
+
+def _returns(silence: Silence) -> dict[str, str]:
+    if not silence.cron:
+        return {}
+    duration = f"{silence.duration_seconds:g}s"
+    return {"cron": silence.cron, "duration": duration, "timezone": silence.timezone}
 
 
 def _in_place(old: Silence, draft: Draft, starts_at: float, ends_at: float, now: float) -> bool:

@@ -241,6 +241,24 @@ class TestSilences:
         assert answer.status_code == 422
         assert said in answer.text
 
+    async def test_clients_of_alertmanager_see_when_one_that_returns_is_active(
+        self, world: AlertWorld
+    ) -> None:
+        every = await self.make(world, matchers=["a=b"], cron="* * * * *", duration_seconds=60)
+        year = {"cron": "0 0 1 1 *", "duration_seconds": 60, "for_seconds": 400 * 86_400}
+        never = await self.make(world, matchers=["c=d"], **year)
+        ids = {each.json()["id"]: each.json() for each in (every, never)}
+        pending, active = {"expired": "false", "active": "false"}, {"expired": "false", "pending": "false"}
+        for flags, made in ((active, every), (pending, never)):
+            listed = (await world.client.get("/api/v2/silences", params=flags)).json()
+            assert [each["id"] for each in listed if each["id"] in ids] == [made.json()["id"]]
+        read = (await world.client.get(f"/api/v2/silence/{every.json()['id']}")).json()
+        assert read["annotations"] == {"cron": "* * * * *", "duration": "60s", "timezone": "UTC"}
+        changed = await world.client.post("/api/v2/silences", json={**read, "comment": "longer"})
+        assert changed.json()["silenceID"] == read["id"]
+        kept = (await world.client.get(f"/api/v1/silences/{read['id']}")).json()
+        assert (kept["cron"], kept["comment"]) == ("* * * * *", "longer"), "it returns still"
+
     async def test_one_that_would_swallow_too_much_must_be_forced(self, world: AlertWorld) -> None:
         await world.post(*(alert("Any", n=str(number)) for number in range(6)))
         refused = await self.make(world, matchers=["alertname=Any"])
@@ -248,10 +266,15 @@ class TestSilences:
         assert "6 of 6" in refused.json()["detail"]
         matcher = {"name": "alertname", "value": "Any", "isRegex": False}
         times = {"startsAt": "2020-01-01T00:00:00Z", "endsAt": "2035-01-01T00:00:00Z"}
-        v2 = await world.client.post(
-            "/api/v2/silences", json={"matchers": [matcher], **times, "createdBy": "ada", "comment": "c"}
-        )
+        body = {"matchers": [matcher], **times, "createdBy": "ada", "comment": "c"}
+        v2 = await world.client.post("/api/v2/silences", json=body)
         assert (v2.status_code, "6 of 6" in v2.json()) == (400, True)
+        forced = await world.client.post("/api/v2/silences?force=true", json=body)
+        assert forced.status_code == 200
+        read = (await world.client.get(f"/api/v2/silence/{forced.json()['silenceID']}")).json()
+        longer = await world.client.post("/api/v2/silences", json={**read, "endsAt": "2036-01-01T00:00:00Z"})
+        assert (longer.status_code, longer.json()["silenceID"]) == (200, read["id"]), "it was forced once"
+        await world.client.delete(f"/api/v2/silence/{read['id']}")
         assert (await self.make(world, matchers=["alertname=Any"], force=True)).status_code == 201
         assert {each["status"]["state"] for each in await world.listed("alertname=Any")} == {"suppressed"}
 

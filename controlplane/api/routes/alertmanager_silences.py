@@ -7,7 +7,7 @@ import msgspec
 from controlplane.alerts.matchers import Matcher
 from controlplane.alerts.posted import read_time
 from controlplane.alerts.silence import Silence, State
-from controlplane.alerts.silencing import state
+from controlplane.alerts.silencing import shown_state, state
 from controlplane.api.ports import Alerting, ApiDeps
 from controlplane.api.routes.alertmanager_answers import Answered, BodyTooLarge, Call
 from controlplane.queries.alerts import parse_filter
@@ -15,12 +15,14 @@ from controlplane.queries.silences import (
     BadSilence,
     Draft,
     NoSilence,
+    Swallows,
     expired,
     gettable,
     in_order,
     make_matcher,
     object_to,
     placed,
+    returning_as,
 )
 
 MOST_BODY_BYTES = 256 * 1024
@@ -80,17 +82,23 @@ class SilenceDoor:
         now = self._clock.now()
         held = self._alerting.board().silences.by_id
         try:
-            draft = Draft(
-                matchers=_matchers(posted),
-                starts_at=now if starts_at is None else starts_at,
-                ends_at=0.0 if ends_at is None else ends_at,
-                created_by=posted.createdBy or "",
-                comment=posted.comment or "",
+            draft = returning_as(
+                Draft(
+                    matchers=_matchers(posted),
+                    starts_at=now if starts_at is None else starts_at,
+                    ends_at=0.0 if ends_at is None else ends_at,
+                    created_by=posted.createdBy or "",
+                    comment=posted.comment or "",
+                ),
+                held.get(posted.id or ""),
             )
             entries = placed(draft, posted.id or "", held, now, self._alerting.new_id)
-            object_to(entries[-1], self._alerting.board(), self._alerting.configuration(), now)
+            if entries[-1].id != posted.id and not call.flag("force", default=False):
+                object_to(entries[-1], self._alerting.board(), self._alerting.configuration(), now)
         except NoSilence as error:
             return call.wrong(404, str(error))
+        except Swallows as error:
+            return call.wrong(400, f"{error} (?force=true, or muster silence add --force)")
         except BadSilence as error:
             return call.wrong(400, str(error))
         await self._alerting.append(entries)
@@ -102,7 +110,7 @@ class SilenceDoor:
         states = {each for name, each in _STATES.items() if call.flag(name)}
         now = self._clock.now()
         silences = self._alerting.board().silences.by_id.values()
-        found = [each for each in silences if state(each, now) in states and _has(each, wanted)]
+        found = [each for each in silences if shown_state(each, now) in states and _has(each, wanted)]
         return call.json([gettable(each, now) for each in in_order(found, now)])
 
     async def get(self, call: Call) -> Answered:

@@ -134,7 +134,7 @@ async def _put(deps: ApiDeps, alerting: Alerting, draft: Draft, id_: str, force:
     board, now = alerting.board(), deps.clock.now()
     try:
         entries = placed(draft, id_, board.silences.by_id, now, alerting.new_id)
-        if not force:
+        if not force and entries[-1].id != id_:
             object_to(entries[-1], board, alerting.configuration(), now)
     except NoSilence:
         raise not_found(f"silence {id_[:64]!r}") from None

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.alerts.silence import Silence, State
-from controlplane.alerts.silencing import KEPT_SECONDS, Silences, active, state
+from controlplane.alerts.silencing import KEPT_SECONDS, Silences, active, shown_state, state
 from tests.unit.alerts.making import silence
 
 MIDNIGHT = 1_700_006_400.0
@@ -39,6 +39,27 @@ def test_one_that_returns_is_active_in_its_windows(after: float, quiet: bool) ->
         duration_seconds=3600.0,
     )
     assert active(nightly, MIDNIGHT + after) is quiet
+
+
+@pytest.mark.parametrize(
+    ("after", "shown"),
+    [
+        (-3601, State.PENDING),
+        (-1, State.PENDING),
+        (0, State.ACTIVE),
+        (3600, State.PENDING),
+        (86_400, State.ACTIVE),
+        (86_400 + 3600, State.EXPIRED),
+        (10 * 86_400, State.EXPIRED),
+    ],
+)
+def test_clients_see_one_that_returns_as_active_in_its_windows(after: float, shown: State) -> None:
+    twice = replace(
+        silence("a=b", starts=MIDNIGHT - 3600, ends=MIDNIGHT + 86_400 + 7200),
+        cron="0 0 * * *",
+        duration_seconds=3600.0,
+    )
+    assert shown_state(twice, MIDNIGHT + after) is shown
 
 
 TEXTS = ("a=1", "a!=1", "b=2,a=1", "b=~1|2", "c=")
