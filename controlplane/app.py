@@ -112,6 +112,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.
             lease_seconds=settings.lease_seconds,
             bus_opened=opening.wait,
             resolve_timeout_seconds=lambda: configuration.current.resolve_timeout_seconds,
+            held_alerts=lambda: alerting.follower.board.alerts,
             loss_rules=LossRules(
                 lost_seconds=settings.beat_lost_seconds,
                 toleration_seconds=settings.unreachable_toleration_seconds,

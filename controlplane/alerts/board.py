@@ -29,6 +29,8 @@ from controlplane.alerts.settling import happened_of, sent_of
 
 Integration = tuple[str, str]
 """Receiver, integration."""
+MOST_ALERTS_AT_ONCE = 10_000
+"""In the groups that are due together: their history is one transaction, and one group is the least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +89,19 @@ class Board(Held):
         return 0.0 if self._orphans else self._queue.next_due(self.groups)
 
     def due(self, now: float, limit: int = 1_000) -> list[Flush]:
-        """What is to be committed now, at most `limit` groups; the same again until it is committed."""
+        """What is to be committed now, at most `limit` groups, fewer where they are large; the same again
+        until it is committed."""
         self._leads = True
         self._forget(now)
         facts = self._facts()
         flushes = [Flush(key, now, None, entry=self.applied, emptied=True) for key in self._orphans][:limit]
         taken: list[Group] = []
-        while len(flushes) < limit and (group := self._queue.take_due(self.groups, now)) is not None:
+        alerts = 0
+        while len(flushes) < limit and alerts < MOST_ALERTS_AT_ONCE:
+            group = self._queue.take_due(self.groups, now)
+            if group is None:
+                break
+            alerts += len(group.members)
             flush = self._look(group, now, facts)
             if flush is not None:
                 flushes.append(flush)

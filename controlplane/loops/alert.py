@@ -11,11 +11,14 @@
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
 
+from controlplane.alerts.alert import Alert
+from controlplane.alerts.crowding import beyond
+from controlplane.alerts.entry import Arrived, Entry
 from controlplane.failpoints import reached
 from controlplane.known.known import Known
 from controlplane.known.records import Lease
@@ -31,6 +34,9 @@ log = structlog.get_logger()
 
 WAITED_FROM_SECONDS = 5.0
 """Less is the way itself, and what the clocks differ by."""
+CROWDED = (
+    "as many alerts are held as are taken, and this one was new; what fires still is taken once there is room"
+)
 TOGETHER_ALERTS = 2_000
 """In one transaction: it holds the row of the lease."""
 
@@ -48,6 +54,7 @@ class AlertLog:
         metrics: LoopMetrics,
         clock: Clock,
         resolve_timeout_seconds: Callable[[], float] = lambda: 300.0,
+        held: Callable[[], Mapping[str, Alert]] = dict,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -57,6 +64,7 @@ class AlertLog:
         self._metrics = metrics
         self._clock = clock
         self._resolve_timeout_seconds = resolve_timeout_seconds
+        self._held = held
         self._reader = AlertReader()
 
     async def run(self) -> None:
@@ -109,7 +117,13 @@ class AlertLog:
         name = self._known.clusters[cluster].name
         for batch in batches:
             read = self._reader.read(batch, cluster, name, self._resolve_timeout_seconds())
-            links.append(AlertLink(batch.stamp, read.entries))
+            entries, crowded = self._with_room(read.entries)
+            links.append(AlertLink(batch.stamp, tuple(entries)))
+            if crowded:
+                log.warning("alerts_beyond_bound", cluster=cluster, alerts=len(crowded))
+                buried += [
+                    DeadLetter(cluster, self._subjects.alert(cluster), CROWDED, each) for each in crowded
+                ]
             for position, why in read.refused:
                 body = msgspec.json.encode(batch.alerts[position])
                 where = f"{self._subjects.alert(cluster)} {batch.stamp} alert {position}"
@@ -120,6 +134,19 @@ class AlertLog:
         reached("centre.after_alert_commit")
         self._known.alert_watermarks[cluster] = committed
         self._metrics.alerts.inc(sum(len(batch.alerts) for batch in batches))
+
+    def _with_room(self, entries: Sequence[Entry]) -> tuple[Sequence[Entry], list[bytes]]:
+        """What is held goes on being told; new ones beyond the bound have that as their recorded reason."""
+        kept, crowded = list[Entry](), list[bytes]()
+        for entry in entries:
+            out = beyond(entry.alerts, self._held()) if isinstance(entry, Arrived) else ()
+            if isinstance(entry, Arrived) and out:
+                crowded += [
+                    msgspec.json.encode(each.labels) for each in entry.alerts if each.fingerprint in out
+                ]
+                entry = Arrived(entry.at, [each for each in entry.alerts if each.fingerprint not in out])
+            kept.append(entry)
+        return kept, crowded
 
 
 def with_wait(batch: AlertBatch, stored_at: float, now: float) -> AlertBatch:

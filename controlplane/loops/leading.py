@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from controlplane.alerts.alert import Alert
 from controlplane.fleet.slack import SAMPLE_SECONDS
 from controlplane.known.known import Known
 from controlplane.known.records import Lease
@@ -47,7 +48,7 @@ class Ports:
     """What a centre stands on. holder: of leases, one a process start.
 
     bus_opened: returns once NATS can be used; what needs none does not wait for it. resolve_timeout_seconds:
-    of alerts that agents bring without an end.
+    of alerts that agents bring without an end. held_alerts: by fingerprint, those that are held already.
     """
 
     store: Store
@@ -60,6 +61,7 @@ class Ports:
     lease_seconds: float = 5.0
     bus_opened: Callable[[], Awaitable[object]] = opened_already
     resolve_timeout_seconds: Callable[[], float] = lambda: 300.0
+    held_alerts: Callable[[], Mapping[str, Alert]] = dict
     bounds: ClusterBounds = field(default_factory=ClusterBounds)
     loss_rules: LossRules = field(default_factory=LossRules)
 
@@ -149,6 +151,7 @@ class Centre:
             ports.metrics,
             ports.clock,
             ports.resolve_timeout_seconds,
+            ports.held_alerts,
         )
         place = Place(
             ports.store,

@@ -27,11 +27,12 @@ async def append(connection: Connection, lines: Sequence[Happened]) -> None:
         receiver, detail = clean(line.receiver), clean(line.detail)
         size = LINE_BYTES + len(receiver.encode()) + len(detail.encode())
         rows.append((line.fingerprint, line.starts_at, line.at, line.what.value, receiver, detail, size))
-    await connection.copy_records_to_table(
-        "alert_history",
-        records=rows,
-        columns=("fingerprint", "starts_at", "at", "what", "receiver", "detail", "bytes"),
-    )
+    for start in range(0, len(rows), AT_ONCE):
+        await connection.copy_records_to_table(
+            "alert_history",
+            records=rows[start : start + AT_ONCE],
+            columns=("fingerprint", "starts_at", "at", "what", "receiver", "detail", "bytes"),
+        )
     await connection.execute("update alert_history_size set bytes = bytes + $1", sum(row[-1] for row in rows))
 
 

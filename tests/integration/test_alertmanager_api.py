@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from controlplane.alerts import crowding
 from controlplane.alerts.posted import MOST_ALERTS, MOST_BODY_BYTES
 from controlplane.api import NotReady
 from controlplane.loops.ports import StoreUnavailable
@@ -40,6 +41,19 @@ class TestBodies:
         assert answer.status_code == 413
         assert f"{MOST_ALERTS:,}" in answer.json()["message"]
         assert await world.listed() == []
+
+    async def test_beyond_what_is_held_at_once_new_ones_are_429_and_others_go_on(
+        self, world: AlertWorld, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(crowding, "MOST_HELD", 3)
+        monkeypatch.setattr(crowding, "MOST_OF_ONE_CLUSTER", 2)
+        assert (await world.post(*(alert("Held", n=str(number)) for number in range(3)))).status_code == 200
+        answer = await world.post(alert("Held", n="1"), alert("Flood", n="4"))
+        assert answer.status_code == 429
+        assert "Retry-After" in answer.headers
+        assert "1 alerts are not taken" in answer.json()
+        assert len(await world.listed()) == 3
+        assert (await world.post(alert("Held", n="2"))).status_code == 200
 
     async def test_a_body_over_the_bound_is_refused_by_its_announced_length(self, world: AlertWorld) -> None:
         answer = await world.client.post("/api/v2/alerts", content=b" " * (MOST_BODY_BYTES + 1), headers=JSON)

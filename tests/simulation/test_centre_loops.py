@@ -7,9 +7,12 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
+from controlplane.alerts import crowding
+from controlplane.alerts.entry import Arrived
 from controlplane.known.known import Heard, Known
 from controlplane.known.records import Change, Lease, OutboxRecord, PlacementRecord
-from controlplane.loops.alert import AlertLog, with_wait
+from controlplane.loops.alert import CROWDED, AlertLog, with_wait
+from controlplane.loops.alert_reading import AlertReader
 from controlplane.loops.beats import Beats
 from controlplane.loops.dispatch import Dispatch
 from controlplane.loops.follow import Follow
@@ -382,6 +385,41 @@ class TestAlertLog:
         running.cancel()
         assert len(await arrived(around.store, cluster)) == 1
         assert len(await around.store.dead_letters(cluster, 10)) == 2
+
+    @pytest.mark.promise(4)
+    async def test_a_flood_beyond_what_is_held_at_once_is_dead_letters_and_ends_are_taken(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(crowding, "MOST_OF_ONE_CLUSTER", 1)
+        around = Around()
+        cluster = (await joined(around.store)).id
+        lease = await around.lead()
+        known, flood = Alert(labels={"alertname": "Known"}), Alert(labels={"alertname": "Flood"})
+        batch = AlertBatch(incarnation=1, sequence=1, received_at=1.0, alerts=[known, flood])
+        around.nats.store(around.nats.alerts, around.subjects.alert(cluster), encode(batch))
+        name = around.known.clusters[cluster].name
+        entry = AlertReader().read(batch, cluster, name, 300.0).entries[0]
+        assert isinstance(entry, Arrived)
+        held = {entry.alerts[0].fingerprint: entry.alerts[0]}
+        log = AlertLog(
+            around.store,
+            around.bus,
+            around.known,
+            around.subjects,
+            lease,
+            around.metrics,
+            around.clock,
+            held=lambda: held,
+        )
+        running = asyncio.create_task(log.run())
+        async with asyncio.timeout(5):
+            while around.known.alert_watermarks.get(cluster) != (1, 1):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        running.cancel()
+        assert [each.labels["alertname"] for each in await arrived(around.store, cluster)] == ["Known"]
+        [letter] = await around.store.dead_letters(cluster, 10)
+        assert b"Flood" in letter.body
+        assert letter.reason == CROWDED
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from typing import TypeVar
 import msgspec
 from prometheus_client import Counter
 
+from controlplane.alerts.alert import Alert
+from controlplane.alerts.crowding import MOST_HELD, beyond
 from controlplane.alerts.entry import Arrived, Entry
 from controlplane.alerts.intake import Intake
 from controlplane.alerts.posted import (
@@ -40,6 +42,7 @@ class AlertDoor:
         self._clock, self._alerting = deps.clock, alerting
         self._intake = Intake()
         self._held_bytes = 0
+        self._coming = 0
         labels, registry = ["status"], deps.metrics
         self._received = Counter("muster_alerts_posted", "Alerts taken by API v2", labels, registry=registry)
         self._invalid = Counter("muster_alerts_refused", "Alerts that API v2 did not take", registry=registry)
@@ -75,21 +78,45 @@ class AlertDoor:
         if not body.strip():
             return call.refused(422, "alerts in body is required", 602)
         now = self._clock.now()
-        entries, refused = list[Entry](), list[Refusal]()
+        entries, refused, crowded = list[Entry](), list[Refusal](), 0
         timeout = self._alerting.configuration().resolve_timeout_seconds
-        for part in self._intake.slices(body, now, timeout):
-            if part.alerts:
-                entries.append(Arrived(now, part.alerts))
-            refused += part.refused
-            if len(body) > _STEP_BYTES:
-                await asyncio.sleep(0)
-        if entries:
-            await self._alerting.append(entries)
-            self._count(entries, now)
+        coming = 0
+        try:
+            for part in self._intake.slices(body, now, timeout):
+                alerts, new, left_out = self._admitted(part.alerts)
+                self._coming += new
+                coming += new
+                crowded += left_out
+                if alerts:
+                    entries.append(Arrived(now, alerts))
+                refused += part.refused
+                if len(body) > _STEP_BYTES:
+                    await asyncio.sleep(0)
+            if entries:
+                await self._alerting.append(entries)
+                self._count(entries, now)
+        finally:
+            self._coming -= coming
+        if crowded:
+            self._invalid.inc(crowded)
+            return self._full(call, crowded)
         if not refused:
             return Answered(200)
         self._invalid.inc(len(refused))
         return _refusals(call, refused)
+
+    def _admitted(self, alerts: Sequence[Alert]) -> tuple[Sequence[Alert], int, int]:
+        """Those that there is room for, how many of them are new, and how many there is no room for."""
+        held = self._alerting.board().alerts
+        left_out = beyond(alerts, held, self._coming)
+        kept = [each for each in alerts if each.fingerprint not in left_out] if left_out else alerts
+        new = sum(each.fingerprint not in held for each in kept)
+        return kept, new, len(alerts) - len(kept)
+
+    def _full(self, call: Call, crowded: int) -> Answered:
+        message = f"{crowded} alerts are not taken: {MOST_HELD:,} are held already; the others are"
+        answered = call.wrong(429, message)
+        return Answered(429, answered.body, [*answered.headers, (b"retry-after", b"60")])
 
     def _count(self, entries: Sequence[Entry], now: float) -> None:
         alerts = [alert for entry in entries if isinstance(entry, Arrived) for alert in entry.alerts]
