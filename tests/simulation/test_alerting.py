@@ -16,6 +16,7 @@ from controlplane.alerts.configuration import Configuration
 from controlplane.alerts.entry import Arrived
 from controlplane.alerts.fingerprint import fingerprint
 from controlplane.alerts.notice import Answer, Notice, What
+from controlplane.alerts.silence import Acknowledgement
 from controlplane.known.records import Lease
 from controlplane.loops.alert_metrics import AlertMetrics
 from controlplane.loops.alerting import CHECKPOINT_SECONDS, Alerting, AlertingPorts
@@ -230,6 +231,67 @@ class TestSending:
                 world.alert(f"a{number}", to="few").fingerprint for number in range(50)
             }
             assert len(world.happened(What.DIGESTED)) == 48
+            assert (await world.store.load_board()).pending == ()
+
+        simulated(story)
+
+    def test_a_limit_holds_over_a_restart(self) -> None:
+        async def story() -> None:
+            world = World.make()
+            await world.lead()
+            began = world.clock.now()
+            await world.post(*(world.alert(f"a{number}", to="few") for number in range(2)))
+            await asyncio.sleep(2)
+            assert len(world.receivers.to("few")) == 2
+            await world.lead()
+            await world.post(*(world.alert(f"b{number}", to="few") for number in range(9)))
+            await asyncio.sleep(20)
+            digest = world.receivers.to("few")[-1]
+            assert (len(world.receivers.to("few")), len(digest.firing)) == (3, 9)
+            await world.post(world.alert("c", to="few"))
+            await asyncio.sleep(60)
+            at, told = world.receivers.sent[-1]
+            assert told.receiver == "few"
+            assert at - began >= 60
+
+        simulated(story)
+
+    def test_integrations_of_one_robot_share_its_limit(self) -> None:
+        async def story() -> None:
+            robot = "dingtalk_configs: [{url: 'http://robot.example/'}]"
+            text = (
+                "route: {receiver: a, routes: ["
+                "{receiver: a, matchers: ['to=a'], group_by: ['...'], group_wait: 0s},"
+                "{receiver: b, matchers: ['to=b'], group_by: ['...'], group_wait: 0s}]}\n"
+                f"receivers: [{{name: a, {robot}}}, {{name: b, {robot}}}]\n"
+            )
+            world = World.make(text)
+            await world.lead()
+            for number in range(40):
+                await world.post(world.alert(f"n{number}", to="a" if number % 2 else "b"))
+            await asyncio.sleep(59)
+            assert len(world.receivers.sent) == 20, "as many as DingTalk takes in a minute"
+            await asyncio.sleep(60)
+            told = [notice.firing for _, notice in world.receivers.sent]
+            assert len(frozenset[str]().union(*told)) == sum(len(each) for each in told) == 40
+
+        simulated(story)
+
+    @pytest.mark.promise(4)
+    def test_a_digest_is_sent_again_as_it_was(self) -> None:
+        async def story() -> None:
+            world = World.make()
+            await world.lead()
+            world.receivers.takes_seconds["few"] = 5.0
+            await world.post(*(world.alert(f"a{number}", to="few") for number in range(20)))
+            await asyncio.sleep(2)
+            (digest,) = [each for each in (await world.store.load_board()).pending if each.folded]
+            world.epoch += 1
+            await world.lead()
+            await asyncio.sleep(200)
+            told = world.receivers.to("few")
+            assert [notice.key for notice in told if notice.folded] == [digest.key]
+            assert len({fingerprint for notice in told for fingerprint in notice.firing}) == 20
             assert (await world.store.load_board()).pending == ()
 
         simulated(story)
@@ -453,8 +515,56 @@ class TestBeyond:
 
         simulated(story)
 
+    def test_what_is_acknowledged_at_any_door_is_not_escalated(self) -> None:
+        async def story() -> None:
+            text = CONFIGURATION.replace(
+                "  repeat_interval: 1h\n",
+                "  repeat_interval: 1h\n  muster: {escalate: [{after: 5m, receiver: slow}]}\n",
+            )
+            world = World.make(text)
+            await world.lead()
+            taken, left = world.alert("Taken"), world.alert("Left")
+            await world.post(taken, left)
+            await asyncio.sleep(60)
+            await world.store.append_entries([Acknowledgement(*taken.episode, world.clock.now(), "ada")])
+            await world.lead()
+            await asyncio.sleep(600)
+            assert [notice.firing for notice in world.receivers.to("slow")] == [{left.fingerprint}]
+            assert world.happened(What.ACKNOWLEDGED) == [taken.fingerprint]
+
+        simulated(story)
+
 
 class TestFollowing:
+    @pytest.mark.promise(4)
+    def test_what_two_centres_are_told_at_once_is_told_once(self) -> None:
+        async def story() -> None:
+            world = World.make()
+            await world.lead()
+            assert world.follower is not None
+            other = BoardFollower(
+                world.store,
+                lambda leads: Board(world.configuration, leads=leads),
+                AlertMetrics(CollectorRegistry()),
+            )
+            following = asyncio.create_task(other.run())
+            same = world.alert("Down")
+            for _ in range(5):
+                said = replace(same, updated_at=world.clock.now())
+                entry = Arrived(world.clock.now(), [said])
+                await asyncio.gather(world.follower.append([entry]), other.append([entry]))
+                await asyncio.sleep(13)
+            assert len(world.receivers.sent) == 1
+            ends = [replace(same, ends_at=world.clock.now(), updated_at=world.clock.now())]
+            entry = Arrived(world.clock.now(), ends)
+            await asyncio.gather(world.follower.append([entry]), other.append([entry]))
+            await asyncio.sleep(200)
+            assert [bool(notice.resolved) for _, notice in world.receivers.sent] == [False, True]
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+        simulated(story)
+
     def test_a_replica_knows_what_another_appended_and_one_that_was_trimmed_below_loads_anew(self) -> None:
         async def story() -> None:
             world = World.make()

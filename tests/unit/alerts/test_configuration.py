@@ -110,6 +110,32 @@ def test_limits_are_musters_own_and_max_alerts_of_a_webhook_counts_too():
     assert (limited.limits.per_minute, limited.limits.max_alerts) == (20, 5)
 
 
+@pytest.mark.parametrize(
+    ("section", "per_minute", "per_second"),
+    [
+        ("dingtalk_configs: [{url: 'http://x/'}]", 20, 0),
+        ("wecom_configs: [{key: k}]", 20, 0),
+        ("feishu_configs: [{url: 'http://x/'}]", 100, 5),
+        ("feishu_configs: [{url: 'http://x/', limits: {max_alerts: 5}}]", 100, 5),
+        ("dingtalk_configs: [{url: 'http://x/', limits: {per_minute: 0}}]", 0, 0),
+        ("dingtalk_configs: [{url: 'http://x/', limits: {per_minute: 5}}]", 5, 0),
+        ("webhook_configs: [{url: 'http://x/'}]", 0, 0),
+    ],
+)
+def test_robots_have_the_limits_of_their_vendors(section: str, per_minute: int, per_second: int):
+    limits = integration(section).limits
+    assert (limits.per_minute, limits.per_second) == (per_minute, per_second)
+
+
+def test_integrations_of_one_robot_are_known_as_such():
+    one, same, other = (
+        integration(f"dingtalk_configs: [{{url: 'http://{host}/hunter2'}}]").limits.robot
+        for host in ("x", "x", "y")
+    )
+    assert one == same != other
+    assert "hunter2" not in one
+
+
 def test_integrations_are_numbered_by_kind_in_the_order_in_which_alertmanager_sends():
     found = receiver(
         "slack_configs: [{api_url: 'http://x/'}], webhook_configs: [{url: 'http://x/'}, {url: 'http://y/'}]"

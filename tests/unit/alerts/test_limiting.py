@@ -80,3 +80,12 @@ def test_a_digest_is_bounded_and_says_how_many_it_leaves_out() -> None:
 def test_the_same_notices_make_the_same_key_in_any_order() -> None:
     one, two = notice("a", ["x"], []), notice("b", ["y"], [])
     assert digest_of([one, two], 5.0).key == digest_of([two, one], 9.0).key
+
+
+def test_so_many_a_second_too() -> None:
+    pace = Pace(100, 2)
+    for _ in range(2):
+        assert pace.wait_seconds(10.0) == 0
+        pace.take(10.0)
+    assert pace.wait_seconds(10.25) == 0.75
+    assert pace.wait_seconds(11.0) == 0
