@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.errors import MessageError
-from email.headerregistry import HeaderRegistry
+from email.headerregistry import HeaderRegistry, MessageIDHeader
 from email.message import EmailMessage
 from email.policy import SMTP as WRITTEN
 from email.utils import format_datetime, formataddr, getaddresses
@@ -31,6 +31,9 @@ _CONNECT_SECONDS = 10.0
 _MOST_BYTES = 8 * 1024 * 1024
 _IMPLICIT_TLS = "465"
 _MOST_ADDRESSES = 100
+_HEADERS = HeaderRegistry(use_default_map=False)
+# As any other header, one that is longer than a line would be encoded, and be no id any more.
+_HEADERS.map_to_type("message-id", MessageIDHeader)
 
 
 def email(letter: Letter) -> tuple[str, list[str], bytes]:
@@ -40,7 +43,7 @@ def email(letter: Letter) -> tuple[str, list[str], bytes]:
     to = _addresses("to", letter.exact("to", settings.to))
     if len(sender) != 1:
         raise Undeliverable(f"from: one address is needed, there are {len(sender)}")
-    message = EmailMessage(policy=WRITTEN.clone(header_factory=HeaderRegistry(use_default_map=False)))
+    message = EmailMessage(policy=WRITTEN.clone(header_factory=_HEADERS))
     for name, value in _headers(letter, settings, sender[0], to).items():
         try:
             message[name] = " ".join(value.split())

@@ -25,7 +25,7 @@ from controlplane.template_files import load_templates
 from tests.integration.receivers import HttpReceiver, SmtpReceiver, certificate, says, says_json
 
 NOW = 1_700_000_100.0
-KEY = "c0ffee" * 8
+KEY = "c0ffee00" * 8
 
 
 def alert(number: int, annotations: dict[str, str] | None = None, **more: str) -> Alert:
@@ -758,6 +758,7 @@ async def test_mail_has_text_and_page_and_says_who_it_is_from(starting: Start, m
     assert message["Bcc"] is None
     assert (message["X-Cluster"], message["From"]) == ("eu-1", "muster@example.org")
     assert message["Message-Id"] == f"<{KEY}@example.org>"
+    assert f"Message-Id: <{KEY}@example.org>" in mail.content
     text, page = message.iter_parts()  # pyright: ignore
     assert text.get_content().strip() == "<b>full</b>"
     assert "&lt;b&gt;full&lt;/b&gt;" in page.get_content()
