@@ -58,3 +58,9 @@ class Alert:
     def episode(self) -> tuple[str, float]:
         """One outbreak of it: what history, acknowledgements and promise 4 are counted by."""
         return self.fingerprint, self.starts_at
+
+    @property
+    def characters(self) -> int:
+        """About how large it is."""
+        pairs = (*self.identity.items(), *self.annotations.items())
+        return sum(len(name) + len(value) for name, value in pairs) + len(self.generator_url)

@@ -18,6 +18,10 @@ from controlplane.alerts.silencing import Silences
 from controlplane.alerts.timing import Timing
 
 SHORTEST_DEADLINE_SECONDS = 10.0
+ALWAYS_FIT = 300
+MOST_CHARACTERS = 64 * 1024 * 1024
+LEFT_OUT = "the message would be too large: labels and annotations are left out"
+_NAMING = ("alertname", "cluster")
 OWNERS_EMAIL = "owner:"
 """Receivers `owner:a@example.com,b@example.com` are e-mail to owners that have no receiver of their own."""
 
@@ -344,10 +348,26 @@ def make_notice(
         at=at,
         deadline=at + max(route.group_interval_seconds, SHORTEST_DEADLINE_SECONDS),
         group_labels=looking.group.labels,
-        alerts=alerts,
+        alerts=_cut(alerts),
         firing=firing,
         resolved=resolved,
     )
+
+
+def _cut(alerts: tuple[Alert, ...]) -> tuple[Alert, ...]:
+    """As they are, while they fit into one message; of those beyond it what tells one from another."""
+    if len(alerts) <= ALWAYS_FIT:
+        return alerts
+    characters, kept = 0, list[Alert]()
+    for alert in alerts:
+        characters += alert.characters
+        kept.append(alert if characters <= MOST_CHARACTERS else _bare(alert))
+    return tuple(kept)
+
+
+def _bare(alert: Alert) -> Alert:
+    named = {name: value[:200] for name, value in alert.identity.items() if name in _NAMING}
+    return replace(alert, identity=named, annotations={"muster": LEFT_OUT}, generator_url="")
 
 
 def notice_key(key: SentKey, alerts: tuple[Alert, ...], firing: frozenset[str], sent: Sent | None) -> str:

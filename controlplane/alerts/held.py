@@ -20,6 +20,8 @@ from controlplane.alerts.silencing import Silences
 from controlplane.alerts.timing import Timing
 
 OwnerOf = Callable[[Labels], Owned]
+MOST_SAVED_CHARACTERS = 8 * 1024 * 1024
+"""Of alerts that are saved in one transaction."""
 
 
 def nobody(identity: Labels) -> Owned:
@@ -221,14 +223,25 @@ class Held:
             silent = self._timing.silent(group.route, now) is not None
             group.release_at = self._timing.changes_at(group.route, now) if silent else now
 
-    def changed_since_checkpoint(self, limit: int = 1_000) -> tuple[list[SavedAlert], list[str]]:
-        """Up to `limit` alerts to save, and fingerprints to forget; both empty: that was all.
+    @property
+    def unsaved(self) -> tuple[int, int]:
+        """How many alerts are to be saved, and how many to be forgotten."""
+        return len(self._changed), len(self._gone)
 
-        A checkpoint takes `applied` first, saves all of these, slice after slice, and then says that the
-        saved board is as of that entry. What is told here once is not told again: a leader whose checkpoint
-        fails stands down.
+    def changed_since_checkpoint(self, limit: int = 1_000) -> tuple[list[SavedAlert], list[str]]:
+        """Up to `limit` alerts to save, fewer where they are large, and fingerprints to forget, those first
+        that changed first.
+
+        A checkpoint takes `applied` and `unsaved` first, saves so many, slice after slice, and then says that
+        the saved board is as of that entry: what changes meanwhile is for the next. What is told here once is
+        not told again: a leader whose checkpoint fails stands down.
         """
-        taken = list(_first(self._changed, limit))
+        taken, characters = list[str](), 0
+        for fingerprint in _first(self._changed, limit):
+            taken.append(fingerprint)
+            characters += self._records[fingerprint].alert.characters
+            if characters > MOST_SAVED_CHARACTERS:
+                break
         for fingerprint in taken:
             del self._changed[fingerprint]
         gone = list(_first(self._gone, limit))

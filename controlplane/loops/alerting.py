@@ -149,12 +149,13 @@ class Alerting:
             await self._checkpoint(board)
 
     async def _checkpoint(self, board: Board) -> None:
-        """What changes meanwhile is saved too, or the next time; until all is, the old mark stands."""
+        """What had changed when it began; however much changes meanwhile, that comes to an end."""
         lease, store = self._leading.lease, self._ports.store
-        applied = self._follower.applied
-        for _ in range(MOST_SLICES):
+        applied, (to_save, to_forget) = self._follower.applied, board.unsaved
+        while True:
             alerts, gone = board.changed_since_checkpoint(SAVED_AT_ONCE)
-            whole = len(alerts) + len(gone) < SAVED_AT_ONCE
+            to_save, to_forget = to_save - len(alerts), to_forget - len(gone)
+            whole = (to_save <= 0 or not alerts) and (to_forget <= 0 or not gone)
             await store.checkpoint(lease, applied if whole else 0, alerts, gone)
             if whole:
                 self._ports.metrics.checkpoint.set(applied)
