@@ -33,7 +33,7 @@ _IMPLICIT_TLS = "465"
 _MOST_ADDRESSES = 100
 _HEADERS = HeaderRegistry(use_default_map=False)
 # As any other header, one that is longer than a line would be encoded, and be no id any more.
-_HEADERS.map_to_type("message-id", MessageIDHeader)
+_HEADERS.map_to_type("message-id", MessageIDHeader)  # pyright: ignore[reportArgumentType]
 
 
 def email(letter: Letter) -> tuple[str, list[str], bytes]:
