@@ -165,7 +165,7 @@ class Group:
                 reasons[line.fingerprint] = line.what, line.detail
         for line in flush.happened:
             record = members.get(line.fingerprint)
-            if record is not None and record.earlier:
+            if record is not None and record.earlier and record.groups[0] is self:
                 record.earlier = tuple(each for each in record.earlier if each[1] > flush.entry)
 
     def saved(self) -> SavedGroup:

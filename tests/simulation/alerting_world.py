@@ -246,6 +246,7 @@ class AlertingWorld:
             (12, self._begin),
             (8, self._finish),
             (3, self._storm),
+            (2, self._flap),
             (3, self._silence),
             (2, self._acknowledge),
             (3, self._mood),
@@ -290,6 +291,12 @@ class AlertingWorld:
     async def _storm(self) -> None:
         keys = [(name, pod) for name in NAMES for pod in PODS]
         await self._report(*self.draw.sample(keys, 10), lasts=self.draw.choice([0.0, 40.0, 600.0]))
+
+    async def _flap(self) -> None:
+        key = self.draw.choice(NAMES), self.draw.choice(PODS)
+        for lasts in (600.0, 0.0) * self.draw.choice([2, 3, 5]):
+            await self._report(key, lasts=lasts)
+            await asyncio.sleep(self.draw.choice([0.1, 3.0, 20.0]))
 
     async def _finish(self) -> None:
         now = self.clock.now()
@@ -409,7 +416,10 @@ def _told_twice(world: AlertingWorld) -> list[str]:
             before = last.get(way)
             flaps = any("flapping" in alert.annotations for alert in notice.alerts)
             news = before is None or before.key == notice.key or _content(before) != _content(notice)
-            if before is not None and not news and notice.why is not Why.REPEAT and not flaps:
+            # Where ends are not wanted Alertmanager forgets what fires once all that is heard of has ended.
+            forgets = notice.integration == "webhook[1]"
+            repeats = notice.why is Why.REPEAT or flaps or forgets
+            if before is not None and not news and not repeats:
                 found.append(f"{message.at}: {way} told again: {notice.why} after {before.why}")
             last[way] = notice
     return found

@@ -236,3 +236,17 @@ class TestEscalation:
         list(leader.look_until(200))
         leader.board.reconfigure(escalating(Escalation(250.0, "boss")), 200)
         assert told(list(leader.look_until(5000))) == [("boss", WAIT + 250, "Escalation")]
+
+
+@pytest.mark.promise(4)
+def test_what_gave_way_has_its_account_though_another_of_its_groups_looks_first() -> None:
+    late = replace(route("late", "alertname=X", id="{}/{X}", continues=True), group_wait_seconds=100.0)
+    soon = replace(route("soon", "alertname=~X", id="{}/{~X}"), group_wait_seconds=0.0)
+    leader = Leader(configured(route(routes=(late, soon)), receiver("late", True), receiver("soon", True)))
+    leader.report(1, alert(starts=1, ends=1, at=1))
+    leader.report(2, alert(starts=2, ends=2, at=2))
+    list(leader.look_until(3))
+    leader.report(3, alert(starts=3, at=3))
+    list(leader.look_until(300))
+    accounts = {each.starts_at for each in leader.kept.history if each.what is not What.RECEIVED}
+    assert {1.0, 2.0, 3.0} <= accounts
