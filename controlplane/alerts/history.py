@@ -10,13 +10,15 @@ from controlplane.alerts.notice import Attempt, Happened
 class HistoryQuery:
     """Which lines of the history, the newest first. Empty fields ask for all. before: ids below, 0 for all.
 
-    matching: label name and value, all must be there. since, until: Unix seconds, until not included.
+    matching: label name and value, all must be there. fresh: fingerprints of alerts that match, too, though
+    their labels may not be saved yet. since, until: Unix seconds, until not included.
     """
 
     fingerprint: str = ""
     receiver: str = ""
     what: str = ""
     matching: tuple[tuple[str, str], ...] = ()
+    fresh: tuple[str, ...] = ()
     since: float = 0.0
     until: float = 0.0
     before: int = 0

@@ -149,18 +149,24 @@ async def read(connection: Connection, query: HistoryQuery) -> list[HistoryLine]
         "h.fingerprint = ": query.fingerprint,
         "h.receiver = ": query.receiver,
         "h.what = ": query.what,
-        "i.labels @> ": dict(query.matching),
         "h.at >= ": query.since,
         "h.at < ": query.until,
         "h.id < ": query.before,
     }
-    asked = {text: value for text, value in wanted.items() if value}
-    where = " and ".join(f"{text}${number}" for number, text in enumerate(asked, 1)) or "true"
+    asked = [(f"{text}${{}}", value) for text, value in wanted.items() if value]
+    # Labels are saved with the next checkpoint: of what has just come, whoever asks knows them.
+    matching = "(i.labels @> ${} or h.fingerprint = any(${}::text[]))"
+    values: list[Any] = [clean(value) if isinstance(value, str) else value for _, value in asked]
+    texts = [text.format(number) for number, (text, _) in enumerate(asked, 1)]
+    if query.matching:
+        texts.append(matching.format(len(values) + 1, len(values) + 2))
+        values += [dict(query.matching), [clean(each) for each in query.fresh]]
+    where = " and ".join(texts) or "true"
     rows = await connection.fetch(
         "select h.id, h.fingerprint, h.starts_at, h.at, h.what, h.receiver, h.detail, i.labels"
         " from alert_history h left join alert_identity i on i.fingerprint = h.fingerprint"
-        f" where {where} order by h.id desc limit ${len(asked) + 1}",
-        *(clean(value) if isinstance(value, str) else value for value in asked.values()),
+        f" where {where} order by h.id desc limit ${len(values) + 1}",
+        *values,
         min(query.limit, PAGE),
     )
     return [

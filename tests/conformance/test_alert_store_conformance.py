@@ -280,6 +280,7 @@ class TestHistory:
             (HistoryQuery(receiver="ops"), [4, 3]),
             (HistoryQuery(what="Silenced"), [2]),
             (HistoryQuery(matching=(("alertname", "b"),)), [4, 3, 1]),
+            (HistoryQuery(matching=(("alertname", "c"),), fresh=(alert("a").fingerprint,)), [2, 0]),
             (HistoryQuery(since=NOW + 1, until=NOW + 3), [2, 1]),
             (HistoryQuery(limit=2), [4, 3]),
             (HistoryQuery(what="x'; drop table alert_history; --"), []),

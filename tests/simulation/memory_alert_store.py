@@ -246,7 +246,10 @@ class MemoryAlertStore:
                 query.fingerprint in ("", line.fingerprint)
                 and query.receiver in ("", line.receiver)
                 and query.what in ("", line.what.value)
-                and all(labels.get(name) == value for name, value in query.matching)
+                and (
+                    all(labels.get(name) == value for name, value in query.matching)
+                    or line.fingerprint in query.fresh
+                )
                 and line.at >= query.since
                 and (not query.until or line.at < query.until)
                 and (not query.before or number < query.before)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -103,11 +104,19 @@ def _add_history(api: APIRouter, alerting: Alerting, reader: Any) -> None:
         """Of every episode that was accepted: who was told, or why nobody was."""
         if what and what not in {each.value for each in What}:
             raise BadQuery("what", f"{what[:60]!r}; one of {', '.join(What)}")
+        known, wanted = alerting.board().alerts, _labels(label or [])
         query = HistoryQuery(
-            fingerprint, receiver, what, _labels(label or []), since, until, _before(request), limit
+            fingerprint,
+            receiver,
+            what,
+            wanted,
+            await _fresh(known, wanted),
+            since,
+            until,
+            _before(request),
+            limit,
         )
         lines = await alerting.history.read_history(query)
-        known = alerting.board().alerts
         rows = tuple(history_row(line, known) for line in lines)
         return answer(Page(rows, str(rows[-1].id) if len(rows) == limit else ""))
 
@@ -185,6 +194,19 @@ def _labels(texts: list[str]) -> tuple[tuple[str, str], ...]:
         if not separator or not name:
             raise BadQuery("label", f"{each[:80]!r}: NAME=VALUE is needed")
         found.append((name, value))
+    return tuple(found)
+
+
+async def _fresh(known: Mapping[str, Alert], wanted: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """Fingerprints of alerts of now with these labels."""
+    found: list[str] = []
+    began = time.perf_counter()
+    for alert in list(known.values()) if wanted else ():
+        if all(alert.labels.get(name) == value for name, value in wanted):
+            found.append(alert.fingerprint)
+        if time.perf_counter() - began > _STEP_SECONDS:
+            await asyncio.sleep(0)
+            began = time.perf_counter()
     return tuple(found)
 
 
