@@ -1,5 +1,6 @@
 """Alert rules looked at, and what they say appended to the log like every other alert. On the leader only.
 
+0. A process that has just begun lets clusters speak first: that it has not heard them yet is no news.
 1. Of each rule, look at everything in its scope, a slice at a time.
 2. What holds now and did not before begins to be pending; since when is stored, so that a leader that comes
    after counts on.
@@ -19,7 +20,7 @@ from controlplane.alerts.entry import Arrived, Entry
 from controlplane.alerts.fingerprint import fingerprint
 from controlplane.alerts.rules import Firing, Key, Look, Thing, held_since
 from controlplane.known.known import Known
-from controlplane.known.records import Lease
+from controlplane.known.records import Lease, Standing
 from controlplane.known.ruling import AlertRules, CompiledRule
 from controlplane.known.views import Views
 from controlplane.loops.ports import Clock
@@ -58,12 +59,15 @@ class Ruling:
     ) -> None:
         self._memory, self._known, self._append = memory, known, append
         self._clock, self._lease = clock, lease
+        self._began = clock.now()
         self._rules, self._views = AlertRules(known), Views(known)
         self._since: dict[_Held, float] | None = None
         self._said: dict[_Held, tuple[float, Firing]] = {}
 
     async def run_pass(self) -> None:
         now = self._clock.now()
+        if self._awaits_beats(now):
+            return
         rules = self._rules.all()
         for name, problem in self._rules.problems.items():
             log.error("alert_rule_not_understood", rule=name, detail=problem)
@@ -87,6 +91,13 @@ class Ruling:
         self._since = held
         if alerts:
             await self._append([Arrived(now, alerts)])
+
+    def _awaits_beats(self, now: float) -> bool:
+        """The leader that decides may be another process, so that `Known.awaits_beats` does not tell."""
+        return now - self._began <= self._known.loss_rules.lost_seconds and any(
+            record.standing is Standing.JOINED and record.id not in self._known.heard
+            for record in self._known.clusters.values()
+        )
 
     async def _look(self, compiled: CompiledRule, now: float) -> Look:
         things = Facts(self._known, self._views, now).things(compiled.spec)
