@@ -9,6 +9,7 @@ from controlplane.alerts.alert import Alert
 from controlplane.alerts.notice import Notice, Why
 
 MINUTE_SECONDS = 60.0
+_NOTHING_SECONDS = 1e-6
 MOST_IN_DIGEST = 200
 """Alerts of which a digest tells each; of the others it tells how many they are."""
 
@@ -28,13 +29,14 @@ class Pace:
     @property
     def last_of_minute(self) -> bool:
         """Whether the next one is the last that may go for now; to be asked after wait_seconds."""
-        return len(self.sent) + 1 == self.per_minute
+        return len(self.sent) + 1 >= self.per_minute > 0
 
     def wait_seconds(self, now: float) -> float:
         """How long until one more may be sent; 0: now."""
         if not self.per_minute:
             return 0.0
-        while self.sent and self.sent[0] <= now - MINUTE_SECONDS:
+        # As the wait below is reckoned, so that one that was waited for to the moment does not count.
+        while self.sent and self.sent[0] + MINUTE_SECONDS - now <= _NOTHING_SECONDS:
             self.sent.popleft()
         wait = 0.0
         if len(self.sent) >= self.per_minute:

@@ -160,15 +160,17 @@ class Notifying:
         while lane.waiting and lane.has_room and not lane.paced and not self._ending:
             now = self._clock.now()
             pace = self._pace(lane.receiver, lane.integration)
-            wait = pace.wait_seconds(now)
+            late = self._is_late(lane.waiting[0].message, now)
+            wait = 0.0 if late else pace.wait_seconds(now)
             if wait > 0:
                 lane.paced = True
                 self._launch(self._fill_later(lane, wait))
                 return
             trial = lane.waiting.popleft()
-            if pace.last_of_minute and trial.fresh:
-                trial = folded(trial, lane.waiting, now)
-            pace.take(now)
+            if not late:
+                if pace.last_of_minute and trial.fresh:
+                    trial = folded(trial, lane.waiting, now)
+                pace.take(now)
             lane.sending += 1
             lane.under_way += 1
             self._sending.add(task := self._launch(self._try(lane, trial)))
@@ -227,11 +229,14 @@ class Notifying:
         lane.waiting.appendleft(trial)
         self._fill(lane)
 
+    def _is_late(self, notice: Notice, now: float) -> bool:
+        return notice.at >= self._began_at and now > notice.deadline + LATE_SECONDS
+
     async def _attempt(self, notice: Notice, number: int) -> Attempt:
         if not self._leading.holds():
             raise LeaseLost("alerting: the lease ran out before a message was sent")
         began = self._clock.now()
-        if notice.at >= self._began_at and began > notice.deadline + LATE_SECONDS:
+        if self._is_late(notice, began):
             detail = "the receiver was too slow: the deadline had passed before an attempt could be made"
             return Attempt(notice.key, number, began, 0.0, Answer(delivered=False, detail=detail), last=True)
         with self._metrics.seconds.labels(notice.integration).time():

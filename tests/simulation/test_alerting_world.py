@@ -6,8 +6,7 @@ from controlplane.alerts.notice import What, Why
 from tests.simulation.alerting_world import AlertingWorld, violations
 from tests.simulation.virtual_time import VirtualLoop
 
-SEEDS = (*range(10), 20, 3058, 3082)
-"""The last ones found something once: a notice never sent, an episode without its account."""
+SEEDS = range(12)
 
 
 def played(seed: int) -> AlertingWorld:

@@ -89,3 +89,14 @@ def test_so_many_a_second_too() -> None:
         pace.take(10.0)
     assert pace.wait_seconds(10.25) == 0.75
     assert pace.wait_seconds(11.0) == 0
+
+
+@given(st.floats(0, 2e9), st.integers(1, 5))
+def test_who_waited_to_the_moment_takes_the_last_place_of_the_minute(began: float, per_minute: int) -> None:
+    """Or else what waits would never be folded, each time by a rounding."""
+    pace = Pace(per_minute)
+    for _ in range(per_minute):
+        pace.take(began)
+    now = began + 12.345
+    now += pace.wait_seconds(now)
+    assert (pace.wait_seconds(now), pace.last_of_minute) == (0.0, per_minute == 1)
