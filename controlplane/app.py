@@ -112,7 +112,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.
             lease_seconds=settings.lease_seconds,
             bus_opened=opening.wait,
             resolve_timeout_seconds=lambda: configuration.current.resolve_timeout_seconds,
-            held_alerts=lambda: alerting.follower.board.alerts,
+            held_alerts=lambda: alerting.follower.board.held,
             loss_rules=LossRules(
                 lost_seconds=settings.beat_lost_seconds,
                 toleration_seconds=settings.unreachable_toleration_seconds,
@@ -253,7 +253,9 @@ def _reload_on_hangup(configuration: AlertsConfiguration, stack: AsyncExitStack)
 
 def _read_access(settings: Settings) -> Access:
     if not settings.tokens_path.exists():
-        log.warning("no_tokens", file=str(settings.tokens_path), detail="nobody may use the API")
+        log.warning(
+            "no_tokens", file=str(settings.tokens_path), detail="nobody may use /api/v1: muster token"
+        )
         return Access()
     return parse_tokens(settings.tokens_path.read_text().splitlines())
 

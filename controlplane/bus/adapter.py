@@ -9,6 +9,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
 from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 
@@ -167,6 +168,10 @@ class NatsBus:
             reply = await client.request(
                 "$SYS.REQ.CLAIMS.UPDATE", account_jwt.encode(), timeout=REQUEST_TIMEOUT_SECONDS
             )
+        except NoRespondersError as error:
+            raise BusUnavailable(
+                "this server does not trust Muster's operator: `muster nats init` writes what it must include"
+            ) from error
         except (NatsError, OSError, TimeoutError) as error:
             raise BusUnavailable(f"the account was not pushed: {error}") from error
         if b'"error"' in reply.data:
