@@ -215,4 +215,6 @@ def _said(error: Exception) -> str:
     """An aiohttp error without the address that it may quote; the host is no secret."""
     if isinstance(error, aiohttp.ClientConnectorError):
         return quoted(f"{error.host}:{error.port}: {error.os_error.strerror or error.os_error}")
+    if isinstance(error, aiohttp.ClientResponseError):
+        return quoted(f"what was answered is no HTTP: {' '.join(error.message.split())}")
     return quoted(f"{type(error).__name__}: {error}")

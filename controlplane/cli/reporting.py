@@ -14,9 +14,9 @@ def report(error: ClientError, about: str = "") -> None:
     to = console(errors=True)
     fields = [each for each in error.errors if each[0]] if isinstance(error, Refused) else []
     head = Text("error: ", style="bold red") + Text(f"{about}: " if about else "", style="bold")
-    single = len(fields) == 1 and str(error).endswith(fields[0][1])
+    fields = [each for each in fields if not str(error).endswith(each[1])]
     to.print(head + Text(str(error)))
-    for field, message in [] if single else fields:
+    for field, message in fields:
         to.print(Text("  ") + Text(field, style="yellow") + Text(f": {message}"))
     if error.hint:
         to.print(Text(f"  {error.hint}", style="dim"))

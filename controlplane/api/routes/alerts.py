@@ -163,7 +163,8 @@ def _add_writes(api: APIRouter, deps: ApiDeps, alerting: Alerting, writer: Any) 
         receiver = alerting.configuration().receivers.get(name)
         if receiver is None:
             known = ", ".join(list(alerting.configuration().receivers)[:20])
-            raise not_found(f"receiver {name[:100]!r} (there are {known})")
+            detail = f"receiver {name[:100]!r} is not there; there are {known}"
+            raise Problem(404, Reason.NOT_FOUND, detail)
         notices = trials(receiver, principal.name, deps.clock.now(), f"trial-{deps.random_bytes(8).hex()}")
 
         async def attempt(position: int) -> dict[str, Any]:

@@ -139,7 +139,10 @@ async def _put(deps: ApiDeps, alerting: Alerting, draft: Draft, id_: str, force:
     except NoSilence:
         raise not_found(f"silence {id_[:64]!r}") from None
     except Swallows as error:
-        errors = [FieldError("matchers", str(error)), FieldError("force", "true takes it all the same")]
+        errors = [
+            FieldError("matchers", str(error)),
+            FieldError("force", "true (--force) takes it all the same"),
+        ]
         raise Problem(409, Reason.OVER_BOUND, str(error), errors) from error
     except BadSilence as error:
         raise invalid("", str(error)) from error
