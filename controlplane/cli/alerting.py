@@ -10,7 +10,7 @@ import typer
 
 from controlplane.cli.alerts import app
 from controlplane.cli.connection import connect, path
-from controlplane.cli.options import FilterOption, LimitOption, Output, OutputOption, SortOption
+from controlplane.cli.options import LimitOption, Output, OutputOption, SortOption
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -31,6 +31,9 @@ class Listed(StrEnum):
 
 
 ListedOption = Annotated[Listed, typer.Option("--output", "-o", help="How to print; name: fingerprints.")]
+FilterOption = Annotated[
+    str, typer.Option("--filter", "-l", help="e.g. severity=critical,cluster in (fra,ams),!team")
+]
 StateOption = Annotated[
     str, typer.Option("--state", help="Firing, Silenced, Inhibited, Resolved; several by commas.")
 ]
@@ -80,9 +83,7 @@ def _list(output: Listed, filter: str, state: str, sort: str, limit: int) -> Non
 
 
 def _print_alerts(rows: "list[dict[str, Any]]") -> None:
-    from collections import Counter
-
-    from controlplane.cli.output import Column, age, console, make_table, pairs
+    from controlplane.cli.output import Column, age, pairs, print_table
 
     now = time.time()
 
@@ -91,6 +92,7 @@ def _print_alerts(rows: "list[dict[str, Any]]") -> None:
         return pairs(rest, 6)
 
     columns = (
+        Column("NAME", lambda row: row["name"] or "-"),
         Column("STATE", _state),
         Column("SEVERITY", lambda row: row["severity"] or "-"),
         Column("CLUSTER", lambda row: row["cluster"] or "-"),
@@ -100,15 +102,11 @@ def _print_alerts(rows: "list[dict[str, Any]]") -> None:
         Column("RECEIVERS", lambda row: ", ".join(dict.fromkeys(row["receivers"])) or "-"),
         Column("FINGERPRINT", lambda row: row["fingerprint"]),
     )
-    to = console()
-    if not rows:
-        console(errors=True).print("no alerts", style="dim")
-        return
-    for name in dict.fromkeys(row["name"] for row in rows):
-        group = [row for row in rows if row["name"] == name]
-        counts = ", ".join(f"{count} {state}" for state, count in Counter(r["state"] for r in group).items())
-        to.print(f"{name or '(no alertname)'}  [dim]{counts.lower()}[/dim]", style="bold", highlight=False)
-        to.print(make_table(columns, group))
+    print_table(columns, rows, "no alerts")
+
+
+def _result(row: "Row") -> str:
+    return "delivered" if row["delivered"] else "failed" if row["last"] else "to retry"
 
 
 def _state(row: "Row") -> "Text":
@@ -161,12 +159,17 @@ def history(
     if output is not Output.TABLE:
         print_data(rows, output)
         return
+
+    def detail(row: "Row") -> str:
+        """Of a cluster's own alert the detail is its agent's account, which tells a person nothing."""
+        return pairs(row["labels"], 6) if row["what"] == "Received" else row["detail"]
+
     columns = (
         Column("AT", lambda row: moment(row["at"])),
         Column("WHAT", lambda row: row["what"]),
         Column("ALERT", lambda row: row["labels"].get("alertname", "") or row["fingerprint"]),
         Column("RECEIVER", lambda row: row["receiver"] or "-"),
-        Column("DETAIL", lambda row: row["detail"] or pairs(row["labels"], 4), wide=True),
+        Column("DETAIL", detail, wide=True),
     )
     print_table(columns, rows, "nothing is known of that")
 
@@ -189,7 +192,7 @@ def deliveries(
     columns = (
         Column("AT", lambda row: moment(row["at"])),
         Column("RECEIVER", lambda row: f"{row['receiver']}/{row['integration']}"),
-        Column("", lambda row: "delivered" if row["delivered"] else "failed" if row["last"] else "to retry"),
+        Column("RESULT", _result),
         Column("TRY", lambda row: str(row["number"]), right=True),
         Column("MS", lambda row: f"{row['took_seconds'] * 1000:.0f}", right=True),
         Column("WHY", lambda row: row["why"]),
@@ -238,7 +241,7 @@ def try_receiver(receiver: str, output: OutputOption = Output.TABLE) -> None:
     else:
         columns = (
             Column("INTEGRATION", lambda row: row["integration"]),
-            Column("", lambda row: "delivered" if row["delivered"] else "not delivered"),
+            Column("RESULT", lambda row: "delivered" if row["delivered"] else "not delivered"),
             Column("MS", lambda row: f"{row['took_seconds'] * 1000:.0f}", right=True),
             Column("ANSWER", lambda row: " ".join(filter(None, (row["code"], row["detail"]))), wide=True),
         )

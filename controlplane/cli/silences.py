@@ -1,5 +1,6 @@
 """`muster silence`: keep alerts quiet for a while, again and again, or a whole cluster during maintenance."""
 
+import sys
 import time
 from datetime import datetime
 from itertools import islice
@@ -7,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from controlplane.cli.alerting import PAGE, Listed, ListedOption, seconds_of
+from controlplane.cli.alerting import PAGE, FilterOption, Listed, ListedOption, seconds_of
 from controlplane.cli.connection import connect, path
-from controlplane.cli.options import FilterOption, LimitOption, Output, OutputOption
+from controlplane.cli.options import LimitOption, Output, OutputOption
 
 app = typer.Typer(name="silence", help="Silences: add, list, show, expire.", no_args_is_help=True)
 
@@ -38,8 +39,10 @@ def add(
         raise typer.BadParameter("either MATCHER..., or --cluster NAME")
     if cluster and (cron or force or replaces):
         raise typer.BadParameter("--cluster goes with --for, --until, --start and --comment only")
-    body: dict[str, Any] = {"comment": comment or typer.prompt("Why")}
-    body |= _times(for_, until, start, lasting=bool(cron))
+    body = _times(for_, until, start, lasting=bool(cron))
+    if not comment and not sys.stdin.isatty():
+        raise typer.BadParameter("say why", param_hint="--comment")
+    body["comment"] = comment or typer.prompt("Why")
     if cluster:
         where, body = "/maintenance-windows", {**body, "cluster": cluster}
     else:
