@@ -31,13 +31,14 @@ def nobody(identity: Labels) -> Owned:
 class Held:
     """alerts: by fingerprint, those that were resolved lately too. groups: by key, empty ones too.
 
-    acknowledgements: by episode. applied: the last entry.
+    acknowledgements: by episode. applied: the last entry. characters: about how large all alerts are.
     """
 
     def __init__(self, configuration: Configuration, owner_of: OwnerOf, leads: bool) -> None:
         self.applied = 0
         self.alerts: dict[str, Alert] = {}
         self.groups: dict[str, Group] = {}
+        self.characters = 0
         self.silences = Silences()
         self.acknowledgements: dict[tuple[str, float], Acknowledgement] = {}
         self._owner_of = owner_of
@@ -80,13 +81,17 @@ class Held:
                 continue
             if known and fingerprint in known:
                 continue
-            if refreshes(record.alert, new, at):
-                record.alert = alerts[fingerprint] = refreshed(record.alert, new)
+            before = record.alert
+            if refreshes(before, new, at):
+                record.alert = alerts[fingerprint] = refreshed(before, new)
             elif take(record, new, at, id, self._damping):
                 self._placed_again(record, at, id)
                 alerts[fingerprint] = record.alert
             else:
                 alerts[fingerprint] = record.alert
+            after = record.alert
+            if after.annotations != before.annotations or after.generator_url != before.generator_url:
+                self.characters += after.characters - before.characters
             record.applied = id
             changed[fingerprint] = None
 
@@ -107,6 +112,8 @@ class Held:
 
     def _keep(self, record: Record) -> None:
         fingerprint = record.alert.fingerprint
+        if fingerprint not in self._records:
+            self.characters += record.alert.characters
         self._records[fingerprint] = record
         self.alerts[fingerprint] = record.alert
         self._gone.pop(fingerprint, None)
@@ -177,6 +184,7 @@ class Held:
                     self.groups.pop(group.key, None)
             self._inhibition.remove(fingerprint, record.sides)
             self.acknowledgements.pop(record.alert.episode, None)
+            self.characters -= record.alert.characters
             del self._records[fingerprint], self.alerts[fingerprint]
             self._changed.pop(fingerprint, None)
             self._gone[fingerprint] = None
@@ -222,6 +230,10 @@ class Held:
         if held:
             silent = self._timing.silent(group.route, now) is not None
             group.release_at = self._timing.changes_at(group.route, now) if silent else now
+
+    @property
+    def held(self) -> tuple[dict[str, Alert], int]:
+        return self.alerts, self.characters
 
     @property
     def unsaved(self) -> tuple[int, int]:

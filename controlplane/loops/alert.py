@@ -54,7 +54,7 @@ class AlertLog:
         metrics: LoopMetrics,
         clock: Clock,
         resolve_timeout_seconds: Callable[[], float] = lambda: 300.0,
-        held: Callable[[], Mapping[str, Alert]] = dict,
+        held: Callable[[], tuple[Mapping[str, Alert], int]] = lambda: ({}, 0),
     ) -> None:
         self._store = store
         self._bus = bus
@@ -138,8 +138,9 @@ class AlertLog:
     def _with_room(self, entries: Sequence[Entry]) -> tuple[Sequence[Entry], list[bytes]]:
         """What is held goes on being told; new ones beyond the bound have that as their recorded reason."""
         kept, crowded = list[Entry](), list[bytes]()
+        held, characters = self._held()
         for entry in entries:
-            out = beyond(entry.alerts, self._held()) if isinstance(entry, Arrived) else ()
+            out = beyond(entry.alerts, held, 0, characters) if isinstance(entry, Arrived) else ()
             if isinstance(entry, Arrived) and out:
                 crowded += [
                     msgspec.json.encode(each.labels) for each in entry.alerts if each.fingerprint in out

@@ -48,7 +48,7 @@ class Ports:
     """What a centre stands on. holder: of leases, one a process start.
 
     bus_opened: returns once NATS can be used; what needs none does not wait for it. resolve_timeout_seconds:
-    of alerts that agents bring without an end. held_alerts: by fingerprint, those that are held already.
+    of alerts that agents bring without an end. held_alerts: by fingerprint, and their size.
     """
 
     store: Store
@@ -61,7 +61,7 @@ class Ports:
     lease_seconds: float = 5.0
     bus_opened: Callable[[], Awaitable[object]] = opened_already
     resolve_timeout_seconds: Callable[[], float] = lambda: 300.0
-    held_alerts: Callable[[], Mapping[str, Alert]] = dict
+    held_alerts: Callable[[], tuple[Mapping[str, Alert], int]] = lambda: ({}, 0)
     bounds: ClusterBounds = field(default_factory=ClusterBounds)
     loss_rules: LossRules = field(default_factory=LossRules)
 

@@ -409,7 +409,7 @@ class TestAlertLog:
             lease,
             around.metrics,
             around.clock,
-            held=lambda: held,
+            held=lambda: (held, 0),
         )
         running = asyncio.create_task(log.run())
         async with asyncio.timeout(5):

@@ -9,7 +9,7 @@ import msgspec
 from prometheus_client import Counter
 
 from controlplane.alerts.alert import Alert
-from controlplane.alerts.crowding import MOST_HELD, beyond
+from controlplane.alerts.crowding import beyond
 from controlplane.alerts.entry import Arrived, Entry
 from controlplane.alerts.intake import Intake
 from controlplane.alerts.posted import (
@@ -107,14 +107,15 @@ class AlertDoor:
 
     def _admitted(self, alerts: Sequence[Alert]) -> tuple[Sequence[Alert], int, int]:
         """Those that there is room for, how many of them are new, and how many there is no room for."""
-        held = self._alerting.board().alerts
-        left_out = beyond(alerts, held, self._coming)
+        board = self._alerting.board()
+        held = board.alerts
+        left_out = beyond(alerts, held, self._coming, board.characters)
         kept = [each for each in alerts if each.fingerprint not in left_out] if left_out else alerts
         new = sum(each.fingerprint not in held for each in kept)
         return kept, new, len(alerts) - len(kept)
 
     def _full(self, call: Call, crowded: int) -> Answered:
-        message = f"{crowded} alerts are not taken: {MOST_HELD:,} are held already; the others are"
+        message = f"{crowded} alerts are not taken: as much is held as is taken; the others are"
         answered = call.wrong(429, message)
         return Answered(429, answered.body, [*answered.headers, (b"retry-after", b"60")])
 
