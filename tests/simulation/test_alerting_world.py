@@ -6,7 +6,7 @@ from controlplane.alerts.notice import What, Why
 from tests.simulation.alerting_world import AlertingWorld, violations
 from tests.simulation.virtual_time import VirtualLoop
 
-SEEDS = range(12)
+SEEDS = range(8)
 
 
 def played(seed: int) -> AlertingWorld:
