@@ -83,7 +83,9 @@ def _list(output: Listed, filter: str, state: str, sort: str, limit: int) -> Non
 
 
 def _print_alerts(rows: "list[dict[str, Any]]") -> None:
-    from controlplane.cli.output import Column, age, pairs, print_table
+    from collections import Counter
+
+    from controlplane.cli.output import Column, age, console, make_table, pairs
 
     now = time.time()
 
@@ -92,7 +94,6 @@ def _print_alerts(rows: "list[dict[str, Any]]") -> None:
         return pairs(rest, 6)
 
     columns = (
-        Column("NAME", lambda row: row["name"] or "-"),
         Column("STATE", _state),
         Column("SEVERITY", lambda row: row["severity"] or "-"),
         Column("CLUSTER", lambda row: row["cluster"] or "-"),
@@ -102,7 +103,15 @@ def _print_alerts(rows: "list[dict[str, Any]]") -> None:
         Column("RECEIVERS", lambda row: ", ".join(dict.fromkeys(row["receivers"])) or "-"),
         Column("FINGERPRINT", lambda row: row["fingerprint"]),
     )
-    print_table(columns, rows, "no alerts")
+    to = console()
+    if not rows:
+        console(errors=True).print("no alerts", style="dim")
+        return
+    for name in dict.fromkeys(row["name"] for row in rows):
+        group = [row for row in rows if row["name"] == name]
+        counts = ", ".join(f"{count} {state}" for state, count in Counter(r["state"] for r in group).items())
+        to.print(f"{name or '(no alertname)'}  [dim]{counts.lower()}[/dim]", style="bold", highlight=False)
+        to.print(make_table(columns, group))
 
 
 def _result(row: "Row") -> str:
@@ -162,7 +171,7 @@ def history(
 
     def detail(row: "Row") -> str:
         """Of a cluster's own alert the detail is its agent's account, which tells a person nothing."""
-        return pairs(row["labels"], 6) if row["what"] == "Received" else row["detail"]
+        return (row["what"] != "Received" and row["detail"]) or pairs(row["labels"], 6)
 
     columns = (
         Column("AT", lambda row: moment(row["at"])),
