@@ -133,7 +133,7 @@ COLUMNS: Mapping[Kind, tuple[Column, ...]] = {
         Column("OVER", _text("over")),
         Column("FOR", _text("for_")),
         Column("SEVERITY", lambda row: str(row["severity"]) or "-"),
-        Column("EXPR", _text("expr")),
+        Column("EXPR", _text("expr"), wide=True),
     ),
     Kind.CHANGES: (
         Column("ID", _text("id"), right=True),
