@@ -11,6 +11,8 @@ from controlplane.store.codecs import Connection, clean, transposed
 
 LINE_BYTES = 200
 """What a line takes in the table and its indexes, beside its texts."""
+ATTEMPT_BYTES = 512
+"""About what an attempt takes: there may be as much of them as of the history."""
 AT_ONCE = 5_000
 EXPIRED_KEPT_SECONDS = 5 * 24 * 3600.0
 """Silences stay readable so long after their end, as in Alertmanager."""
@@ -98,7 +100,7 @@ async def recent_messages(connection: Connection, since: float, keys: Collection
 async def trim(connection: Connection, now: float, bounds: History) -> bool:
     """A part of what is too old or too much; whether there is more. The oldest lines give way."""
     before = now - bounds.days * 24 * 3600.0
-    more = [await trim_table(connection, *each) for each in _forgotten(now, before)]
+    more = [await trim_table(connection, *each) for each in _forgotten(now, before, bounds.max_bytes)]
     removed: int = await connection.fetchval(
         "with over as (select bytes - $3 as bytes from alert_history_size),"
         " oldest as (select id, at, sum(bytes) over (order by id) - bytes as lighter"
@@ -115,13 +117,18 @@ async def trim(connection: Connection, now: float, bounds: History) -> bool:
     return removed == AT_ONCE or any(more)
 
 
-def _forgotten(now: float, before: float) -> tuple[tuple[str, str, float], ...]:
-    """Table, what may go from it, and the time that stands in it as $1."""
+def _forgotten(now: float, before: float, max_bytes: int) -> tuple[tuple[str, str, float], ...]:
+    """Table, what may go from it, and the time, or the number, that stands in it as $1."""
     expired = now - EXPIRED_KEPT_SECONDS
     unsaved = "not exists (select from alert_saved s where s.fingerprint = t.fingerprint)"
     untold = "not exists (select from alert_history h where h.fingerprint = t.fingerprint)"
     return (
         ("alert_attempt", "at < $1", before),
+        (
+            "alert_attempt",
+            "id <= (select max(id) from alert_attempt) - $1::bigint",
+            max_bytes // ATTEMPT_BYTES,
+        ),
         ("silence", "ends_at < $1", expired),
         ("acknowledgement", f"at < $1 and {unsaved}", expired),
         ("alert_identity", f"seen_at < $1 and {unsaved} and {untold}", before),

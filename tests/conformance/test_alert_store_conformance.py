@@ -19,7 +19,7 @@ from controlplane.alerts.silence import Acknowledgement, Silence
 from controlplane.known.records import Lease
 from controlplane.loops.alert_ports import Attempted
 from controlplane.loops.ports import LeaseLost
-from controlplane.store.alert_history import LINE_BYTES
+from controlplane.store.alert_history import ATTEMPT_BYTES, LINE_BYTES
 from controlplane.store.alert_store import PostgresAlertStore
 from controlplane.store.store import PostgresStore
 from tests.simulation.memory_alert_store import MemoryAlertStore
@@ -330,6 +330,19 @@ class TestHistory:
             pass
         read = await world.store.read_history(HistoryQuery())
         assert [line.happened for line in reversed(read)] == lines[10 - kept :]
+
+    @pytest.mark.parametrize(("kept", "expected"), [(7, 3), (2, 2), (0, 0)])
+    async def test_attempts_are_bounded_by_size_too(self, world: World, kept: int, expected: int) -> None:
+        store, lease = world.store, world.lease
+        refused = Answer(delivered=False, retry=True)
+        await store.record_attempts(
+            lease,
+            [Attempted(Attempt("k", number, NOW + number, 0.1, refused, False)) for number in (1, 2, 3)],
+        )
+        while await store.trim(lease, NOW + 9000, History(max_bytes=kept * ATTEMPT_BYTES)):
+            pass
+        found = await store.read_attempts()
+        assert [line.attempt.number for line in found] == [3, 2, 1][:expected]
 
 
 HELD: dict[str, Callable[[AnyAlertStore, Lease], object]] = {

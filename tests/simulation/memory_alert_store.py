@@ -20,6 +20,7 @@ from controlplane.loops.alert_ports import Attempted, Tried
 from controlplane.loops.ports import StoreUnavailable
 from controlplane.store.alert_codec import entry_of, entry_row, pack, unpack
 from controlplane.store.alert_history import (
+    ATTEMPT_BYTES,
     DIGESTED,
     EXPIRED_KEPT_SECONDS,
     LINE_BYTES,
@@ -228,6 +229,8 @@ class MemoryAlertStore:
         for key, line in list(tables.attempts.items()):
             if line.attempt.at < before:
                 del tables.attempts[key]
+        for key in list(tables.attempts)[: max(0, len(tables.attempts) - bounds.max_bytes // ATTEMPT_BYTES)]:
+            del tables.attempts[key]
         for id_, body in list(tables.silences.items()):
             if unpack(Silence, body).ends_at < now - EXPIRED_KEPT_SECONDS:
                 del tables.silences[id_]
