@@ -10,6 +10,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 _NAT64 = IPv6Network("64:ff9b::/96")
 _AZURE = ip_address("168.63.129.16")
 """Azure's metadata service has a public address."""
+_AWS = ip_address("fd00:ec2::254")
 
 
 class InternalAddress(OSError):
@@ -23,6 +24,15 @@ def is_internal(address: str) -> bool:
     except ValueError:
         return True
     return any(_inside(each) for each in _embedded(known))
+
+
+def is_metadata(address: str) -> bool:
+    """Where a machine's own credentials are told: nobody redirects there, whoever asks from inside either."""
+    try:
+        known = ip_address(address.partition("%")[0].strip("[]"))
+    except ValueError:
+        return True
+    return any(each.is_link_local or each in (_AZURE, _AWS) for each in _embedded(known))
 
 
 def _embedded(address: IPv4Address | IPv6Address) -> Iterable[IPv4Address | IPv6Address]:
@@ -60,16 +70,21 @@ async def leads_inside(host: str, resolver: AbstractResolver) -> bool:
 
 
 class GuardedResolver(AbstractResolver):
-    """What connects through it connects to an address that was checked: a name cannot change in between."""
+    """What connects through it connects to an address that was checked: a name cannot change in between.
 
-    def __init__(self, resolver: AbstractResolver) -> None:
+    inside: whether it may be internal, but for those of metadata.
+    """
+
+    def __init__(self, resolver: AbstractResolver, *, inside: bool = False) -> None:
         self._resolver = resolver
+        self._inside = inside
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = await self._resolver.resolve(host, port, family)
-        if any(is_internal(each["host"]) for each in found):
+        refused = is_metadata if self._inside else is_internal
+        if any(refused(each["host"]) for each in found):
             raise InternalAddress(f"{host} leads to an internal address")
         return found
 

@@ -3,7 +3,8 @@
 1. credentials and headers of http_config are read; files at every attempt, as they may change
 2. the request goes out; a total timeout holds for all of it
 3. up to 64 KiB of the answer are read, for at most 5 s: a status counts also when the body never ends
-4. a redirect is followed up to 3 times, to public addresses only; what is secret stays with the first host
+4. a redirect is followed up to 3 times: from outside to public addresses only, from inside not to metadata of
+   clouds; what is secret stays with the first host
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from controlplane.channels.guard import (
     InternalAddress,
     is_internal,
     is_literal,
+    is_metadata,
     leads_inside,
 )
 from controlplane.channels.secret_texts import read_secret
@@ -54,11 +56,13 @@ class Http:
         self._resolver = aiohttp.ThreadedResolver()
         self._open = _session(self._resolver, user_agent)
         self._guarded = _session(GuardedResolver(self._resolver), user_agent)
+        self._inside = _session(GuardedResolver(self._resolver, inside=True), user_agent)
         self._tls = TlsContexts()
 
     async def close(self) -> None:
         await self._open.close()
         await self._guarded.close()
+        await self._inside.close()
         await self._resolver.close()
 
     async def send(self, outgoing: Outgoing, config: HttpConfig, timeout_seconds: float = 0.0) -> Reply:
@@ -76,10 +80,11 @@ class Http:
         for hop in range(MOST_REDIRECTS + 1):
             if hop and inside is None:
                 inside = await self._leads_inside(outgoing.url)
-            guarded = hop > 0 and not inside
-            if guarded:
-                await self._refuse_inside(url, config)
-            reply = await self._once(url, outgoing, config, secret, self._guarded if guarded else self._open)
+            session = self._open
+            if hop:
+                await self._refuse_inside(url, config, bool(inside))
+                session = self._inside if inside else self._guarded
+            reply = await self._once(url, outgoing, config, secret, session)
             location = reply.headers.get("Location", "")
             if not 300 <= reply.status < 400 or not config.follow_redirects:
                 return reply
@@ -95,14 +100,13 @@ class Http:
         except OSError:
             return False
 
-    async def _refuse_inside(self, url: str, config: HttpConfig) -> None:
+    async def _refuse_inside(self, url: str, config: HttpConfig, inside: bool) -> None:
         """An address in the URL meets no resolver; behind a proxy, no name does."""
         host = urlsplit(url).hostname or ""
-        led = (
-            is_internal(host)
-            if is_literal(host)
-            else bool(_proxy(url, config)) and await self._leads_inside(url)
-        )
+        if is_literal(host):
+            led = is_metadata(host) if inside else is_internal(host)
+        else:
+            led = not inside and bool(_proxy(url, config)) and await self._leads_inside(url)
         if led:
             raise Undeliverable("redirects to an internal address, which is not followed")
 

@@ -397,6 +397,24 @@ async def test_a_receiver_outside_cannot_send_us_inside(
     await outside.stop()
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://169.254.169.254/latest",
+        "http://[::ffff:a9fe:a9fe]/",
+        "http://[fe80::1]/",
+        "http://[fd00:ec2::254]/",
+    ],
+)
+async def test_a_receiver_inside_cannot_send_us_to_what_tells_credentials(
+    starting: Start, receiver: HttpReceiver, target: str
+) -> None:
+    receiver.answer = says(307, Location=target)
+    answer = await starting("webhook", url=receiver.url()).send(notice())
+    assert (answer.delivered, answer.retry) == (False, False)
+    assert "internal address" in answer.detail
+
+
 async def test_a_name_that_changes_its_mind_is_checked_where_it_is_connected(
     receiver: HttpReceiver,
 ) -> None:
