@@ -102,6 +102,10 @@ class Template:
             Expression(part.strip()) if index % 2 else part for index, part in enumerate(parts)
         ]
 
+    @property
+    def expressions(self) -> list[Expression]:
+        return [part for part in self._parts if isinstance(part, Expression)]
+
     def fill(self, context: "cel.Context") -> str:
         """What cannot be said stands there as its reason: an alert is not lost for the sake of its text."""
         filled: list[str] = []
@@ -143,11 +147,15 @@ class Rule:
 
     def try_on(self, row: Row, now: float) -> None:
         """Whether it can be said of things with these fields. RuleError names what is asked for in vain."""
-        asked = re.findall(rf"\b{self.over}\.([A-Za-z_]+)", self._expression.text)
-        if strangers := [field for field in asked if field not in row]:
-            raise RuleError(
-                f"spec.expr: {self.over}.{strangers[0]}: a {self.over} has {', '.join(sorted(row))}"
-            )
+        written = [("spec.expr", self._expression)]
+        for name, template in self._annotations.items():
+            written += [(f"spec.annotations[{name}]", each) for each in template.expressions]
+        for field, expression in written:
+            asked = re.findall(rf"\b{self.over}\.([A-Za-z_]+)", expression.text)
+            if strangers := [each for each in asked if each not in row]:
+                raise RuleError(
+                    f"{field}: {self.over}.{strangers[0]}: a {self.over} has {', '.join(sorted(row))}"
+                )
         try:
             self._holds(self._context(row, now))
         except RuleError as error:

@@ -65,6 +65,12 @@ def test_what_is_refused(over: str, expr: str, named: str) -> None:
     assert str(refused.value).startswith("spec.expr: ")
 
 
+def test_a_slip_in_an_annotation_is_refused_too() -> None:
+    written = spec("workload", "workload.ready < 3", annotations={"summary": "{{ workload.nme }} is down"})
+    with pytest.raises(RuleError, match=r"^spec.annotations\[summary\]: workload.nme: a workload has"):
+        compiled_rule("rule", written).try_on(sample("workload"), 0.0)
+
+
 @pytest.mark.parametrize(
     ("written", "named"),
     [
