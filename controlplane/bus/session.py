@@ -94,7 +94,8 @@ class Session:
                 await prepare(client)
         except (NatsError, OSError, TimeoutError) as error:
             await client.close()
-            raise BusUnavailable(f"no connection to NATS: {str(error) or type(error).__name__}") from error
+            said = "it does not answer" if isinstance(error, TimeoutError) else str(error)
+            raise BusUnavailable(f"no connection to NATS: {said or type(error).__name__}") from error
         return client
 
     def _sign(self, nonce: str) -> bytes:
