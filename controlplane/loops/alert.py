@@ -116,7 +116,7 @@ class AlertLog:
         buried: list[DeadLetter] = []
         name = self._known.clusters[cluster].name
         for batch in batches:
-            read = self._reader.read(batch, cluster, name, self._resolve_timeout_seconds())
+            read = self._reader.read(batch, cluster, name, self._resolve_timeout_seconds(), self._clock.now())
             entries, crowded = self._with_room(read.entries)
             links.append(AlertLink(batch.stamp, tuple(entries)))
             if crowded:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 from controlplane.alerts.alert import NOTHING, Alert
 from controlplane.alerts.entry import Arrived, Entry, SentLocally
@@ -30,12 +31,21 @@ class AlertReader:
     def __init__(self) -> None:
         self._known: dict[tuple[tuple[str, str], ...], tuple[Mapping[str, str], str]] = {}
 
-    def read(self, batch: wire.AlertBatch, source: str, cluster: str, resolve_timeout_seconds: float) -> Read:
+    def read(
+        self,
+        batch: wire.AlertBatch,
+        source: str,
+        cluster: str,
+        resolve_timeout_seconds: float,
+        now: float = inf,
+    ) -> Read:
         """source: id of the cluster; cluster: the name that it is registered under, whatever the labels say.
 
         An endsAt that lay in the future when it was received moves by the time that the batch was held.
+        now: ours. Nothing was received later than that, whatever the clock of the agent says: the time of an
+        entry is one for the alerts of all clusters.
         """
-        at = batch.received_at + batch.held_seconds
+        at = min(batch.received_at + batch.held_seconds, now)
         if not 0 <= at <= LAST_SECONDS:
             return Read((), tuple((n, f"received_at {at:g} is no time") for n, _ in enumerate(batch.alerts)))
         taken: list[Alert] = []
@@ -59,7 +69,7 @@ class AlertReader:
                 )
             except ValueError as error:
                 refused.append((position, str(error)))
-        told = [self._told(each, cluster) for each in batch.sent_locally]
+        told = [self._told(each, cluster, now) for each in batch.sent_locally]
         arrived = (Arrived(at, taken),) if taken else ()
         return Read((*arrived, *told), tuple(refused))
 
@@ -81,7 +91,7 @@ class AlertReader:
         self._known[pairs] = known
         return known
 
-    def _told(self, told: wire.SentLocally, cluster: str) -> SentLocally:
+    def _told(self, told: wire.SentLocally, cluster: str, now: float) -> SentLocally:
         episodes = [
             (fingerprint(_cleaned(episode.labels, cluster)), episode.starts_at)
             for episode in (*told.firing, *told.resolved)
@@ -89,7 +99,7 @@ class AlertReader:
         ]
         outcome = "" if told.delivered else f"not delivered after {told.attempts} attempts"
         detail = "; ".join(part for part in (outcome, told.detail[:1000]) if part)
-        return SentLocally(min(max(told.at, 0.0), LAST_SECONDS), told.receiver, episodes, detail)
+        return SentLocally(min(max(told.at, 0.0), LAST_SECONDS, now), told.receiver, episodes, detail)
 
 
 def _times(

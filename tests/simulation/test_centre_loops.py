@@ -8,6 +8,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from controlplane.alerts import crowding
+from controlplane.alerts.alert import Alert as Reported
+from controlplane.alerts.board import Board
+from controlplane.alerts.configuration import Configuration, Receiver, Route
 from controlplane.alerts.entry import Arrived
 from controlplane.known.known import Heard, Known
 from controlplane.known.records import Change, Lease, OutboxRecord, PlacementRecord
@@ -358,6 +361,10 @@ class TestDispatch:
         assert turns > 300, "the first was published without letting others run"
 
 
+def other(name: str, now: float) -> Reported:
+    return Reported(name, {"alertname": name}, {}, now, now + 240.0, now)
+
+
 class TestAlertLog:
     @pytest.mark.promise(1)
     @pytest.mark.promise(4)
@@ -385,6 +392,35 @@ class TestAlertLog:
         running.cancel()
         assert len(await arrived(around.store, cluster)) == 1
         assert len(await around.store.dead_letters(cluster, 10)) == 2
+
+    @pytest.mark.promise(5)
+    @pytest.mark.parametrize("ahead_seconds", [24 * 3600.0, 9e10])
+    async def test_the_clock_of_one_cluster_makes_nobody_forget_the_alerts_of_others(
+        self, ahead_seconds: float
+    ) -> None:
+        around = Around()
+        cluster = (await joined(around.store)).id
+        lease, now = await around.lead(), around.clock.now()
+        said = AlertBatch(
+            incarnation=1,
+            sequence=1,
+            received_at=now + ahead_seconds,
+            alerts=[Alert(labels={"alertname": "Ahead"}, ends_at=now + ahead_seconds + 10.0)],
+        )
+        around.nats.store(around.nats.alerts, around.subjects.alert(cluster), encode(said))
+        log = AlertLog(
+            around.store, around.bus, around.known, around.subjects, lease, around.metrics, around.clock
+        )
+        running = asyncio.create_task(log.run())
+        async with asyncio.timeout(5):
+            while around.known.alert_watermarks.get(cluster) != (1, 1):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        running.cancel()
+        [ahead] = await arrived(around.store, cluster)
+        board = Board(Configuration(Route("{}", "{}", "team"), {"team": Receiver("team")}))
+        board.apply(Arrived(now, [other("Others", now)]), 1)
+        board.apply(Arrived(ahead.updated_at, [ahead]), 2)
+        assert len(board.alerts) == 2
 
     @pytest.mark.promise(4)
     async def test_a_flood_beyond_what_is_held_at_once_is_dead_letters_and_ends_are_taken(
