@@ -124,7 +124,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
 
 def _stands(row: Any) -> str:
-    return "waits" if row["state"] == "active" and not row["silencing"] else row["state"]
+    return "waits" if row["cron"] and row["state"] == "pending" else row["state"]
 
 
 def _when(row: Any, now: float) -> str:
