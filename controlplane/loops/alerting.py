@@ -134,7 +134,11 @@ class Alerting:
 
     async def _commit(self, board: Board, notifying: Notifying, flushes: Sequence[Flush]) -> None:
         metrics = self._ports.metrics
-        await self._ports.store.commit_flushes(self._leading.lease, flushes, board.groups_of(flushes))
+        try:
+            await self._ports.store.commit_flushes(self._leading.lease, flushes, board.groups_of(flushes))
+        except BaseException:
+            notifying.unsure = True
+            raise
         board.committed(flushes)
         reached("centre.after_flush_commit")
         notices = [notice for flush in flushes for notice in flush.notices]

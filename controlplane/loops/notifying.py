@@ -81,6 +81,9 @@ class Notifying:
         self.deciding = asyncio.Lock()
         """Held while what follows from an answer is recorded, and by whoever commits flushes: each knows what
         the other wrote, and the database never has a group as it was before."""
+        self.unsure = False
+        """A commit of flushes may have taken effect, and the board does not know: how groups stand is left as
+        the database has it. What was sent is recorded still."""
         self._to_record = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -283,7 +286,8 @@ class Notifying:
             return Attempted(attempt)
         said = ": ".join(part for part in (attempt.answer.code, attempt.answer.detail) if part)
         follows = self._board.settled(notice, attempt.answer.delivered, attempt.at, said)
-        return Attempted(attempt, follows.sent, (*folded_in, *follows.happened), follows.group)
+        group = None if self.unsure else follows.group
+        return Attempted(attempt, follows.sent, (*folded_in, *follows.happened), group)
 
     async def _record_forever(self) -> None:
         while True:
