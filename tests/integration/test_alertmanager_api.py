@@ -16,6 +16,7 @@ import pytest_asyncio
 from controlplane.alerts import crowding
 from controlplane.alerts.posted import MOST_ALERTS, MOST_BODY_BYTES
 from controlplane.api import NotReady
+from controlplane.api.routes import alertmanager_alerts
 from controlplane.loops.ports import StoreUnavailable
 from tests.integration.alert_world import AlertWorld, alert_world
 from tests.integration.api_world import VIEWER
@@ -67,6 +68,20 @@ class TestBodies:
 
         answer = await world.client.post("/api/v2/alerts", content=endless(), headers=JSON)
         assert answer.status_code == 413
+
+    async def test_bodies_that_do_not_come_keep_nobody_out_for_long(
+        self, world: AlertWorld, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(alertmanager_alerts, "READ_SECONDS", 0.1)
+        slow = {**JSON, "Content-Length": str(MOST_BODY_BYTES)}
+
+        async def never() -> AsyncGenerator[bytes, None]:
+            yield b"["
+            await asyncio.sleep(20)
+
+        posts = [world.client.post("/api/v2/alerts", content=never(), headers=slow) for _ in range(4)]
+        assert {answer.status_code for answer in await asyncio.gather(*posts)} == {408}
+        assert (await world.post(alert("Quick"))).status_code == 200
 
     async def test_gzip_is_taken_and_a_bomb_is_not_unpacked(self, world: AlertWorld) -> None:
         packed = {**JSON, "Content-Encoding": "gzip"}

@@ -31,10 +31,16 @@ from controlplane.queries.alerts import (
 
 MOST_HELD_BYTES = 4 * MOST_BODY_BYTES
 """Of bodies that are being read or stored at once."""
+READ_SECONDS = 30.0
+"""For a body: what is announced is held room for that long, and others may have to wait for it."""
 _LOOP_SECONDS = 0.003
 _STEP_BYTES = 64 * 1024
 _Step = TypeVar("_Step")
 _encode = msgspec.json.Encoder().encode
+
+
+class _TooSlow(Exception):
+    """A body that does not come."""
 
 
 class AlertDoor:
@@ -60,15 +66,24 @@ class AlertDoor:
             return self._busy(call)
         self._held_bytes += size
         try:
-            return await self._take(call, await call.body(MOST_BODY_BYTES))
+            return await self._take(call, await self._read(call))
         except BodyTooLarge:
             return call.refused(413, f"up to {MOST_BODY_BYTES:,} bytes in one request; send fewer at a time")
+        except _TooSlow:
+            return call.refused(408, f"the body did not come within {READ_SECONDS:g} s")
         except TooMany as error:
             return call.refused(413, str(error))
         except ValueError as error:
             return call.refused(400, str(error))
         finally:
             self._held_bytes -= size
+
+    async def _read(self, call: Call) -> bytes:
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                return await call.body(MOST_BODY_BYTES)
+        except TimeoutError as error:
+            raise _TooSlow from error
 
     def _busy(self, call: Call) -> Answered:
         answered = call.wrong(429, f"requests of {MOST_HELD_BYTES:,} bytes are being stored already")
