@@ -48,8 +48,8 @@ class Alert:
 
     @property
     def labels(self) -> Labels:
-        """What routes, silences and templates see: the reported ones, and whose it is."""
-        return {**self.owned.labels, **self.identity} if self.owned.labels else self.identity
+        """What routes, silences and templates see: the reported ones, and whose it is, which knows better."""
+        return {**self.identity, **self.owned.labels} if self.owned.labels else self.identity
 
     def resolved(self, now: float) -> bool:
         return self.ends_at <= now

@@ -46,7 +46,8 @@ class Owners:
     def of(self, identity: Labels) -> Owned:
         """identity: labels as they were reported, `cluster` among them where an agent brought it.
 
-        A `tenant` that was reported counts where nothing else tells whose it is.
+        A `tenant` that was reported counts where nothing else tells whose it is, if it may use the cluster;
+        whoever is known to own it is no other by a label.
         """
         if not self._known.loaded:
             return NOBODYS
@@ -58,7 +59,7 @@ class Owners:
         tenant = record.tenant if record is not None else ""
         if not tenant and namespace:
             tenant = self._tenant_of(namespace, cluster)
-        if not tenant and identity.get("tenant", "") in self._known.tenants:
+        if not tenant and self._may_be_of(identity.get("tenant", ""), cluster):
             tenant = identity["tenant"]
         labels: dict[str, str] = {}
         if tenant:
@@ -69,7 +70,11 @@ class Owners:
             return NOBODYS
         spec = self._spec(tenant)
         return Owned(
-            labels={name: value for name, value in labels.items() if name not in identity},
+            labels={
+                name: value
+                for name, value in labels.items()
+                if name not in identity or (name == "tenant" and identity[name] != value)
+            },
             annotations=self._annotations(record) if record is not None else {},
             receivers=tuple(spec.receivers) if spec is not None else (),
             emails=tuple(owner.email for owner in spec.owners if owner.email) if spec is not None else (),
@@ -115,6 +120,12 @@ class Owners:
             view = self._views.one(record, 0.0)
             claiming = [name for name in claiming if self._may(name, view)]
         return claiming[0] if len(claiming) == 1 else ""
+
+    def _may_be_of(self, tenant: str, cluster: str) -> bool:
+        if tenant not in self._known.tenants:
+            return False
+        record = self._known.cluster_named(cluster)
+        return record is None or self._may(tenant, self._views.one(record, 0.0))
 
     def _may(self, tenant: str, view: ClusterView) -> bool:
         spec = self._spec(tenant)

@@ -39,23 +39,27 @@ class Holding:
     ) -> None:
         self._known, self._alerts, self._append, self._clock = known, alerts, append, clock
         self._silent: frozenset[str] = frozenset()
+        self._began_at = clock.now()
 
     async def run_pass(self) -> None:
         now = self._clock.now()
         silent = self._silent_clusters(now)
         for cluster in sorted(silent - self._silent):
-            log.warning("alerts_held", cluster=cluster, detail="not heard from: what fires there goes on")
+            name = self._known.clusters[cluster].name
+            log.warning("alerts_held", cluster=name, detail="not heard from: what fires there goes on")
         self._silent = silent
         held = _running_out(self._alerts().values(), silent, now) if silent else []
         for start in range(0, len(held), AT_ONCE):
             await self._append([Arrived(now, held[start : start + AT_ONCE])])
 
     def _silent_clusters(self, now: float) -> frozenset[str]:
+        """Who was not heard at all since this epoch began is missed from then on."""
+        heard = self._known.heard
         return frozenset(
             record.id
             for record in self._known.clusters.values()
             if record.standing is Standing.JOINED
-            and ((heard := self._known.heard.get(record.id)) is None or now - heard.at > SILENT_SECONDS)
+            and now - (heard[record.id].at if record.id in heard else self._began_at) > SILENT_SECONDS
         )
 
 

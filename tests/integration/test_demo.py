@@ -53,7 +53,7 @@ def test_every_scene_is_played_and_all_is_where_it_should_be(tmp_path: Path) -> 
     _, ended, said = run_demo(tmp_path, until="is withdrawn from it")
     # One that is told to end does not wait for the last reports: they are no matter of the scenes.
     problems = [text for text in ended["problems"] if "last report" not in text]
-    assert (ended["scenes_played"], problems) == (["kata", "amx", "edge"], []), said
+    assert (ended["scenes_played"], problems) == (["kata", "amx", "alert", "edge"], []), said
     for text in (
         "cloud-eu: RuntimeClassMissing: has no runtime class kata",
         "24 of 24 lack feature cpu.cpuid.AMXTILE",

@@ -118,9 +118,29 @@ def test_whose_it_is(known: Known, labels: dict[str, str], of_tenant: str, of_wo
     assert owned.labels == {name: value for name, value in expected.items() if value}
 
 
-def test_what_the_alert_says_itself_stays(known: Known) -> None:
+@pytest.mark.parametrize(("cluster", "of"), [("eu", ("lab-oncall",)), ("us", ())], ids=["may", "may not"])
+def test_a_tenant_that_is_claimed_must_be_one_that_may_be_there(
+    known: Known, cluster: str, of: tuple[str, ...]
+) -> None:
+    known.documents["Tenant"].put(
+        DocumentRecord(
+            "lab",
+            {
+                "namespaces": ["shared"],
+                "clusters": {"clusterNames": ["eu"]},
+                "receivers": ["lab-oncall"],
+            },
+            2,
+        )
+    )
+    assert Owners(known).of({"tenant": "lab", "cluster": cluster}).receivers == of
+
+
+def test_who_owns_it_is_no_other_by_a_label(known: Known) -> None:
     owned = Owners(known).of({"namespace": "shop-eu", "deployment": "web", "tenant": "other"})
-    assert owned.labels == {"workload": "web"}
+    assert owned.labels == {"tenant": "retail", "workload": "web"}
+    named = Owners(known).of({"namespace": "shop-eu", "deployment": "web", "workload": "deployment-web"})
+    assert named.labels == {"tenant": "retail"}
 
 
 def test_who_hears(known: Known) -> None:
