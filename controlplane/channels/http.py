@@ -42,11 +42,14 @@ _SAME_METHOD = frozenset((301, 302, 307, 308))
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
+    """host_is_filled_in: by a template, so by whoever sends the alert; it is kept outside then."""
+
     url: str
     body: bytes
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     method: str = "POST"
+    host_is_filled_in: bool = False
 
 
 class Http:
@@ -81,7 +84,10 @@ class Http:
             if hop and inside is None:
                 inside = await self._leads_inside(outgoing.url)
             session = self._open
-            if hop:
+            if not hop and outgoing.host_is_filled_in:
+                await self._refuse_inside(url, config, inside=False)
+                session = self._guarded
+            elif hop:
                 await self._refuse_inside(url, config, bool(inside))
                 session = self._inside if inside else self._guarded
             reply = await self._once(url, outgoing, config, secret, session)
@@ -108,7 +114,7 @@ class Http:
         else:
             led = not inside and bool(_proxy(url, config)) and await self._leads_inside(url)
         if led:
-            raise Undeliverable("redirects to an internal address, which is not followed")
+            raise Undeliverable("leads to an internal address, which nobody named: not followed")
 
     async def _once(
         self,
@@ -133,7 +139,9 @@ class Http:
                 return Reply(response.status, response.headers, await _body(response))
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, InternalAddress):
-                raise Undeliverable("redirects to an internal address, which is not followed") from error
+                raise Undeliverable(
+                    "leads to an internal address, which nobody named: not followed"
+                ) from error
             raise Undeliverable(_said(error), retry=True) from error
         except (aiohttp.InvalidURL, ValueError) as error:
             raise Undeliverable(f"no address that can be called: {type(error).__name__}") from error

@@ -1,5 +1,6 @@
 """One notice on its way to one integration: what channels fill in their messages with."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -48,6 +49,13 @@ class Letter:
     def secret(self, name: str) -> str:
         """Of the field, or of the file that stands for it; a template in it is filled in."""
         return self.exact(name, self.secrets.get(name) or str(getattr(self.settings, name, None) or ""))
+
+    def host_is_filled_in(self, name: str) -> bool:
+        """Whether a template stands where the host of this address does."""
+        source = self.secrets.get(name) or str(getattr(self.settings, name, None) or "")
+        scheme, separator, rest = source.partition("://")
+        host = re.split(r"[/?#]", rest, maxsplit=1)[0] if separator and "{" not in scheme else source
+        return "{{" in host or "{%" in host
 
     def exact(self, name: str, source: str) -> str:
         """Undeliverable: a template that comes to nothing, where no other text would do."""

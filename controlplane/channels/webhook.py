@@ -16,7 +16,8 @@ def webhook(letter: Letter) -> list[Outgoing]:
     if not url:
         raise Undeliverable("url is empty once it is filled in")
     body = json.dumps(webhook_body(letter.data), ensure_ascii=False, separators=(",", ":"))
-    return [Outgoing(url, body.encode(), headers={IDEMPOTENCY_KEY: letter.key})]
+    headers = {IDEMPOTENCY_KEY: letter.key}
+    return [Outgoing(url, body.encode(), headers=headers, host_is_filled_in=letter.host_is_filled_in("url"))]
 
 
 def webhook_answer(reply: Reply, now: float) -> Answer:

@@ -415,6 +415,23 @@ async def test_a_receiver_inside_cannot_send_us_to_what_tells_credentials(
     assert "internal address" in answer.detail
 
 
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        pytest.param("127.0.0.1", True, id="named in the file"),
+        pytest.param("{{ '127.0.0.1' }}", False, id="filled in: an address"),
+        pytest.param("{{ 'localhost' }}", False, id="filled in: a name"),
+    ],
+)
+async def test_whoever_sends_an_alert_cannot_choose_an_address_inside(
+    starting: Start, receiver: HttpReceiver, host: str, told: bool
+) -> None:
+    url = f"http://{host}:{receiver.port}/{{{{ 'path' }}}}"
+    answer = await starting("webhook", url=url).send(notice())
+    assert (answer.delivered, bool(receiver.got)) == (told, told), answer
+    assert told or "internal address" in answer.detail
+
+
 async def test_a_name_that_changes_its_mind_is_checked_where_it_is_connected(
     receiver: HttpReceiver,
 ) -> None:
