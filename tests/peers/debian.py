@@ -59,12 +59,24 @@ def _download(folder: Path) -> None:
         if shutil.which(tool) is None:
             raise NoPeers(f"no {tool} on PATH: Debian's packages of Prometheus cannot be fetched")
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as temporary:
-        _run(["apt-get", "download", *PACKAGES], Path(temporary))
+        try:
+            _run(["apt-get", "download", *PACKAGES], Path(temporary))
+        except NoPeers:
+            _download_by_lists_of_our_own(Path(temporary))
         whole = Path(temporary) / "root"
         for package in Path(temporary).glob("*.deb"):
             _run(["dpkg", "-x", str(package), str(whole)], Path(temporary))
         _free_of_folder(whole / "usr/bin/prometheus-alertmanager")
         whole.rename(folder / "root")
+
+
+def _download_by_lists_of_our_own(folder: Path) -> None:
+    """A fresh machine knows no package before `apt-get update`, and its own lists may be root's."""
+    (folder / "lists" / "partial").mkdir(parents=True)
+    (folder / "cache" / "archives" / "partial").mkdir(parents=True)
+    own = ["-o", f"Dir::State::lists={folder / 'lists'}", "-o", f"Dir::Cache={folder / 'cache'}"]
+    _run(["apt-get", *own, "update"], folder)
+    _run(["apt-get", *own, "download", *PACKAGES], folder)
 
 
 def _free_of_folder(binary: Path) -> None:
