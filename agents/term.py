@@ -279,4 +279,5 @@ class Term:
             for _ in range(max(1, round(self._periods.report / self._periods.work))):
                 await self._around.clock.sleep(self._periods.work)
                 self._reporting.report_workloads()
-            await signalled(self._around.clock, self._changed, REPORT_ANYWAY_SECONDS)
+            if not self._reporting.owes:
+                await signalled(self._around.clock, self._changed, REPORT_ANYWAY_SECONDS)

@@ -72,6 +72,11 @@ class Reporting:
         later, self._later = self._later, set()
         self._report_work(changes.workloads | later, with_counts=True)
 
+    @property
+    def owes(self) -> bool:
+        """Whether counts wait for one of the next reports, whatever else changes."""
+        return bool(self._later)
+
     def report_workloads(self) -> None:
         """Offer only how workloads stand that changed since the last call; counts alone wait for `report`."""
         self._report_work(self._cache.take_workload_changes(), with_counts=False)
