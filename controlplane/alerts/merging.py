@@ -22,7 +22,7 @@ def merged(old: Alert, new: Alert, now: float) -> Alert:
     arrives last; we do not let a report that was under way for long undo a younger one.
     """
     older, younger = (new, old) if new.updated_at < old.updated_at else (old, new)
-    if not overlap(old, new):
+    if not overlap(older, younger):
         return younger
     starts_at = min(older.starts_at, younger.starts_at)
     ends_at = younger.ends_at
