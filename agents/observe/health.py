@@ -156,8 +156,9 @@ def _by_rule(rule: HealthRule, ref: ObjectRef, generation: int, whole: dict[str,
     stale = seen is not None and seen < generation
     if rule.healthy:
         well = any(_holds(check, whole) is not None for check in rule.healthy)
-    elif ready is not None:
-        well = ready >= (desired or 0)
+    elif rule.ready:
+        # Who writes a status leaves out what is zero, and at first there is none at all.
+        well = (ready or 0) >= (desired or 0)
     else:
         well = _holds(_UNREADY, whole) is None
     counts = f"{ready or 0} of {desired} ready" if desired is not None else ""
