@@ -88,6 +88,8 @@ class BoardFollower:
         while True:
             if self._stale:
                 await self._insist(self._load_if_stale)
+            # Before the read: a gap that shows while it is under way is read for again at once.
+            self._behind.clear()
             if not await self._insist(self._read):
                 await self._until_others_appended()
             if loop.time() - looked_at >= LOOK_SECONDS:
@@ -99,11 +101,10 @@ class BoardFollower:
         others appended in between shows as a gap below ours."""
         loop = asyncio.get_running_loop()
         until = loop.time() + PERIOD_SECONDS
-        while (left := until - loop.time()) > 0:
-            self._behind.clear()
+        while (left := until - loop.time()) > 0 and not self._behind.is_set():
             await self._news(left)
             await asyncio.sleep(GATHER_SECONDS)
-            if self._behind.is_set() or not self._appending:
+            if not self._appending:
                 return
 
     async def _news(self, timeout_seconds: float) -> None:
