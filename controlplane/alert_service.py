@@ -11,21 +11,27 @@ from typing import Any
 import structlog
 
 from controlplane.alert_files import load_configuration, load_text
-from controlplane.alerts.alert import Labels, Owned
-from controlplane.alerts.board import Board, nobody
+from controlplane.alerts.board import Board
 from controlplane.alerts.compile import ConfigurationError, Problem
 from controlplane.alerts.configuration import Configuration
 from controlplane.alerts.templates import TemplateFaults, Templates
 from controlplane.api.ports import AlertHistory, Reloaded
 from controlplane.api.ports import Alerting as AlertingDoors
+from controlplane.known.known import Known
+from controlplane.known.owning import Owners
 from controlplane.known.records import Lease
+from controlplane.loops import holding as holding_loop
+from controlplane.loops import ruling as ruling_loop
 from controlplane.loops.alert_metrics import AlertMetrics
 from controlplane.loops.alert_ports import AlertStore, Channels, DeadMansSwitch
 from controlplane.loops.alerting import Alerting, AlertingPorts
 from controlplane.loops.board_following import BoardFollower
+from controlplane.loops.holding import Holding
 from controlplane.loops.leadership import Leadership
 from controlplane.loops.notifying import Leading
 from controlplane.loops.ports import Clock, Store
+from controlplane.loops.ruling import RuleMemory, Ruling
+from controlplane.loops.running import LoopMetrics, Wake, keep_running
 from controlplane.template_files import load_templates
 
 log = structlog.get_logger()
@@ -88,10 +94,7 @@ def _read(path: Path | None) -> tuple[Configuration, Templates]:
 
 @dataclass(frozen=True)
 class AlertServicePorts:
-    """may_lead: whether this process knows enough to decide who hears. owner_of: whose an alert is.
-
-    beside: what else runs for an epoch, appending to the log.
-    """
+    """known: whose an alert is, and what rules look at; until it is loaded, this process decides nothing."""
 
     store: Store
     alerts: AlertStore
@@ -100,11 +103,11 @@ class AlertServicePorts:
     switch: DeadMansSwitch
     clock: Clock
     metrics: AlertMetrics
+    loop_metrics: LoopMetrics
+    rules: RuleMemory
+    known: Known
     holder: str
     lease_seconds: float
-    may_lead: Callable[[], bool]
-    owner_of: Callable[[Labels], Owned] = nobody
-    beside: Callable[[Lease], Sequence[Coroutine[Any, Any, None]]] = lambda _: ()
 
 
 class AlertService:
@@ -113,6 +116,7 @@ class AlertService:
     def __init__(self, ports: AlertServicePorts, configuration: AlertsConfiguration) -> None:
         self._ports = ports
         self.configuration = configuration
+        self._owners = Owners(ports.known)
         self.follower = BoardFollower(ports.alerts, self._new_board, ports.metrics)
         self.leadership = Leadership(
             ports.store,
@@ -120,7 +124,7 @@ class AlertService:
             role=ROLE,
             holder=ports.holder,
             ttl_seconds=ports.lease_seconds,
-            may_lead=lambda: self.follower.loaded and ports.may_lead(),
+            may_lead=lambda: self.follower.loaded and ports.known.loaded,
         )
         configuration.on_change.append(self._reconfigure)
         self.follower.on_loaded.append(self._catch_up)
@@ -147,7 +151,7 @@ class AlertService:
         )
 
     def _new_board(self, leads: bool) -> Board:
-        return Board(self.configuration.current, self._ports.owner_of, leads=leads)
+        return Board(self.configuration.current, self._owners.of, leads=leads)
 
     def _catch_up(self, board: Board) -> None:
         """A file may have been reloaded while the board was."""
@@ -168,9 +172,23 @@ class AlertService:
                 metrics=ports.metrics,
                 configuration=lambda: self.configuration.current,
                 draw=random.random,
-                beside=ports.beside,
+                beside=self._beside,
             ),
             self.follower,
             Leading(lease, lambda: self.leadership.holds(lease)),
         )
         await alerting.run()
+
+    def _beside(self, lease: Lease) -> Sequence[Coroutine[Any, Any, None]]:
+        """What else appends to the log, for this epoch."""
+        ports, append = self._ports, self.follower.append
+        ruling = Ruling(ports.rules, ports.known, append, ports.clock, lease)
+        holding = Holding(ports.known, lambda: self.follower.board.alerts, append, ports.clock)
+        passes = (
+            ("rules", ruling.run_pass, ruling_loop.PASS_SECONDS),
+            ("holding", holding.run_pass, holding_loop.PASS_SECONDS),
+        )
+        return [
+            keep_running(name, run_pass, Wake(), ports.loop_metrics, period_seconds=period_seconds)
+            for name, run_pass, period_seconds in passes
+        ]

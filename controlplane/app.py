@@ -35,16 +35,10 @@ from controlplane.identity.keys import Keys
 from controlplane.identity.order_keys import OrderKeys, SecretValues
 from controlplane.identity.server_configuration import Trust
 from controlplane.joining import Registrar
-from controlplane.known.owning import Owners
-from controlplane.known.records import Lease
 from controlplane.logging import configure_logging
 from controlplane.loops.alert_metrics import AlertMetrics
-from controlplane.loops.holding import PASS_SECONDS as HOLDING_SECONDS
-from controlplane.loops.holding import Holding
 from controlplane.loops.leading import Centre, Ports
-from controlplane.loops.ruling import PASS_SECONDS as RULES_SECONDS
-from controlplane.loops.ruling import Ruling
-from controlplane.loops.running import LoopMetrics, Wake, keep_running
+from controlplane.loops.running import LoopMetrics
 from controlplane.rollout import LossRules
 from controlplane.settings import Settings
 from controlplane.store.store import PostgresStore
@@ -138,24 +132,14 @@ async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.
             switch=HttpSwitch(http, clock.now, holder),
             clock=clock,
             metrics=alert_metrics,
+            loop_metrics=loop_metrics,
+            rules=store.alerting,
+            known=centre.known,
             holder=holder,
             lease_seconds=settings.lease_seconds,
-            may_lead=lambda: centre.known.loaded,
-            owner_of=Owners(centre.known).of,
-            beside=lambda lease: (look_at_rules(lease), hold_silent()),
         ),
         configuration,
     )
-
-    def look_at_rules(lease: Lease) -> Coroutine[Any, Any, None]:
-        ruling = Ruling(store.alerting, centre.known, alerting.follower.append, clock, lease)
-        return keep_running("rules", ruling.run_pass, Wake(), loop_metrics, period_seconds=RULES_SECONDS)
-
-    def hold_silent() -> Coroutine[Any, Any, None]:
-        board, append = (lambda: alerting.follower.board.alerts), alerting.follower.append
-        holding = Holding(centre.known, board, append, clock)
-        return keep_running("holding", holding.run_pass, Wake(), loop_metrics, period_seconds=HOLDING_SECONDS)
-
     registrar = Registrar(
         keys=keys,
         subjects=subjects,

@@ -20,6 +20,7 @@ from controlplane.channels.http import Http
 from controlplane.channels.sending import AsyncChannels
 from controlplane.known.known import Known
 from controlplane.loops.alert_metrics import AlertMetrics
+from controlplane.loops.running import LoopMetrics
 from controlplane.store.store import PostgresStore
 from tests.integration.api_world import ADMIN, VIEWER, WallClock
 
@@ -62,7 +63,7 @@ async def alert_world(
     file = folder / "alertmanager.yml"
     file.write_text(configuration)
     clock, registry, waits = LoopClock(), CollectorRegistry(), list[NotReady]()
-    metrics = AlertMetrics(registry)
+    metrics, known = AlertMetrics(registry), Known(loaded=True)
     read = AlertsConfiguration(file, metrics, clock.now)
     channels, http = AsyncChannels(read.current, read.templates, "http://muster", clock.now), Http("muster")
     async with PostgresStore(dsn) as store:
@@ -75,16 +76,18 @@ async def alert_world(
                 switch=HttpSwitch(http, clock.now, "test"),
                 clock=clock,
                 metrics=metrics,
+                loop_metrics=LoopMetrics(registry),
+                rules=store.alerting,
+                known=known,
                 holder="test",
                 lease_seconds=5.0,
-                may_lead=lambda: True,
             ),
             read,
         )
         running = asyncio.create_task(service.run())
         app = create_api(
             ApiDeps(
-                known=Known(),
+                known=known,
                 intent=store,
                 changes=store,
                 registrar=cast(Any, None),
