@@ -36,6 +36,11 @@ class Reason(StrEnum):
     NO_CLUSTER_FITS = "NoClusterFits"
     TOO_FEW_CLUSTERS = "TooFewClusters"
     ORDER_TOO_LARGE = "OrderTooLarge"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    QUOTA_NOT_GRANTED = "QuotaNotGranted"
+    QUOTA_AWAITED = "QuotaAwaited"
+    BUDGET_EXHAUSTED = "BudgetExhausted"
+    PREEMPTED = "Preempted"
     # An order that an agent does not carry out
     SIGNATURE_INVALID = "SignatureInvalid"
     ORDER_OLDER = "OrderOlder"

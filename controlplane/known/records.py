@@ -148,6 +148,79 @@ class DecisionRecord:
         return int(self.explanation.get("rescheduled", 0))
 
 
+class Cause(StrEnum):
+    """Why an entry stands in the ledger."""
+
+    PLACED = "Placed"
+    RELEASED = "Released"
+    DRIFTED = "Drifted"
+    MOVED = "Moved"
+    """Between tenants or flavors, by a change of what was declared: nothing began or ended."""
+
+
+@dataclass(frozen=True)
+class LedgerLine:
+    """`amount` more, or fewer, of one resource. workload: uid, "" for pods that are no workload's.
+
+    version: of the order that it belongs to. Drift is kept apart from charges: cause tells.
+    """
+
+    tenant: str
+    workload: str
+    cluster: str
+    flavor: str
+    resource: str
+    amount: int
+    cause: Cause
+    version: Version | None = None
+
+
+@dataclass(frozen=True)
+class BalanceRecord:
+    """The sum of the ledger's lines of one key. drift: what is seen beyond what was charged."""
+
+    tenant: str
+    workload: str
+    cluster: str
+    flavor: str
+    resource: str
+    drift: bool
+    amount: int
+
+
+class RequestState(StrEnum):
+    """Of a request for quota."""
+
+    PENDING = "Pending"
+    GRANTED = "Granted"
+    REFUSED = "Refused"
+    WITHDRAWN = "Withdrawn"
+    EXPIRED = "Expired"
+    GIVEN_BACK = "GivenBack"
+
+
+@dataclass(frozen=True)
+class QuotaRequestRecord:
+    """amounts: by flavor, then resource, as they were written. Times in Unix seconds, 0 for none.
+
+    taken_from: (kind, name) of the Tenant or Cohort whose nominal quota it is taken from, if from any.
+    """
+
+    id: int
+    tenant: str
+    amounts: Mapping[str, Mapping[str, str]]
+    until: float
+    why: str
+    state: RequestState
+    requested_by: str
+    requested_at: float
+    decided_by: str = ""
+    decided_at: float = 0.0
+    decision: str = ""
+    taken_from: tuple[str, str] | None = None
+    resource_version: int = 0
+
+
 @dataclass(frozen=True)
 class Change:
     """One row of the `change` table, in the order of commits. kind: Workload, Tenant, Cluster, ..."""
@@ -180,8 +253,22 @@ class EpochRecord:
 
 
 @dataclass(frozen=True)
+class SpentRecord:
+    """What a tenant has spent by `until` in the period that began at `since`, in millionths of `currency`."""
+
+    tenant: str
+    currency: str
+    since: float
+    until: float
+    amount: int
+
+
+@dataclass(frozen=True)
 class Loaded:
-    """Everything that a leader decides on, read in one snapshot. documents: by kind."""
+    """Everything that a leader decides on, read in one snapshot. documents: by kind.
+
+    quota_version: changes with everything that bounds anybody's quota. grants: requests that are granted.
+    """
 
     clusters: tuple[ClusterRecord, ...]
     documents: Mapping[str, tuple[DocumentRecord, ...]]
@@ -193,3 +280,7 @@ class Loaded:
     last_generation: int
     alert_watermarks: Mapping[str, Stamp]
     change_cursor: int
+    quota_version: int = 0
+    balances: tuple[BalanceRecord, ...] = ()
+    grants: tuple[QuotaRequestRecord, ...] = ()
+    spent: tuple[SpentRecord, ...] = ()

@@ -10,8 +10,10 @@ from controlplane.known.records import (
     ClusterRecord,
     DocumentRecord,
     Lease,
+    LedgerLine,
     Loaded,
     OutboxRecord,
+    QuotaRequestRecord,
     Request,
     Standing,
     WorkloadRecord,
@@ -57,6 +59,7 @@ class NewDecision:
 
     resource_version: of the workload that was decided on; when the row moved on, the decision is skipped.
     orders: applies replace the placement of their cluster, withdrawals remove it. Clusters not named stay.
+    lines: what it charges; with any, it stands only while the quota is that of `quota_version`.
     """
 
     workload: str
@@ -67,6 +70,7 @@ class NewDecision:
     message: str
     explanation: Mapping[str, Any]
     orders: tuple[NewOrder, ...] = ()
+    lines: tuple[LedgerLine, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,14 @@ class OrderMark:
     workload: str
     version: Version
     sequence: int = 0
+
+
+@dataclass(frozen=True)
+class QuotaState:
+    """version: at least that of the documents which are read after it. grants: that are in force."""
+
+    version: int
+    grants: Sequence[QuotaRequestRecord]
 
 
 @dataclass(frozen=True)
@@ -128,9 +140,20 @@ class Store(Protocol):
         """`count` generations of the one sequence, never issued before or again."""
         ...
 
-    async def commit_decisions(self, lease: Lease, decisions: Sequence[NewDecision]) -> Collection[str]:
-        """Placements, outbox, decision and changes in one transaction. Returns the uids that were skipped."""
+    async def commit_decisions(
+        self, lease: Lease, decisions: Sequence[NewDecision], quota_version: int = 0
+    ) -> Collection[str]:
+        """Placements, ledger, outbox, decision and changes in one transaction. Returns the uids skipped.
+
+        Decisions that charge something are skipped when the quota is no longer that of `quota_version`.
+        """
         ...
+
+    async def commit_lines(self, lease: Lease, lines: Sequence[LedgerLine]) -> None:
+        """Releases and drift: what no decision is needed for."""
+        ...
+
+    async def read_quota(self) -> QuotaState: ...
 
     async def unpublished(self, limit: int) -> Sequence[OutboxRecord]: ...
 

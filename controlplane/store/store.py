@@ -125,7 +125,9 @@ class PostgresStore:
         async with self._pool.transaction() as connection:
             return await leases.reserve_generations(connection, lease, count)
 
-    async def commit_decisions(self, lease: Lease, decisions: Sequence[NewDecision]) -> Collection[str]:
+    async def commit_decisions(
+        self, lease: Lease, decisions: Sequence[NewDecision], quota_version: int = 0
+    ) -> Collection[str]:
         async with self._pool.transaction() as connection:
             return await decided.commit(connection, lease, decisions)
 

@@ -2,6 +2,7 @@
 
 from schemas.manifests.alert_rule import AlertRule, AlertRuleSpec
 from schemas.manifests.base import API_VERSION, Metadata
+from schemas.manifests.cohort import Cohort, CohortSpec, Flavor, FlavorSpec
 from schemas.manifests.fleet import Fleet, FleetCluster, FleetNodes, FleetSpec, FleetTaint
 from schemas.manifests.interpreter import Interpreter, InterpreterSpec
 from schemas.manifests.load import (
@@ -37,9 +38,13 @@ __all__ = [
     "AlertRuleSpec",
     "ClusterAffinity",
     "ClusterToleration",
+    "Cohort",
+    "CohortSpec",
     "Document",
     "FieldRequirement",
     "FieldSelector",
+    "Flavor",
+    "FlavorSpec",
     "Fleet",
     "FleetCluster",
     "FleetNodes",

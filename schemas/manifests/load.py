@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from schemas.manifests.alert_rule import AlertRule
 from schemas.manifests.base import API_VERSION
+from schemas.manifests.cohort import Cohort, Flavor
 from schemas.manifests.fleet import Fleet
 from schemas.manifests.interpreter import Interpreter
 from schemas.manifests.objects import ObjectError
@@ -22,10 +23,12 @@ MAX_DOCUMENTS = 10_000
 MAX_NODES = 2_000_000
 MAX_DEPTH = 100
 
-Document = Tenant | Interpreter | AlertRule
+Document = Tenant | Cohort | Flavor | Interpreter | AlertRule
 Manifest = Workload | Fleet | Document
 DOCUMENTS: dict[str, type[Document]] = {
     "Tenant": Tenant,
+    "Cohort": Cohort,
+    "Flavor": Flavor,
     "Interpreter": Interpreter,
     "AlertRule": AlertRule,
 }

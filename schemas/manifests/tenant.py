@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 
 from schemas.manifests.base import API_VERSION, LabelValue, Metadata, Strict
 from schemas.manifests.placement import ClusterAffinity
+from schemas.manifests.quota import QuotaSpec
 
 _PATTERN = re.compile(r"[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?")
 
@@ -27,7 +28,7 @@ class TenantSpec(Strict):
     """namespaces: patterns. clusters, environments: where its workloads may run; left out: everywhere.
 
     receivers: of the alert configuration, by name: who hears where a route says `receiver: owner`. Without
-    any, owners hear by e-mail.
+    any, owners hear by e-mail. quota: what it was granted; left out, it is not bounded.
     """
 
     namespaces: Annotated[
@@ -37,6 +38,7 @@ class TenantSpec(Strict):
     environments: list[Annotated[LabelValue, Field(min_length=1)]] = []
     owners: list[Owner] = []
     receivers: Annotated[list[Annotated[str, Field(min_length=1, max_length=253)]], Field(max_length=20)] = []
+    quota: QuotaSpec | None = None
 
 
 class Tenant(Strict):

@@ -23,6 +23,8 @@ class WorkloadSpec(Strict):
     says. isolation: `sandboxed` for any runtime that is a sandbox, or the name of a runtime class.
     failover: what stays where it is when its cluster is lost. overrides: what differs by cluster.
     conflictResolution: Overwrite takes over objects that are there already and are not Muster's.
+    priority: among what waits for quota, the higher first; what is lower gives way. preemptible: whether it
+    may have to; left out, it may unless it holds data.
     preserveResourcesOnDeletion: deleting the workload leaves its objects in the clusters.
     """
 
@@ -35,6 +37,8 @@ class WorkloadSpec(Strict):
     networks: Networks = Field(default_factory=list)
     gpus: Gpus | None = None
     failover: Failover = Failover()
+    priority: Annotated[int, Field(ge=-(2**31), le=10**9)] = 0
+    preemptible: bool | None = None
     overrides: OverrideRules = Field(default_factory=list)
     conflict_resolution: Literal["Abort", "Overwrite"] = "Abort"
     preserve_resources_on_deletion: bool = False

@@ -218,7 +218,9 @@ class MemoryStore(MemoryIntent):
         if version.epoch > lease.epoch:
             self._release_lease(lease)
 
-    async def commit_decisions(self, lease: Lease, decisions: Sequence[NewDecision]) -> Collection[str]:
+    async def commit_decisions(
+        self, lease: Lease, decisions: Sequence[NewDecision], quota_version: int = 0
+    ) -> Collection[str]:
         return await self._carry_held(lease, lambda: self._commit_decisions(decisions))
 
     def _commit_decisions(self, decisions: Sequence[NewDecision]) -> Collection[str]:
