@@ -17,7 +17,7 @@ from agents.observe.rows import ObjectRows, PodRows, node_row
 from agents.observe.shapes import RawList, UsageShape
 from agents.observe.watching import Decode, Watching
 from agents.ports import Clock, Kube, KubeError, NotServed, Rejected, Resource
-from agents.timing import within
+from agents.timing import Backoff, signalled, within
 from schemas.wire.orders import WORKLOAD_LABEL
 
 K = TypeVar("K")
@@ -28,8 +28,8 @@ NODE_METRICS = Resource("metrics.k8s.io", "v1beta1", "nodes", "NodeMetrics", Fal
 METRICS_FAILURES = 3
 BELOW_SECONDS = 30.0
 """Nothing is reported for so long while it is not known what lies below: nodes would seem to have lost it."""
-UNSERVED_SECONDS = 15.0
-"""How often it is asked what is served while a kind that is ordered is not."""
+UNSERVED_SECONDS, UNSERVED_LONGEST_SECONDS = 1.0, 15.0
+"""How soon, and at last how often, it is asked what is served while a kind that is ordered is not."""
 MOST_KINDS = 64
 _log = structlog.get_logger()
 _decode_list = msgspec.json.Decoder(RawList)
@@ -66,6 +66,10 @@ class Observer:
             kube, clock, random, kinds_below(cache.below), resync_seconds=resync_seconds
         )
         self._missed = asyncio.Event()
+        self._unserved = Backoff(
+            random, first_seconds=UNSERVED_SECONDS, longest_seconds=UNSERVED_LONGEST_SECONDS
+        )
+        self._newly_served = asyncio.Condition()
         self.synced = asyncio.Event()
 
     def want(self, kinds: Iterable[tuple[str, str]]) -> None:
@@ -75,6 +79,7 @@ class Observer:
                 self._kinds[kind] = asyncio.Event()
                 self._wanted.put_nowait(kind)
                 if self._served and kind not in self._served:
+                    self._unserved.succeeded()
                     self._missed.set()
 
     def knows(self, kinds: Iterable[tuple[str, str]]) -> bool:
@@ -128,8 +133,9 @@ class Observer:
 
     async def _watch_kind(self, kind: tuple[str, str]) -> None:
         """Wait until the kind is served, then keep its objects."""
-        while (resource := self._served.get(kind)) is None:
-            await self._clock.sleep(self._metrics_seconds)
+        async with self._newly_served:
+            await self._newly_served.wait_for(lambda: kind in self._served)
+        resource = self._served[kind]
         watching = self._watching(
             resource, self._cache.objects_of(*kind), ObjectRows(resource).row, WORKLOAD_LABEL
         )
@@ -143,10 +149,11 @@ class Observer:
         """What is served changes as people install things: ask again at every resync."""
         while True:
             pause = self._resync_seconds
-            self._missed.clear()
             try:
                 served = await self._kube.served()
                 self._served = {(each.api_version, each.kind): each for each in served}
+                async with self._newly_served:
+                    self._newly_served.notify_all()
                 self._collecting.discovered(self._served)
                 self._discovered(Discovered(await self._kube.version(), tuple(served)))
             except KubeError as error:
@@ -154,8 +161,8 @@ class Observer:
                 pause = min(pause, 5.0)
             if any(kind not in self._served for kind in self._kinds):
                 # Something that is ordered waits for its kind, which an order may just have brought.
-                pause = min(pause, UNSERVED_SECONDS)
-            await within(self._clock, self._missed.wait(), pause)
+                pause = min(pause, self._unserved.failed())
+            await signalled(self._clock, self._missed, pause)
 
     async def _poll_metrics(self) -> None:
         """metrics.k8s.io cannot be watched. Where it is not served, that is said, and no zeros."""
