@@ -12,24 +12,39 @@ _NAME = re.compile(r"[A-Za-z0-9._@-]{1,128}")
 RESERVED = "muster"
 """Changes by names that begin so are the service's own: people's names may not."""
 _HASH = re.compile(r"[0-9a-f]{64}")
+_TENANT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 class Role(StrEnum):
-    """admin reads and writes everything; viewer reads everything."""
+    """admin reads and writes everything; viewer reads everything.
+
+    approver reads everything, and decides on what tenants ask for. tenant, written `tenant:NAME`, reads
+    everything, and asks for this tenant.
+    """
 
     ADMIN = "admin"
     VIEWER = "viewer"
+    APPROVER = "approver"
+    TENANT = "tenant"
 
 
 class Act(StrEnum):
+    """ask: for quota of a tenant; withdraw that, and give back. decide: on what was asked for."""
+
     READ = "read"
     WRITE = "write"
+    ASK = "ask"
+    DECIDE = "decide"
 
 
 _MAY: dict[Role, frozenset[Act]] = {
-    Role.ADMIN: frozenset({Act.READ, Act.WRITE}),
+    Role.ADMIN: frozenset(Act),
     Role.VIEWER: frozenset({Act.READ}),
+    Role.APPROVER: frozenset({Act.READ, Act.DECIDE}),
+    Role.TENANT: frozenset({Act.READ, Act.ASK}),
 }
+WRITTEN = (Role.ADMIN.value, Role.VIEWER.value, Role.APPROVER.value, f"{Role.TENANT.value}:NAME")
+"""Roles, as they are written."""
 
 
 class BadTokens(ValueError):
@@ -38,13 +53,24 @@ class BadTokens(ValueError):
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks. `name` is what stands in changes and revisions."""
+    """Who asks. `name` is what stands in changes and revisions. tenant: of the role tenant, else ""."""
 
     name: str
     role: Role
+    tenant: str = ""
 
     def may(self, act: Act) -> bool:
+        """At all. Of whom, where it is not for everybody, `speaks_for` says."""
         return act in _MAY[self.role]
+
+    def speaks_for(self, tenant: str) -> bool:
+        """Whether what it may do, it may do for this tenant."""
+        return self.role is not Role.TENANT or self.tenant == tenant
+
+    @property
+    def role_text(self) -> str:
+        """As in the file of tokens: `admin`, `tenant:shop`."""
+        return f"{self.role}:{self.tenant}" if self.tenant else self.role.value
 
 
 @dataclass(frozen=True)
@@ -55,7 +81,7 @@ class TokenEntry:
     token_hash: str
 
     def __str__(self) -> str:
-        return f"{self.principal.name} {self.principal.role} {self.token_hash}"
+        return f"{self.principal.name} {self.principal.role_text} {self.token_hash}"
 
 
 @dataclass(frozen=True)
@@ -77,12 +103,28 @@ def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def token_entry(name: str, role: Role, token: str) -> TokenEntry:
-    """The entry for a token somebody made. ValueError for a name or a token that cannot be one."""
+def token_entry(name: str, role: Role, token: str, tenant: str = "") -> TokenEntry:
+    """The entry for a token somebody made. tenant: of the role tenant.
+
+    ValueError for a name, a tenant or a token that cannot be one.
+    """
     _check_name(name)
+    _check_tenant(role, tenant)
     if len(token) < MIN_TOKEN_CHARACTERS:
         raise ValueError(f"a token has at least {MIN_TOKEN_CHARACTERS} characters, this one {len(token)}")
-    return TokenEntry(Principal(name, role), hash_token(token))
+    return TokenEntry(Principal(name, role, tenant), hash_token(token))
+
+
+def parse_role(text: str) -> tuple[Role, str]:
+    """(role, its tenant) of `admin` or `tenant:shop`. ValueError for what is none."""
+    name, colon, tenant = text.partition(":")
+    if name not in {known.value for known in Role}:
+        raise ValueError(f"role {text!r}; one of {', '.join(WRITTEN)}")
+    role = Role(name)
+    if bool(colon) != (role is Role.TENANT):
+        raise ValueError(f"role {text!r}; one of {', '.join(WRITTEN)}")
+    _check_tenant(role, tenant)
+    return role, tenant
 
 
 def parse_tokens(lines: Iterable[str]) -> Access:
@@ -107,15 +149,21 @@ def _parse_line(number: int, parts: list[str]) -> TokenEntry:
     name, role, token_hash = parts
     try:
         _check_name(name)
+        principal = Principal(name, *parse_role(role))
     except ValueError as error:
         raise BadTokens(f"line {number}: {error}") from error
-    if role not in {known.value for known in Role}:
-        raise BadTokens(f"line {number}: role {role!r}; one of {', '.join(Role)}")
     if not _HASH.fullmatch(token_hash):
         raise BadTokens(f"line {number}: the third word is no SHA-256 (64 hex digits)")
-    return TokenEntry(Principal(name, Role(role)), token_hash)
+    return TokenEntry(principal, token_hash)
 
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name) or name.startswith(RESERVED):
         raise ValueError(f"name {name!r}: 1 to 128 of A-Z a-z 0-9 . _ @ -, and not beginning with {RESERVED}")
+
+
+def _check_tenant(role: Role, tenant: str) -> None:
+    if (role is Role.TENANT) != bool(tenant):
+        raise ValueError(f"role {role}, tenant {tenant!r}; the role tenant has one, the others have none")
+    if tenant and not _TENANT.fullmatch(tenant):
+        raise ValueError(f"tenant {tenant!r}: 1 to 253 of a-z 0-9 - . beginning and ending with a-z 0-9")

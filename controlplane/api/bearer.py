@@ -26,7 +26,7 @@ def require(access: Access, act: Act) -> Callable[..., Awaitable[Principal]]:
         if found is None:
             raise _refused("this bearer token is not known")
         if not found.may(act):
-            detail = f"{found.name} is {found.role}: it may not {act}"
+            detail = f"{found.name} is {found.role_text}: it may not {act}"
             raise Problem(403, Reason.UNAUTHORISED, detail, [FieldError("Authorization", detail)])
         return found
 

@@ -105,17 +105,18 @@ def version() -> None:
 
 def token(
     name: str,
-    role: Annotated[str, typer.Option(help="admin or viewer.")] = "viewer",
+    role: Annotated[str, typer.Option(help="admin, viewer, approver or tenant:NAME.")] = "viewer",
 ) -> None:
     """Make a bearer token: the token on stdout, the line for the service's file of tokens on stderr."""
     import secrets
 
-    from controlplane.access.tokens import Role, token_entry
+    from controlplane.access.tokens import parse_role, token_entry
     from controlplane.client import ClientError
 
     made = f"mt1_{secrets.token_urlsafe(32)}"
     try:
-        entry = token_entry(name, Role(role), made)
+        which, tenant = parse_role(role)
+        entry = token_entry(name, which, made, tenant)
     except ValueError as error:
         raise ClientError(str(error)) from error
     print(made)

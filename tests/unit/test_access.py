@@ -2,7 +2,17 @@
 
 import pytest
 
-from controlplane.access.tokens import Access, Act, BadTokens, Role, hash_token, parse_tokens, token_entry
+from controlplane.access.tokens import (
+    Access,
+    Act,
+    BadTokens,
+    Principal,
+    Role,
+    hash_token,
+    parse_role,
+    parse_tokens,
+    token_entry,
+)
 
 TOKEN, OTHER = "t" * 32, "o" * 32
 
@@ -19,17 +29,44 @@ def test_a_token_is_known_by_its_hash_alone() -> None:
     assert Access().authenticate(TOKEN) is None
 
 
+R, W, A, D = Act.READ, Act.WRITE, Act.ASK, Act.DECIDE
+
+
 @pytest.mark.parametrize(
-    ("role", "act", "may"),
+    ("role", "acts"),
     [
-        (Role.ADMIN, Act.READ, True),
-        (Role.ADMIN, Act.WRITE, True),
-        (Role.VIEWER, Act.READ, True),
-        (Role.VIEWER, Act.WRITE, False),
+        ("admin", {R, W, A, D}),
+        ("viewer", {R}),
+        ("approver", {R, D}),
+        ("tenant:shop", {R, A}),
     ],
 )
-def test_a_role_may(role: Role, act: Act, may: bool) -> None:
-    assert token_entry("x", role, TOKEN).principal.may(act) is may
+def test_a_role_may_do_these_acts_and_no_other(role: str, acts: set[Act]) -> None:
+    which, tenant = parse_role(role)
+    principal = token_entry("x", which, TOKEN, tenant).principal
+    assert {act for act in Act if principal.may(act)} == acts
+
+
+@pytest.mark.parametrize(
+    ("role", "tenant", "speaks"),
+    [
+        ("admin", "shop", True),
+        ("approver", "shop", True),
+        ("tenant:shop", "shop", True),
+        ("tenant:shop", "bank", False),
+        ("tenant:shop", "", False),
+    ],
+)
+def test_a_role_speaks_for_a_tenant(role: str, tenant: str, speaks: bool) -> None:
+    assert Principal("x", *parse_role(role)).speaks_for(tenant) is speaks
+
+
+@pytest.mark.parametrize("role", ["admin", "viewer", "approver", "tenant:shop", "tenant:a.b-c"])
+def test_a_line_is_read_as_it_was_written(role: str) -> None:
+    which, tenant = parse_role(role)
+    entry = token_entry("ada", which, TOKEN, tenant)
+    assert str(entry) == f"ada {role} {hash_token(TOKEN)}"
+    assert parse_tokens([str(entry)]).entries == (entry,)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +74,10 @@ def test_a_role_may(role: Role, act: Act, may: bool) -> None:
     [
         ("ada admin", "line 2: 2 words"),
         (f"ada king {hash_token(TOKEN)}", "role 'king'; one of admin, viewer"),
+        (f"ada tenant {hash_token(TOKEN)}", "line 2: role 'tenant'; .*tenant:NAME"),
+        (f"ada tenant: {hash_token(TOKEN)}", "the role tenant has one"),
+        (f"ada tenant:Shop {hash_token(TOKEN)}", "tenant 'Shop'"),
+        (f"ada admin:shop {hash_token(TOKEN)}", "role 'admin:shop'"),
         (f"ada/b admin {hash_token(TOKEN)}", "name 'ada/b'"),
         (f"muster-ci admin {hash_token(TOKEN)}", "not beginning with muster"),
         (f"ada admin {TOKEN}", "SHA-256"),
