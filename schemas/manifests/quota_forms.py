@@ -1,0 +1,103 @@
+"""The short forms that a quota plan may be written in, as the one form that is checked."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from schemas.manifests.objects import ObjectError
+
+DEFAULT_FLAVOR = "default"
+
+
+def as_object(value: object) -> dict[str, Any] | None:
+    """With text keys; None for what is no object."""
+    if not isinstance(value, Mapping):
+        return None
+    return {str(key): each for key, each in cast(Mapping[Any, Any], value).items()}
+
+
+def renamed(fields: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Other names for the same field. What is there under both is left for the refusal of unknown fields."""
+    return {names[key] if names.get(key, key) not in fields else key: each for key, each in fields.items()}
+
+
+def named_list(value: object) -> object:
+    """`{a: {...}}` as `[{name: a, ...}]`."""
+    fields = as_object(value)
+    if fields is None:
+        return value
+    return [
+        {"name": name, **(as_object(each) or {})} if _is_body(each) else each for name, each in fields.items()
+    ]
+
+
+def _is_body(value: object) -> bool:
+    return value is None or isinstance(value, Mapping)
+
+
+def by_name(value: object, inner: str = "") -> object:
+    """`[{name: a, ...}]` as `{a: ...}`; inner: the field that stands for what is below, `resources`."""
+    if not isinstance(value, list):
+        return value
+    found: dict[str, Any] = {}
+    for index, each in enumerate(cast(list[Any], value)):
+        fields = as_object(each)
+        name = fields.pop("name", None) if fields is not None else None
+        if fields is None or not isinstance(name, str):
+            raise ObjectError((index,), "an object with a name is needed")
+        if name in found:
+            raise ObjectError((index, "name"), f"{name} stands there more than once")
+        if inner and fields.keys() - {inner}:
+            raise ObjectError((index, min(fields.keys() - {inner})), "no such field here")
+        found[name] = fields.get(inner, {}) if inner else fields
+    return found
+
+
+def flavors_by_name(value: object) -> object:
+    flavors = by_name(value, "resources")
+    fields = as_object(flavors)
+    return flavors if fields is None else {name: by_name(each) for name, each in fields.items()}
+
+
+def with_flavors(fields: dict[str, Any]) -> dict[str, Any]:
+    """`resources: {cpu: 4}` as `flavors: {default: {cpu: 4}}`."""
+    if "resources" not in fields or "flavors" in fields:
+        return fields
+    rest = {name: value for name, value in fields.items() if name != "resources"}
+    return {**rest, "flavors": {DEFAULT_FLAVOR: by_name(fields["resources"])}}
+
+
+def with_usage(fields: dict[str, Any]) -> dict[str, Any]:
+    """A tenant's `usage: {default: {cpu: 4}}`, or `usage: {cpu: 4}`, as the usage of its flavors."""
+    usage, flavors = as_object(fields.get("usage")), as_object(flavors_by_name(fields.get("flavors", {})))
+    if usage is None or flavors is None:
+        return fields
+    if not any(map(_is_body, usage.values())):
+        usage = {DEFAULT_FLAVOR: usage}
+    for flavor, amounts in usage.items():
+        resources = as_object(flavors.get(flavor, {}))
+        used = as_object(amounts)
+        if resources is None or used is None:
+            raise ObjectError(("usage", flavor), "amounts by resource are needed, as {cpu: 4}")
+        for resource, value in used.items():
+            body = as_object(amount_fields(resources.get(resource, 0)))
+            if body is None or "usage" in body:
+                raise ObjectError(("usage", flavor, resource), "stands in flavors, too")
+            resources[resource] = {**body, "usage": value}
+        flavors[flavor] = resources
+    return {name: value for name, value in fields.items() if name != "usage"} | {"flavors": flavors}
+
+
+def amount_fields(value: object) -> object:
+    fields = as_object(value)
+    if fields is None:
+        return {"nominal": value}
+    return renamed(fields, {"nominalQuota": "nominal", "nominal_quota": "nominal", "used": "usage"})
+
+
+def with_weight(fields: dict[str, Any]) -> dict[str, Any]:
+    """Kueue's `fairSharing: {weight: 2}`."""
+    sharing = as_object(fields.get("fairSharing"))
+    if sharing is not None and sharing.keys() == {"weight"} and "weight" not in fields:
+        del fields["fairSharing"]
+        return {**fields, "weight": sharing["weight"]}
+    return fields
