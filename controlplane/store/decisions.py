@@ -7,10 +7,10 @@ import msgspec
 
 from controlplane.known.records import DecisionRecord, Lease, PlacementRecord, Standing
 from controlplane.loops.ports import NewDecision
-from controlplane.store import changes, outbox
+from controlplane.store import changes, ledger, outbox, quota_head
 from controlplane.store.codecs import Connection, clean, transposed
 from controlplane.store.leases import hold
-from controlplane.store.outcomes import Outcome, Outcomes, Subject
+from controlplane.store.outcomes import Outcome, Outcomes, Subject, charges
 from schemas.wire.orders import Version
 
 DECISION = (
@@ -20,14 +20,19 @@ DECISION = (
 PLACEMENT = "workload, cluster, replicas, revision, epoch, generation, template"
 
 
-async def commit(connection: Connection, lease: Lease, decisions: Sequence[NewDecision]) -> set[str]:
+async def commit(
+    connection: Connection, lease: Lease, decisions: Sequence[NewDecision], quota_version: int = 0
+) -> set[str]:
     """Write those that were decided on what is there now; the uids of the others. Raises LeaseLost."""
     await hold(connection, lease)
+    quota_moved = any(map(charges, decisions)) and await quota_head.hold(connection) != quota_version
     outcomes = await _read(connection, decisions)
+    outcomes.quota_moved = quota_moved
     outcomes.take(decisions)
     await _write_decisions(connection, outcomes)
     await _write_placements(connection, outcomes)
     await outbox.put(connection, list(outcomes.outbox.values()))
+    await ledger.enter(connection, outcomes.lines)
     await changes.append(connection, outcomes.changes)
     return outcomes.skipped
 

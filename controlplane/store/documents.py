@@ -5,13 +5,14 @@ A kind needs nothing here, unless a write of it moves something else: then it ha
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from asyncpg import UniqueViolationError
 
 from controlplane.intent import NotFound, Taken, Write
 from controlplane.known.records import Change, DocumentRecord
-from controlplane.store import answered, changes, interpreters
+from controlplane.store import answered, changes, interpreters, quota_head
 from controlplane.store.codecs import Connection, plain
 from controlplane.store.settlement import changed, check_condition, fingerprint
 
@@ -21,21 +22,35 @@ Record = DocumentRecord | None
 
 @dataclass(frozen=True)
 class Rules:
-    """claim: of a spec, what only one document of the kind may have.
+    """claim: of a spec, what only one document of the kind may have, if there is such a thing.
 
-    follow: (connection, before, after, write) -> what else changes with it, None for what is not there.
+    follow: (connection, before, after, write) -> what else changes with it, None for what is not there. The
+    document is written already.
     Raises Taken, and nothing is written.
     """
 
-    claim: Callable[[Mapping[str, Any]], str]
     follow: Callable[[Connection, Record, Record, Write], Awaitable[Sequence[Change]]]
+    claim: Callable[[Mapping[str, Any]], str] | None = None
 
 
-RULES: Mapping[str, Rules] = {"Interpreter": Rules(interpreters.target_of, interpreters.follow)}
+async def bound_quota(
+    kind: str, connection: Connection, before: Record, after: Record, write: Write
+) -> Sequence[Change]:
+    """Of what bounds anybody's quota: from here until the commit nobody is charged anything."""
+    await quota_head.advance(connection)
+    return ()
+
+
+BOUNDING = ("Tenant", "Cohort", "Flavor")
+RULES: Mapping[str, Rules] = {
+    "Interpreter": Rules(interpreters.follow, interpreters.target_of),
+    **{kind: Rules(partial(bound_quota, kind)) for kind in BOUNDING},
+}
 
 
 def claim_of(kind: str, spec: Mapping[str, Any]) -> str | None:
-    return RULES[kind].claim(spec) if kind in RULES else None
+    rules = RULES.get(kind)
+    return rules.claim(spec) if rules is not None and rules.claim is not None else None
 
 
 def taken_by(kind: str, claim: str, name: str) -> Taken:
@@ -131,8 +146,8 @@ async def _delete(connection: Connection, kind: str, name: str, write: Write) ->
     if current is None:
         raise missing(kind, name)
     check_condition(name, write, current.resource_version)
-    followed = await _follow(connection, kind, current, None, write)
     await connection.execute("delete from document where kind = $1 and name = $2", kind, name)
+    followed = await _follow(connection, kind, current, None, write)
     await changes.append(connection, [*followed, changed(kind, name, "", "Deleted", write.principal)])
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from controlplane.known.records import Change, DecisionRecord, OutboxRecord, PlacementRecord
+from controlplane.known.records import Change, DecisionRecord, LedgerLine, OutboxRecord, PlacementRecord
 from controlplane.loops.ports import NewDecision, NewOrder
 from controlplane.store.settlement import changed
 from schemas.wire.orders import Verb, Version
@@ -13,6 +13,11 @@ DECIDER = "muster"
 """Stands in changes where no person wrote."""
 Place = tuple[str, str]
 """(cluster, workload)"""
+
+
+def charges(decision: NewDecision) -> bool:
+    """Whether it takes quota, and so stands on what bounds it."""
+    return any(line.amount > 0 for line in decision.lines)
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,8 @@ class Outcome:
 class Outcomes:
     """One transaction's decisions. removed: clusters that take no orders any more. names: of clusters, by id.
 
-    orders: the newest version for each place. The fields after `now` collect what is to be written.
+    orders: the newest version for each place. quota_moved: what is charged was decided on another quota than
+    that which is there now. The fields after it collect what is to be written.
     """
 
     subjects: Mapping[str, Subject]
@@ -47,11 +53,13 @@ class Outcomes:
     orders: dict[Place, Version]
     last: dict[str, Outcome]
     now: float
+    quota_moved: bool = False
     skipped: set[str] = field(default_factory=set[str])
     decided: dict[str, DecisionRecord] = field(default_factory=dict[str, DecisionRecord])
     placements: dict[Place, PlacementRecord] = field(default_factory=dict[Place, PlacementRecord])
     withdrawn: set[Place] = field(default_factory=set[Place])
     outbox: dict[Place, OutboxRecord] = field(default_factory=dict[Place, OutboxRecord])
+    lines: list[LedgerLine] = field(default_factory=list[LedgerLine])
     changes: list[Change] = field(default_factory=list[Change])
 
     def take(self, decisions: Sequence[NewDecision]) -> None:
@@ -63,6 +71,7 @@ class Outcomes:
                 continue
             for order in decision.orders:
                 self._order(decision, order)
+            self.lines += decision.lines
             self._tell(decision, subject)
             self.decided[decision.workload] = DecisionRecord(
                 workload=decision.workload,
@@ -77,6 +86,8 @@ class Outcomes:
 
     def _stands(self, decision: NewDecision, subject: Subject) -> bool:
         """Whether it was decided on what is there now; also a removed cluster, or a newer order, is news."""
+        if self.quota_moved and charges(decision):
+            return False
         return subject.resource_version == decision.resource_version and all(
             order.version > self.orders.get((order.cluster, decision.workload), Version(0, 0))
             and not (order.cluster in self.removed and order.verb is Verb.APPLY)

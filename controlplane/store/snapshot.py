@@ -5,7 +5,17 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from controlplane.known.records import Loaded
-from controlplane.store import alerts, clusters, decisions, documents, leases, outbox, workloads
+from controlplane.store import (
+    alerts,
+    clusters,
+    decisions,
+    documents,
+    leases,
+    ledger,
+    outbox,
+    quota_head,
+    workloads,
+)
 from controlplane.store.codecs import Connection
 
 SLICE = 500
@@ -41,6 +51,10 @@ async def load(connection: Connection) -> Loaded:
         last_generation=await leases.last_generation(connection),
         alert_watermarks=await alerts.watermarks(connection),
         change_cursor=await connection.fetchval("select last_id from change_head"),
+        quota_version=await quota_head.version(connection),
+        balances=await read(ledger.BALANCE, ledger.balance_of),
+        grants=await read(quota_head.GRANTED, quota_head.request_of),
+        spent=await read(ledger.SPENT, ledger.spent_of),
     )
 
 

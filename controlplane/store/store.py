@@ -13,6 +13,7 @@ from controlplane.known.records import (
     ClusterRecord,
     DocumentRecord,
     Lease,
+    LedgerLine,
     Loaded,
     OutboxRecord,
     Request,
@@ -20,7 +21,14 @@ from controlplane.known.records import (
     Standing,
     WorkloadRecord,
 )
-from controlplane.loops.ports import AlertLink, DeadLetter, NewDecision, OrderMark, StoreUnavailable
+from controlplane.loops.ports import (
+    AlertLink,
+    DeadLetter,
+    NewDecision,
+    OrderMark,
+    QuotaState,
+    StoreUnavailable,
+)
 from controlplane.store import (
     alerts,
     answered,
@@ -28,7 +36,9 @@ from controlplane.store import (
     dead_letters,
     documents,
     leases,
+    ledger,
     outbox,
+    quota_head,
     snapshot,
     tokens,
     workloads,
@@ -129,7 +139,17 @@ class PostgresStore:
         self, lease: Lease, decisions: Sequence[NewDecision], quota_version: int = 0
     ) -> Collection[str]:
         async with self._pool.transaction() as connection:
-            return await decided.commit(connection, lease, decisions)
+            return await decided.commit(connection, lease, decisions, quota_version)
+
+    async def commit_lines(self, lease: Lease, lines: Sequence[LedgerLine]) -> None:
+        ledger.check_undecided(lines)
+        async with self._pool.transaction() as connection:
+            await leases.hold(connection, lease)
+            await ledger.enter(connection, lines)
+
+    async def read_quota(self) -> QuotaState:
+        async with self._pool.connection() as connection:
+            return await quota_head.read(connection)
 
     async def unpublished(self, limit: int) -> Sequence[OutboxRecord]:
         async with self._pool.connection() as connection:

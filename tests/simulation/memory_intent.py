@@ -146,6 +146,8 @@ class MemoryIntent:
     def _follow(
         self, kind: str, before: DocumentRecord | None, after: DocumentRecord | None, write: Write
     ) -> list[Change]:
+        if kind in documents.BOUNDING:
+            self.tables.quota_version += 1
         if kind != "Interpreter":
             return []
         if before is not None and interpreters.leaves_its_target(before, after):

@@ -16,9 +16,12 @@ from controlplane.known.records import (
     DocumentRecord,
     EpochRecord,
     Lease,
+    LedgerLine,
     Loaded,
     OutboxRecord,
+    QuotaRequestRecord,
     Request,
+    RequestState,
     Standing,
     WorkloadRecord,
 )
@@ -29,9 +32,10 @@ from controlplane.loops.ports import (
     LeaseLost,
     NewDecision,
     OrderMark,
+    QuotaState,
     StoreUnavailable,
 )
-from controlplane.store import alerts, dead_letters, leases
+from controlplane.store import alerts, dead_letters, leases, ledger
 from controlplane.store.codecs import plain
 from controlplane.store.outcomes import DECIDER, Outcome, Outcomes, Subject
 from controlplane.store.wakes import Wakes
@@ -146,6 +150,10 @@ class MemoryStore(MemoryIntent):
             last_generation=tables.generation,
             alert_watermarks=dict(tables.alert_cursors),
             change_cursor=tables.changes[-1].id if tables.changes else 0,
+            quota_version=tables.quota_version,
+            balances=tuple(ledger.balance_at(*item) for item in tables.balances.items()),
+            grants=self._grants(),
+            spent=tuple(tables.spent.values()),
         )
 
     def _documents(self) -> dict[str, tuple[DocumentRecord, ...]]:
@@ -221,9 +229,9 @@ class MemoryStore(MemoryIntent):
     async def commit_decisions(
         self, lease: Lease, decisions: Sequence[NewDecision], quota_version: int = 0
     ) -> Collection[str]:
-        return await self._carry_held(lease, lambda: self._commit_decisions(decisions))
+        return await self._carry_held(lease, lambda: self._commit_decisions(decisions, quota_version))
 
-    def _commit_decisions(self, decisions: Sequence[NewDecision]) -> Collection[str]:
+    def _commit_decisions(self, decisions: Sequence[NewDecision], quota_version: int) -> Collection[str]:
         tables = self.tables
         uids = dict.fromkeys(decision.workload for decision in decisions)
         outcomes = Outcomes(
@@ -241,8 +249,10 @@ class MemoryStore(MemoryIntent):
                 if (row := tables.decisions.get(uid)) is not None
             },
             now=self.now(),
+            quota_moved=quota_version != tables.quota_version,
         )
         outcomes.take(decisions)
+        self._enter(outcomes.lines)
         for uid, decided in outcomes.decided.items():
             tables.decisions[uid] = replace(decided, explanation=plain(decided.explanation))
         for place in outcomes.withdrawn:
@@ -253,6 +263,27 @@ class MemoryStore(MemoryIntent):
             tables.outbox[place] = replace(order, acknowledged=before.acknowledged if before else None)
         self.append(outcomes.changes)
         return outcomes.skipped
+
+    def _enter(self, lines: Sequence[LedgerLine]) -> None:
+        ledger.check(lines)
+        after = ledger.settled(self.tables.balances, lines)
+        self.tables.ledger += [(self.now(), ledger.kept(line)) for line in lines]
+        for key, amount in after.items():
+            if amount:
+                self.tables.balances[key] = amount
+            else:
+                del self.tables.balances[key]
+
+    async def commit_lines(self, lease: Lease, lines: Sequence[LedgerLine]) -> None:
+        ledger.check_undecided(lines)
+        await self._carry_held(lease, lambda: self._enter(lines))
+
+    async def read_quota(self) -> QuotaState:
+        return await self.carry(lambda: QuotaState(self.tables.quota_version, self._grants()))
+
+    def _grants(self) -> tuple[QuotaRequestRecord, ...]:
+        rows = sorted(self.tables.quota_requests.items())
+        return tuple(row for _, row in rows if row.state is RequestState.GRANTED)
 
     async def unpublished(self, limit: int) -> Sequence[OutboxRecord]:
         def waiting() -> list[OutboxRecord]:

@@ -10,12 +10,16 @@ from controlplane.known.records import (
     ClusterRecord,
     DecisionRecord,
     DocumentRecord,
+    LedgerLine,
     OutboxRecord,
     PlacementRecord,
+    QuotaRequestRecord,
     RevisionRecord,
+    SpentRecord,
     WorkloadRecord,
 )
 from controlplane.loops.ports import AlertLink, DeadLetter
+from controlplane.store.ledger import Key as BalanceKey
 from controlplane.store.outcomes import Place
 from controlplane.store.settlement import Answer, Key
 from schemas.wire.reports import Stamp
@@ -39,7 +43,7 @@ class Tables:
     """epochs: (role, epoch) -> first generation. revisions: by (workload, revision). answers: with time.
 
     documents: by (kind, name). alerts: links by (cluster, stamp), in the order of commits.
-    dead_letters: the oldest first.
+    dead_letters: the oldest first. ledger: lines with the time at which they were entered.
     """
 
     leases: dict[str, LeaseRow] = field(default_factory=dict[str, LeaseRow])
@@ -64,6 +68,11 @@ class Tables:
     alert_cursors: dict[str, Stamp] = field(default_factory=dict[str, Stamp])
     alerts: dict[tuple[str, Stamp], AlertLink] = field(default_factory=dict[tuple[str, Stamp], AlertLink])
     dead_letters: dict[str, tuple[DeadLetter, ...]] = field(default_factory=dict[str, tuple[DeadLetter, ...]])
+    quota_version: int = 1
+    ledger: list[tuple[float, LedgerLine]] = field(default_factory=list[tuple[float, LedgerLine]])
+    balances: dict[BalanceKey, int] = field(default_factory=dict[BalanceKey, int])
+    quota_requests: dict[int, QuotaRequestRecord] = field(default_factory=dict[int, QuotaRequestRecord])
+    spent: dict[str, SpentRecord] = field(default_factory=dict[str, SpentRecord])
 
     def backup(self) -> "Tables":
         """As it is now, untouched by what is written later."""

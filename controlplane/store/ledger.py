@@ -1,0 +1,166 @@
+"""Every unit that is charged, line by line, and the balances that follow from them.
+
+Lines are appended, never changed. A balance is the sum of the lines of its key, in the same transaction; one
+that comes to 0 is no row. Only whoever holds the lease writes here.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from controlplane.known.records import BalanceRecord, Cause, LedgerLine, SpentRecord
+from controlplane.loops.ports import LeaseLost
+from controlplane.store.codecs import Connection, clean, transposed
+
+Key = tuple[str, str, str, str, str, bool]
+"""(workload, cluster, tenant, flavor, resource, drift)"""
+KEY = "workload, cluster, tenant, flavor, resource, drift"
+BALANCE = f"select {KEY}, amount from balance"
+SPENT = (
+    "select tenant, currency, extract(epoch from since)::float8 as since,"
+    " extract(epoch from until)::float8 as until, amount from spent"
+)
+MOST = 2**63 - 1
+"""Of one line."""
+_KEYS = f"unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[]) as key ({KEY})"
+log = structlog.get_logger()
+
+
+class Overdrawn(LeaseLost):
+    """More is to be released than is charged: who leads remembers what the ledger does not say."""
+
+
+def key_of(line: LedgerLine) -> Key:
+    return (
+        line.workload,
+        line.cluster,
+        clean(line.tenant),
+        clean(line.flavor),
+        clean(line.resource),
+        line.cause is Cause.DRIFTED,
+    )
+
+
+def kept(line: LedgerLine) -> LedgerLine:
+    """As it comes back."""
+    return replace(line, tenant=clean(line.tenant), flavor=clean(line.flavor), resource=clean(line.resource))
+
+
+def check(lines: Iterable[LedgerLine]) -> None:
+    """Raises ValueError for an amount that no line holds."""
+    for line in lines:
+        if not -MOST <= line.amount <= MOST:
+            raise ValueError(f"{line.resource} of {line.tenant}: {line.amount} is beyond {MOST}")
+
+
+def check_undecided(lines: Iterable[LedgerLine]) -> None:
+    """Raises ValueError for a charge: it needs a decision, which stands on the quota that it was made on."""
+    for line in lines:
+        if line.amount > 0 and line.cause is not Cause.DRIFTED:
+            raise ValueError(
+                f"{line.amount} more {line.resource} of {line.tenant}: charged by a decision only"
+            )
+
+
+def settled(balances: Mapping[Key, int], lines: Sequence[LedgerLine]) -> dict[Key, int]:
+    """What the balances of these lines come to, where they change. Raises Overdrawn: none is below 0."""
+    moved: Counter[Key] = Counter()
+    for line in lines:
+        moved[key_of(line)] += line.amount
+    after = {key: balances.get(key, 0) + amount for key, amount in moved.items() if amount}
+    for key, amount in after.items():
+        if amount < 0:
+            workload, cluster, tenant, flavor, resource, drift = key
+            what = f"{'drift' if drift else 'charge'} of {resource} in flavor {flavor!r} of tenant {tenant!r}"
+            raise Overdrawn(
+                f"workload {workload!r} in cluster {cluster!r}: {what} is {balances.get(key, 0)},"
+                f" and {-moved[key]} is to be released"
+            )
+    return after
+
+
+async def enter(connection: Connection, lines: Sequence[LedgerLine]) -> None:
+    """Under the lease. Raises Overdrawn, ValueError."""
+    if not lines:
+        return
+    check(lines)
+    try:
+        after = settled(await _balances_of(connection, lines), lines)
+    except Overdrawn as error:
+        log.error("ledger_overdrawn", detail=str(error))
+        raise
+    await _append(connection, lines)
+    await _put_balances(connection, after)
+
+
+async def _balances_of(connection: Connection, lines: Sequence[LedgerLine]) -> dict[Key, int]:
+    rows = await connection.fetch(
+        f"{BALANCE} where workload = any($1) and cluster = any($2)",
+        list({line.workload for line in lines}),
+        list({line.cluster for line in lines}),
+    )
+    return {_key_of_row(dict(row)): int(row["amount"]) for row in rows}
+
+
+async def _append(connection: Connection, lines: Sequence[LedgerLine]) -> None:
+    rows = (
+        (
+            clean(line.tenant),
+            line.workload,
+            line.cluster,
+            clean(line.flavor),
+            clean(line.resource),
+            line.amount,
+            line.cause.value,
+            line.version.epoch if line.version else None,
+            line.version.generation if line.version else None,
+        )
+        for line in lines
+    )
+    await connection.execute(
+        "insert into ledger (tenant, workload, cluster, flavor, resource, amount, cause, epoch, generation)"
+        " select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[],"
+        " $7::text[], $8::bigint[], $9::bigint[])",
+        *transposed(rows, 9),
+    )
+
+
+async def _put_balances(connection: Connection, after: Mapping[Key, int]) -> None:
+    gone = [key for key, amount in after.items() if not amount]
+    if gone:
+        await connection.execute(
+            f"delete from balance b using {_KEYS} where (b.workload, b.cluster, b.tenant, b.flavor,"
+            " b.resource, b.drift) = (key.workload, key.cluster, key.tenant, key.flavor, key.resource,"
+            " key.drift)",
+            *transposed(gone, 6),
+        )
+    kept = [(*key, amount) for key, amount in after.items() if amount]
+    if kept:
+        await connection.execute(
+            f"insert into balance ({KEY}, amount) select * from unnest($1::text[], $2::text[], $3::text[],"
+            " $4::text[], $5::text[], $6::boolean[], $7::numeric[])"
+            f" on conflict ({KEY}) do update set amount = excluded.amount",
+            *transposed(kept, 7),
+        )
+
+
+def _key_of_row(row: Mapping[str, Any]) -> Key:
+    return row["workload"], row["cluster"], row["tenant"], row["flavor"], row["resource"], row["drift"]
+
+
+def balance_at(key: Key, amount: int) -> BalanceRecord:
+    workload, cluster, tenant, flavor, resource, drift = key
+    return BalanceRecord(tenant, workload, cluster, flavor, resource, drift, amount)
+
+
+def balance_of(row: dict[str, Any]) -> BalanceRecord:
+    amount = int(row.pop("amount"))
+    return BalanceRecord(**row, amount=amount)
+
+
+def spent_of(row: dict[str, Any]) -> SpentRecord:
+    amount = int(row.pop("amount"))
+    return SpentRecord(**row, amount=amount)
