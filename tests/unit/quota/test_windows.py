@@ -1,6 +1,6 @@
 """When windows of quota are open: by time zone, over midnight, over a clock that is put forward or back."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,7 +25,7 @@ def at(text: str, zone: str = "UTC", fold: int = 0) -> float:
 
 NIGHT = {"opens": "22:00", "closes": "06:00", "timezone": BERLIN}
 # 2026-11-23 is a Monday; clocks there go forward on 2026-03-29 at 02:00, back on 2026-10-25 at 03:00.
-OPEN = {
+OPEN: dict[str, tuple[dict[str, Any], float, bool]] = {
     "all day, when nothing is said": ({}, at("2026-11-23T12:00"), True),
     "the moment at which it opens": ({"opens": "08:00"}, at("2026-11-23T08:00"), True),
     "just before": ({"opens": "08:00"}, at("2026-11-23T08:00") - 0.001, False),
@@ -84,7 +84,7 @@ def test_when_it_is_open(fields: dict[str, Any], moment: float, expected: bool) 
     assert is_open(window(**fields), moment) is expected
 
 
-CHANGES = {
+CHANGES: dict[str, tuple[dict[str, Any], float, float | None]] = {
     "it opens": (NIGHT, at("2026-11-23T12:00", BERLIN), at("2026-11-23T22:00", BERLIN)),
     "it closes": (NIGHT, at("2026-11-23T22:00", BERLIN), at("2026-11-24T06:00", BERLIN)),
     "a night that is an hour short": (
@@ -154,7 +154,7 @@ def test_windows_that_do_not_overlap_are_never_open_together(
         assert not (is_open(one, moment) and is_open(other, moment))
 
 
-OVERLAPS = {
+OVERLAPS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "one after the other": ({"closes": "12:00"}, {"opens": "12:00"}, ""),
     "by a minute": ({"closes": "12:01"}, {"opens": "12:00"}, "12:00"),
     "other weekdays": ({"weekdays": ["Monday"]}, {"weekdays": ["Tuesday"]}, ""),
@@ -202,7 +202,7 @@ def test_what_is_wrong_is_said_by_window_and_field(windows: list[Window], field:
 
 
 def test_a_time_of_day_is_its_first_moment() -> None:
-    day = datetime(2026, 10, 25).toordinal()
+    day = date(2026, 10, 25).toordinal()
     assert instant(BERLIN, day, 150) == at("2026-10-25T02:30", BERLIN, fold=0)
-    day = datetime(2026, 3, 29).toordinal()
+    day = date(2026, 3, 29).toordinal()
     assert instant(BERLIN, day, 150) == at("2026-03-29T03:00", BERLIN)
