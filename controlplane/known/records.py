@@ -176,6 +176,34 @@ class LedgerLine:
 
 
 @dataclass(frozen=True)
+class LedgerEntry:
+    """A line as it was entered. ids grow in the order of commits, with gaps."""
+
+    id: int
+    at: float
+    line: LedgerLine
+
+
+@dataclass(frozen=True)
+class LedgerQuery:
+    """Which entries: None for any. since, until: Unix seconds, the latter is not part of it.
+
+    after: the id of the last entry of the page before; newest_first: then the next one's are below it.
+    """
+
+    tenant: str | None = None
+    workload: str | None = None
+    cluster: str | None = None
+    flavor: str | None = None
+    resource: str | None = None
+    since: float | None = None
+    until: float | None = None
+    after: int | None = None
+    limit: int = 100
+    newest_first: bool = True
+
+
+@dataclass(frozen=True)
 class BalanceRecord:
     """The sum of the ledger's lines of one key. drift: what is seen beyond what was charged."""
 
@@ -186,6 +214,14 @@ class BalanceRecord:
     resource: str
     drift: bool
     amount: int
+
+
+@dataclass(frozen=True)
+class LedgerDifference:
+    """A balance that is not the sum of its lines, `entered`. Of one that is not there the amount is 0."""
+
+    balance: BalanceRecord
+    entered: int
 
 
 class RequestState(StrEnum):
