@@ -1,0 +1,253 @@
+"""Limits of a tenant's namespaces in a member cluster: share, surge and drift, in ResourceQuota's words."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controlplane.quota.limits import (
+    Limit,
+    Placed,
+    Pods,
+    hard,
+    limit_name,
+    limits,
+    read_hard,
+    unset,
+)
+from controlplane.quota.surging import DEFAULT, NONE, Surge, surge_of
+
+GI = 1024**3
+COVERED = ("cpu", "memory")
+ONE = {"cpu": 500, "memory": GI}
+
+
+def web(count: int, surge: Surge = DEFAULT, namespace: str = "shop") -> Pods:
+    return Pods(namespace, count, ONE, surge)
+
+
+@pytest.mark.parametrize(
+    ("placed", "foreign", "namespaces", "expected"),
+    [
+        pytest.param([], {}, (), {}, id="nothing runs, nothing is there: no object"),
+        pytest.param(
+            [Placed("web", {"cpu": 2000, "memory": 4 * GI}, (web(4),))],
+            {},
+            (),
+            {"shop": {"cpu": Limit(2000, 500), "memory": Limit(4 * GI, GI)}},
+            id="a quarter of four pods more while they roll",
+        ),
+        pytest.param(
+            [Placed("web", {"cpu": 2500, "memory": 5 * GI}, (web(5),))],
+            {},
+            (),
+            {"shop": {"cpu": Limit(2500, 1000), "memory": Limit(5 * GI, 2 * GI)}},
+            id="rounded up to whole pods",
+        ),
+        pytest.param(
+            [
+                Placed("web", {"cpu": 500, "memory": GI}, (web(1),)),
+                Placed("api", {"cpu": 500, "memory": GI}, (web(1),)),
+            ],
+            {},
+            (),
+            {"shop": {"cpu": Limit(1000, 1000), "memory": Limit(2 * GI, 2 * GI)}},
+            id="each workload rolls by itself: rounded up for each",
+        ),
+        pytest.param(
+            [Placed("web", {"cpu": 3000, "memory": 6 * GI}, (web(2, NONE),))],
+            {},
+            (),
+            {"shop": {"cpu": Limit(3000), "memory": Limit(6 * GI)}},
+            id="what is charged beyond what is ordered is still running",
+        ),
+        pytest.param(
+            [Placed("web", {}, (web(2, NONE),))],
+            {},
+            (),
+            {"shop": {"cpu": Limit(1000), "memory": Limit(2 * GI)}},
+            id="what was ordered before anything was charged is not refused",
+        ),
+        pytest.param(
+            [Placed("web", {"cpu": 1000, "memory": 2 * GI}, (), leaving=("shop",))],
+            {},
+            (),
+            {"shop": {"cpu": Limit(1000), "memory": Limit(2 * GI)}},
+            id="withdrawn, and its pods are not reported gone",
+        ),
+        pytest.param(
+            [Placed("web", {}, (), leaving=("shop",))], {}, (), {}, id="withdrawn and gone: no object"
+        ),
+        pytest.param(
+            [
+                Placed(
+                    "pipeline",
+                    {"cpu": 1500, "memory": 3 * GI},
+                    (web(1, NONE, "front"), web(2, NONE, "back")),
+                )
+            ],
+            {},
+            (),
+            {
+                "back": {"cpu": Limit(1000), "memory": Limit(2 * GI)},
+                "front": {"cpu": Limit(500), "memory": Limit(GI)},
+            },
+            id="components of two namespaces: each its own",
+        ),
+        pytest.param(
+            [Placed("web", {"cpu": 500, "memory": GI}, (web(1, NONE),), drift={"cpu": 100})],
+            {"shop": {"cpu": 2000, "nvidia.com/gpu": 1}},
+            (),
+            {"shop": {"cpu": Limit(500, 0, 2100), "memory": Limit(GI)}},
+            id="what was there already is left its room; what no quota covers is not limited",
+        ),
+        pytest.param(
+            [],
+            {"by-hand": {"cpu": 250}, "another-tenant": {"cpu": 4000}},
+            ("by-hand", "empty"),
+            {
+                "by-hand": {"cpu": Limit(0, 0, 250), "memory": Limit()},
+                "empty": {"cpu": Limit(), "memory": Limit()},
+            },
+            id="a namespace in which nothing of the tenant's is ordered",
+        ),
+    ],
+)
+def test_a_limit_is_share_and_surge_and_drift(
+    placed: list[Placed],
+    foreign: dict[str, dict[str, int]],
+    namespaces: tuple[str, ...],
+    expected: dict[str, dict[str, Limit]],
+) -> None:
+    assert limits(COVERED, placed, foreign, namespaces) == expected
+
+
+def test_pods_are_counted_where_the_quota_names_them() -> None:
+    placed = [Placed("web", {"cpu": 2000, "pods": 4}, (web(4),))]
+    assert limits(("pods",), placed, {"shop": {"pods": 3}}) == {"shop": {"pods": Limit(4, 1, 3)}}
+
+
+def test_a_quota_that_names_only_what_no_pod_counts_limits_nothing() -> None:
+    assert limits(("objects", "addresses/dmz"), [Placed("web", {"objects": 3}, (web(4),))], {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("resource", "name"),
+    [
+        ("cpu", "requests.cpu"),
+        ("memory", "requests.memory"),
+        ("ephemeral-storage", "requests.ephemeral-storage"),
+        ("hugepages-2Mi", "requests.hugepages-2Mi"),
+        ("nvidia.com/gpu", "requests.nvidia.com/gpu"),
+        ("pods", "pods"),
+        ("objects", None),
+        ("addresses/dmz", None),
+        ("licences", None),
+    ],
+)
+def test_resources_in_the_words_of_a_resource_quota(resource: str, name: str | None) -> None:
+    assert limit_name(resource) == name
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "surge"),
+    [
+        pytest.param("apps/v1/Deployment", {}, Surge(percent=25), id="Kubernetes' default"),
+        pytest.param("apps/v1/Deployment", {"strategy": {"type": "Recreate"}}, NONE, id="Recreate"),
+        pytest.param(
+            "apps/v1/Deployment", {"strategy": {"rollingUpdate": {"maxSurge": 2}}}, Surge(2), id="a number"
+        ),
+        pytest.param(
+            "apps/v1/Deployment",
+            {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "10%"}}},
+            Surge(percent=10),
+            id="a share",
+        ),
+        pytest.param(
+            "apps/v1/Deployment", {"strategy": {"rollingUpdate": {"maxSurge": 0}}}, NONE, id="none at all"
+        ),
+        pytest.param(
+            "apps/v1/Deployment",
+            {"strategy": {"rollingUpdate": {"maxSurge": "half"}}},
+            DEFAULT,
+            id="what the API server refuses",
+        ),
+        pytest.param("apps/v1/StatefulSet", {}, NONE, id="a StatefulSet replaces one by one"),
+        pytest.param("apps/v1/DaemonSet", {}, NONE, id="a DaemonSet that does not say"),
+        pytest.param(
+            "apps/v1/DaemonSet",
+            {"updateStrategy": {"rollingUpdate": {"maxSurge": "50%"}}},
+            Surge(percent=50),
+            id="a DaemonSet that says",
+        ),
+        pytest.param("batch/v1/Job", {}, NONE, id="a Job"),
+        pytest.param("argoproj.io/v1alpha1/Rollout", {}, DEFAULT, id="a kind whose way is not known"),
+    ],
+)
+def test_what_a_rolling_update_runs_beside(kind: str, spec: dict[str, Any], surge: Surge) -> None:
+    version, _, name = kind.rpartition("/")
+    assert surge_of({"apiVersion": version, "kind": name, "spec": spec}) == surge
+
+
+def test_a_share_of_pods_that_are_counted_by_their_nodes_is_of_all_of_them() -> None:
+    part = Pods("shop", 0, ONE, Surge(percent=50))
+    found = limits(("cpu",), [Placed("log", {"cpu": 1500}, (part,))], {})
+    assert found == {"shop": {"cpu": Limit(1500, 750)}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "missing"),
+    [
+        pytest.param(
+            {"containers": [{"name": "a", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}]},
+            (),
+            id="asks for both",
+        ),
+        pytest.param({"containers": [{"name": "a"}]}, (("a", "cpu"), ("a", "memory")), id="asks for nothing"),
+        pytest.param(
+            {"containers": [{"name": "a", "resources": {"limits": {"cpu": 1, "memory": 1}}}]},
+            (),
+            id="a limit is asked for where no request is",
+        ),
+        pytest.param(
+            {
+                "containers": [{"name": "a", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}],
+                "initContainers": [{"name": "b", "resources": {"requests": {"cpu": "1"}}}],
+            },
+            (("b", "memory"),),
+            id="an init container counts too",
+        ),
+        pytest.param(
+            {"resources": {"requests": {"cpu": "1"}}, "containers": [{"name": "a"}]},
+            (("a", "memory"),),
+            id="the pod itself asks for it",
+        ),
+        pytest.param({"containers": None}, (), id="no containers at all"),
+    ],
+)
+def test_containers_that_a_limit_refuses(spec: dict[str, Any], missing: tuple[tuple[str, str], ...]) -> None:
+    assert unset(spec, ("cpu", "memory", "nvidia.com/gpu")) == missing
+    assert unset(spec, ("nvidia.com/gpu", "pods")) == (), "only cpu and memory oblige"
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["cpu", "memory", "pods", "nvidia.com/gpu", "hugepages-2Mi"]),
+        st.tuples(*(st.integers(0, 2**62),) * 3),
+    )
+)
+def test_what_is_written_is_read_again(amounts: dict[str, tuple[int, int, int]]) -> None:
+    found = {resource: Limit(*each) for resource, each in amounts.items()}
+    assert read_hard(hard(found)) == {resource: each.total for resource, each in found.items()}
+
+
+@given(st.integers(0, 500), st.integers(0, 500), st.integers(0, 100_000), st.integers(0, 100_000))
+def test_a_limit_is_never_below_what_is_charged_or_ordered(
+    count: int, percent: int, charged: int, foreign: int
+) -> None:
+    part = Pods("shop", count, {"cpu": 100}, Surge(percent=percent))
+    placed = [Placed("web", {"cpu": charged}, (part,))]
+    found = limits(("cpu",), placed, {"shop": {"cpu": foreign}})["shop"]["cpu"]
+    assert found.share >= max(charged, count * 100)
+    assert found.total >= found.share + foreign
