@@ -6,11 +6,12 @@
    the centre with the next beat. What waits to be brought about holds nobody up here: orders of other
    workloads are recorded meanwhile, up to IN_FLIGHT.
 4. Have it brought about, a few at a time.
-5. On a period: again what failed, what somebody changed, what is still being removed, what a release let go.
+5. On a period: again what failed, what somebody changed, what is still being removed, what a release let go;
+   what is being removed also as soon as the watches show nothing of it.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 
 import structlog
@@ -26,7 +27,7 @@ from agents.ports import Bus, BusUnavailable, Clock, Conflict, Delivery, KubeErr
 from agents.records import Records
 from agents.removals import may_remove
 from agents.standing import Standings, kinds_of
-from agents.timing import Backoff
+from agents.timing import Backoff, signalled
 from schemas.reasons import Reason
 from schemas.wire.orders import Order, Verb, Version
 from schemas.wire.reports import Refusal
@@ -244,11 +245,17 @@ class Orders:
 
     async def _repair(self, lanes: Lanes) -> None:
         while True:
-            await self._clock.sleep(REPAIR_SECONDS)
+            until = self._clock.now() + REPAIR_SECONDS
+            while (left := until - self._clock.now()) > 0:
+                if await signalled(self._clock, self._standings.something_emptied, left):
+                    await self._look_again(lanes, self._standings.take_emptied())
             self._tell_of_waiting()
-            for workload in list(self._records.entries):
-                if self._acting.is_due(workload):
-                    await self._again(lanes, workload)
+            await self._look_again(lanes, list(self._records.entries))
+
+    async def _look_again(self, lanes: Lanes, workloads: Iterable[str]) -> None:
+        for workload in workloads:
+            if self._acting.is_due(workload):
+                await self._again(lanes, workload)
 
     def _tell_of_waiting(self) -> None:
         """What waits for longer than a moment to be carried out is reported as recorded."""

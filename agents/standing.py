@@ -1,5 +1,6 @@
 """How each workload stands here: what was done about its order, and what the cluster says of it."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ class Standing:
     said: refusals of what was delivered and not taken, which leave the recorded order as it stands.
     marks: per object, what the cache shows while nobody has changed it since it was applied.
     fresh: just recorded, and reported as soon as it is carried out.
+    emptied: it is being withdrawn, and the cache shows nothing of it any more.
     """
 
     state: WorkState | None = None
@@ -35,6 +37,7 @@ class Standing:
     failures: int = 0
     asked: bool = False
     fresh: bool = False
+    emptied: bool = False
 
     def is_for(self, version: Version) -> bool:
         """Whether the order of this version has come here."""
@@ -43,7 +46,7 @@ class Standing:
     def begin_anew(self) -> None:
         """A newer order is recorded; it answers all that was refused before."""
         self.state, self.refusals, self.said, self.failures = None, [], [], 0
-        self.fresh = True
+        self.fresh, self.emptied = True, False
 
 
 def kinds_of(refs: tuple[ObjectRef, ...]) -> set[tuple[str, str]]:
@@ -58,6 +61,13 @@ class Standings:
         self._observer = observer
         self._entry_of = entry_of
         self._all: dict[str, Standing] = {}
+        self._emptied: set[str] = set()
+        self.something_emptied = asyncio.Event()
+
+    def take_emptied(self) -> set[str]:
+        """What is being withdrawn and has just left the cache: it is worth asking the API server now."""
+        emptied, self._emptied = self._emptied, set()
+        return emptied
 
     def of(self, workload: str) -> Standing:
         return self._all.setdefault(workload, Standing())
@@ -115,6 +125,7 @@ class Standings:
         pods = {} if entry.preserve else self._cache.pods_of.get(workload, {})
         if entry.verb is Verb.WITHDRAW and not pods:
             refs = ()
+        self._look_for_end(standing, entry, pods=len(pods))
         return Work(
             incarnation=0,
             sequence=0,
@@ -126,6 +137,14 @@ class Standings:
             pods=len(pods),
             ready=sum(pod.ready and not pod.deleting for pod in pods.values()),
         )
+
+    def _look_for_end(self, standing: Standing, entry: Entry, *, pods: int) -> None:
+        going = standing.state is WorkState.WITHDRAWING
+        empty = going and not pods and not any(self.is_there(entry.workload, ref) for ref in entry.objects)
+        if empty and not standing.emptied:
+            self._emptied.add(entry.workload)
+            self.something_emptied.set()
+        standing.emptied = empty
 
     def _status(self, ref: ObjectRef, rules: tuple[HealthRule, ...]) -> ObjectStatus:
         row = self._cache.object(ref)
