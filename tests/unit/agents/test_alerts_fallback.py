@@ -329,12 +329,14 @@ def test_killed_between_sending_and_recording_it_sends_the_same_once_more(tmp_pa
     script.write_text(
         "import asyncio, sys, time\n"
         "from random import Random\n"
+        "from agents.alerts import fallback as sending\n"
         "from agents.alerts.fallback import Answer, Fallback\n"
         "from agents.alerts.fallback_file import FallbackFile, FallbackReceiver\n"
         "from agents.alerts.writing import SpoolWriter\n"
         "from agents.clock import SystemClock\n"
         "from agents.spool import Spool\n"
         "from schemas.wire.alerts import Alert\n"
+        "sending.LOOK_SECONDS = 0.1\n"
         "async def post(receiver, key, body):\n"
         "    print('POSTED', key, flush=True)\n"
         "    return Answer(True, False, 'HTTP 200')\n"
@@ -350,7 +352,7 @@ def test_killed_between_sending_and_recording_it_sends_the_same_once_more(tmp_pa
         "                                url='http://siren.test', after_seconds=1)\n"
         "    fallback = Fallback(FallbackFile(fallback=[receiver]), writer, clock, Random(1), post)\n"
         "    running = asyncio.create_task(fallback.run())\n"
-        "    await asyncio.sleep(5.0)\n"
+        "    await asyncio.sleep(2.0)\n"
         "    running.cancel()\n"
         "asyncio.run(main())\n"
     )
