@@ -48,7 +48,10 @@ class Place:
         metrics: LoopMetrics,
         *,
         orders_committed: Callable[[], None],
+        ledger: asyncio.Lock | None = None,
     ) -> None:
+        """ledger: held from what is decided until it is committed: meanwhile nothing else is released."""
+        self._ledger = ledger or asyncio.Lock()
         self._store = store
         self._known = known
         self._follow = follow
@@ -82,9 +85,10 @@ class Place:
         await self._offer_waiting()
         while self._due:
             await self._versions.reserve()
-            made = self._decide_some()
-            if made:
-                await self._commit(made)
+            async with self._ledger:
+                made = self._decide_some()
+                if made:
+                    await self._commit(made)
             await asyncio.sleep(0)
 
     def _offer(self, uid: str) -> None:
