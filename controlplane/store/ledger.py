@@ -147,6 +147,22 @@ async def _put_balances(connection: Connection, after: Mapping[Key, int]) -> Non
         )
 
 
+async def put_spent(connection: Connection, spent: Sequence[SpentRecord]) -> None:
+    """Under the lease. Instead of what was known of these tenants."""
+    newest = {each.tenant: (each.currency, each.since, each.until, each.amount) for each in spent}
+    if not newest:
+        return
+    await connection.execute(
+        "insert into spent (tenant, currency, since, until, amount)"
+        " select tenant, currency, to_timestamp(since), to_timestamp(until), amount"
+        " from unnest($1::text[], $2::text[], $3::float8[], $4::float8[], $5::numeric[])"
+        " as new (tenant, currency, since, until, amount) on conflict (tenant) do update set"
+        " (currency, since, until, amount)"
+        " = (excluded.currency, excluded.since, excluded.until, excluded.amount)",
+        *transposed(((tenant, *row) for tenant, row in newest.items()), 5),
+    )
+
+
 def _key_of_row(row: Mapping[str, Any]) -> Key:
     return row["workload"], row["cluster"], row["tenant"], row["flavor"], row["resource"], row["drift"]
 

@@ -13,7 +13,6 @@ from controlplane.known.records import (
     ClusterRecord,
     DocumentRecord,
     Lease,
-    LedgerLine,
     Loaded,
     OutboxRecord,
     Request,
@@ -26,7 +25,6 @@ from controlplane.loops.ports import (
     DeadLetter,
     NewDecision,
     OrderMark,
-    QuotaState,
     StoreUnavailable,
 )
 from controlplane.store import (
@@ -36,9 +34,7 @@ from controlplane.store import (
     dead_letters,
     documents,
     leases,
-    ledger,
     outbox,
-    quota_head,
     snapshot,
     tokens,
     workloads,
@@ -47,6 +43,7 @@ from controlplane.store import changes as change_log
 from controlplane.store import decisions as decided
 from controlplane.store.alert_store import PostgresAlertStore
 from controlplane.store.group_commit import GroupCommit
+from controlplane.store.ledger_store import Ledger
 from controlplane.store.listener import Listener
 from controlplane.store.migrations import migrate
 from controlplane.store.pool import Pool
@@ -58,7 +55,7 @@ EXPIRY_SECONDS = 600.0
 log = structlog.get_logger()
 
 
-class PostgresStore:
+class PostgresStore(Ledger):
     """Implements the ports Store and Intent on one database, or on the schema of a namespace in it.
 
     alerting: the port AlertStore on the same connections.
@@ -140,16 +137,6 @@ class PostgresStore:
     ) -> Collection[str]:
         async with self._pool.transaction() as connection:
             return await decided.commit(connection, lease, decisions, quota_version)
-
-    async def commit_lines(self, lease: Lease, lines: Sequence[LedgerLine]) -> None:
-        ledger.check_undecided(lines)
-        async with self._pool.transaction() as connection:
-            await leases.hold(connection, lease)
-            await ledger.enter(connection, lines)
-
-    async def read_quota(self) -> QuotaState:
-        async with self._pool.connection() as connection:
-            return await quota_head.read(connection)
 
     async def unpublished(self, limit: int) -> Sequence[OutboxRecord]:
         async with self._pool.connection() as connection:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controlplane.known.records import ClusterRecord, Lease, Standing, WorkloadRecord
+from controlplane.known.records import Cause, ClusterRecord, Lease, LedgerLine, Standing, WorkloadRecord
 from controlplane.loops.ports import DeadLetter, LeaseLost, OrderMark
 from controlplane.store.dead_letters import KEPT, KEPT_BODY_BYTES
 from controlplane.store.settlement import changed
@@ -147,6 +147,9 @@ HELD_WRITES: dict[str, Held] = {
     "reserve_generations": lambda store, lease, work, cluster: store.reserve_generations(lease, 1),
     "commit_decisions": lambda store, lease, work, cluster: store.commit_decisions(
         lease, [decision(work, order(cluster.id, lease, 1))]
+    ),
+    "commit_lines": lambda store, lease, work, cluster: store.commit_lines(
+        lease, [LedgerLine("shop", work.uid, cluster.id, "", "cpu", 5, Cause.DRIFTED)]
     ),
     "mark_published": lambda store, lease, work, cluster: store.mark_published(lease, [MARK]),
     "mark_acknowledged": lambda store, lease, work, cluster: store.mark_acknowledged(lease, [MARK]),

@@ -16,12 +16,9 @@ from controlplane.known.records import (
     DocumentRecord,
     EpochRecord,
     Lease,
-    LedgerLine,
     Loaded,
     OutboxRecord,
-    QuotaRequestRecord,
     Request,
-    RequestState,
     Standing,
     WorkloadRecord,
 )
@@ -32,7 +29,6 @@ from controlplane.loops.ports import (
     LeaseLost,
     NewDecision,
     OrderMark,
-    QuotaState,
     StoreUnavailable,
 )
 from controlplane.store import alerts, dead_letters, leases, ledger
@@ -42,13 +38,14 @@ from controlplane.store.wakes import Wakes
 from schemas.wire.orders import Verb, Version
 from schemas.wire.reports import Stamp
 from tests.simulation.memory_intent import MemoryIntent
+from tests.simulation.memory_ledger import MemoryLedger
 from tests.simulation.memory_tables import LeaseRow, Tables
 from tests.simulation.network import Fate
 
 T = TypeVar("T")
 
 
-class MemoryStore(MemoryIntent):
+class MemoryStore(MemoryLedger, MemoryIntent):
     """One database; it outlives the centres that use it.
 
     fate: drawn for every call: LOST and LATE did not happen, ANSWER_LOST and TWICE did; of these, LOST, LATE
@@ -122,7 +119,7 @@ class MemoryStore(MemoryIntent):
             raise LeaseLost(f"{lease.role}: nobody has ever led")
         leases.check(lease, row.holder, row.epoch, alive=row.expires_at > self.now())
 
-    async def _carry_held(self, lease: Lease, effect: Callable[[], T]) -> T:
+    async def carry_held(self, lease: Lease, effect: Callable[[], T]) -> T:
         def under_lease() -> T:
             self._hold(lease)
             return effect()
@@ -152,7 +149,7 @@ class MemoryStore(MemoryIntent):
             change_cursor=tables.changes[-1].id if tables.changes else 0,
             quota_version=tables.quota_version,
             balances=tuple(ledger.balance_at(*item) for item in tables.balances.items()),
-            grants=self._grants(),
+            grants=self.grants(),
             spent=tuple(tables.spent.values()),
         )
 
@@ -194,7 +191,7 @@ class MemoryStore(MemoryIntent):
 
     async def reserve_generations(self, lease: Lease, count: int) -> range:
         leases.check_issues_generations(lease)
-        return await self._carry_held(lease, lambda: self._reserve(count))
+        return await self.carry_held(lease, lambda: self._reserve(count))
 
     def _reserve(self, count: int) -> range:
         self.tables.generation += count
@@ -209,11 +206,11 @@ class MemoryStore(MemoryIntent):
                 done = replace(record, requested=Request.NONE, floor=floor or record.floor)
                 self.put_cluster(done, f"{request.value}Done", DECIDER)
 
-        await self._carry_held(lease, effect)
+        await self.carry_held(lease, effect)
 
     async def raise_floor(self, lease: Lease, version: Version) -> None:
         leases.check_issues_generations(lease)
-        await self._carry_held(lease, lambda: self._raise_floor(lease, version))
+        await self.carry_held(lease, lambda: self._raise_floor(lease, version))
 
     def _raise_floor(self, lease: Lease, version: Version) -> None:
         tables, role = self.tables, lease.role
@@ -229,7 +226,7 @@ class MemoryStore(MemoryIntent):
     async def commit_decisions(
         self, lease: Lease, decisions: Sequence[NewDecision], quota_version: int = 0
     ) -> Collection[str]:
-        return await self._carry_held(lease, lambda: self._commit_decisions(decisions, quota_version))
+        return await self.carry_held(lease, lambda: self._commit_decisions(decisions, quota_version))
 
     def _commit_decisions(self, decisions: Sequence[NewDecision], quota_version: int) -> Collection[str]:
         tables = self.tables
@@ -252,7 +249,7 @@ class MemoryStore(MemoryIntent):
             quota_moved=quota_version != tables.quota_version,
         )
         outcomes.take(decisions)
-        self._enter(outcomes.lines)
+        self.enter_lines(outcomes.lines)
         for uid, decided in outcomes.decided.items():
             tables.decisions[uid] = replace(decided, explanation=plain(decided.explanation))
         for place in outcomes.withdrawn:
@@ -264,27 +261,6 @@ class MemoryStore(MemoryIntent):
         self.append(outcomes.changes)
         return outcomes.skipped
 
-    def _enter(self, lines: Sequence[LedgerLine]) -> None:
-        ledger.check(lines)
-        after = ledger.settled(self.tables.balances, lines)
-        self.tables.ledger += [(self.now(), ledger.kept(line)) for line in lines]
-        for key, amount in after.items():
-            if amount:
-                self.tables.balances[key] = amount
-            else:
-                del self.tables.balances[key]
-
-    async def commit_lines(self, lease: Lease, lines: Sequence[LedgerLine]) -> None:
-        ledger.check_undecided(lines)
-        await self._carry_held(lease, lambda: self._enter(lines))
-
-    async def read_quota(self) -> QuotaState:
-        return await self.carry(lambda: QuotaState(self.tables.quota_version, self._grants()))
-
-    def _grants(self) -> tuple[QuotaRequestRecord, ...]:
-        rows = sorted(self.tables.quota_requests.items())
-        return tuple(row for _, row in rows if row.state is RequestState.GRANTED)
-
     async def unpublished(self, limit: int) -> Sequence[OutboxRecord]:
         def waiting() -> list[OutboxRecord]:
             rows = [row for row in self.tables.outbox.values() if row.published_sequence is None]
@@ -293,18 +269,18 @@ class MemoryStore(MemoryIntent):
         return await self.carry(waiting)
 
     async def mark_published(self, lease: Lease, marks: Sequence[OrderMark]) -> None:
-        await self._carry_held(
+        await self.carry_held(
             lease,
             lambda: self._mark(marks, lambda row, mark: replace(row, published_sequence=mark.sequence)),
         )
 
     async def mark_acknowledged(self, lease: Lease, marks: Sequence[OrderMark]) -> None:
-        await self._carry_held(
+        await self.carry_held(
             lease, lambda: self._mark(marks, lambda row, mark: replace(row, acknowledged=mark.version))
         )
 
     async def remove_withdrawn(self, lease: Lease, marks: Sequence[OrderMark]) -> None:
-        await self._carry_held(
+        await self.carry_held(
             lease,
             lambda: self._mark(marks, lambda row, _: None if row.verb is Verb.WITHDRAW else row),
         )
@@ -326,7 +302,7 @@ class MemoryStore(MemoryIntent):
                 self.tables.outbox[place] = after
 
     async def commit_alerts(self, lease: Lease, cluster: str, links: Sequence[AlertLink]) -> Stamp:
-        return await self._carry_held(lease, lambda: self._commit_alerts(cluster, links))
+        return await self.carry_held(lease, lambda: self._commit_alerts(cluster, links))
 
     def _commit_alerts(self, cluster: str, links: Sequence[AlertLink]) -> Stamp:
         before = self.tables.alert_cursors.get(cluster, alerts.START)
@@ -343,7 +319,7 @@ class MemoryStore(MemoryIntent):
         return await self.carry(lambda: list(enumerate(entries, 1))[after : after + limit])
 
     async def record_changes(self, lease: Lease, changes: Sequence[Change]) -> None:
-        await self._carry_held(lease, lambda: self.append(changes))
+        await self.carry_held(lease, lambda: self.append(changes))
 
     async def record_incarnation(self, lease: Lease, cluster: str, incarnation: int) -> None:
         def effect() -> None:
@@ -352,7 +328,7 @@ class MemoryStore(MemoryIntent):
                 highest = max(row.incarnation, incarnation)
                 self.tables.clusters[cluster] = replace(row, incarnation=highest)
 
-        await self._carry_held(lease, effect)
+        await self.carry_held(lease, effect)
 
     async def record_standing(self, lease: Lease, cluster: str, standing: Standing, reason: str) -> None:
         def effect() -> None:
@@ -364,7 +340,7 @@ class MemoryStore(MemoryIntent):
                     replace(row, standing=standing, standing_reason=reason), standing.value, DECIDER
                 )
 
-        await self._carry_held(lease, effect)
+        await self.carry_held(lease, effect)
 
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         def effect() -> None:

@@ -1,0 +1,57 @@
+"""The part of the port Store that is about the ledger of quota, and its readers."""
+
+from collections.abc import Collection, Sequence
+
+from controlplane.known.records import (
+    BalanceRecord,
+    Lease,
+    LedgerDifference,
+    LedgerEntry,
+    LedgerLine,
+    LedgerQuery,
+    SpentRecord,
+)
+from controlplane.loops.ports import QuotaState
+from controlplane.store import leases, ledger, ledger_reading, quota_head
+from controlplane.store.pool import Pool
+
+CHECK_SECONDS = 60.0
+
+
+class Ledger:
+    """Each method is a transaction."""
+
+    _pool: Pool
+
+    async def commit_lines(self, lease: Lease, lines: Sequence[LedgerLine]) -> None:
+        ledger.check_undecided(lines)
+        async with self._pool.transaction() as connection:
+            await leases.hold(connection, lease)
+            await ledger.enter(connection, lines)
+
+    async def record_spent(self, lease: Lease, spent: Sequence[SpentRecord]) -> None:
+        async with self._pool.transaction() as connection:
+            await leases.hold(connection, lease)
+            await ledger.put_spent(connection, spent)
+
+    async def read_quota(self) -> QuotaState:
+        async with self._pool.connection() as connection:
+            return await quota_head.read(connection)
+
+    async def balances_after(self, after: tuple[str, str], places: int) -> Sequence[BalanceRecord]:
+        async with self._pool.connection() as connection:
+            return await ledger_reading.balances_after(connection, after, places)
+
+    async def balances_of(self, places: Collection[tuple[str, str]]) -> Sequence[BalanceRecord]:
+        async with self._pool.connection() as connection:
+            return await ledger_reading.balances_of(connection, places)
+
+    async def ledger_lines(self, query: LedgerQuery) -> Sequence[LedgerEntry]:
+        """At most `ledger_reading.AT_MOST`."""
+        async with self._pool.connection() as connection:
+            return await ledger_reading.entries(connection, query)
+
+    async def check_ledger(self) -> Sequence[LedgerDifference]:
+        """Balances that are not the sums of their lines: none. Reads the whole ledger."""
+        async with self._pool.transaction(CHECK_SECONDS, snapshot=True) as connection:
+            return await ledger_reading.differences(connection)
