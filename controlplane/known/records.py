@@ -290,7 +290,10 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class SpentRecord:
-    """What a tenant has spent by `until` in the period that began at `since`, in millionths of `currency`."""
+    """What a tenant has spent by `until` in the period that began at `since`.
+
+    amount: in grains of `currency`, `quota.budgets.GRAINS` of which make a millionth.
+    """
 
     tenant: str
     currency: str

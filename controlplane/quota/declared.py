@@ -5,8 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TypeVar
 
-from controlplane.fleet import Requirement
-from controlplane.fleet.demand import Operator, Toleration
+from controlplane.fleet.demand import Toleration
 from controlplane.known.records import QuotaRequestRecord, RequestState
 from controlplane.placement.compiled import compiled_affinity
 from controlplane.placement.needs import requirements_of
@@ -32,17 +31,16 @@ _Bounded = TypeVar("_Bounded", TenantQuota, CohortQuota)
 
 def flavor_of(name: str, spec: FlavorSpec) -> Flavor:
     """NotUnderstood names the field of a feature that is none."""
-    labels = [Requirement(key, Operator.IN, (value,)) for key, value in sorted(spec.node_labels.items())]
-    features = [
+    features = tuple(
         requirement
         for index, match in enumerate(spec.features)
         for _, requirement in requirements_of(match, index)
-    ]
+    )
     prices = spec.prices
     return Flavor(
         name,
         node_labels=spec.node_labels,
-        requirements=(*labels, *features),
+        requirements=features,
         tolerations=tuple(
             Toleration(each.key, each.operator, each.value, each.effect) for each in spec.tolerations
         ),

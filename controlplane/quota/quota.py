@@ -105,7 +105,7 @@ class TenantQuota:
 
 @dataclass(frozen=True)
 class Flavor:
-    """A class of nodes. requirements: of labels (without the prefix of features) and features.
+    """A class of nodes. requirements: of features; its labels are in node_labels.
 
     prices: by resource, millionths of the currency for one unit and hour, a unit being one core, one GiB of
     what is counted in bytes, and one of everything else.

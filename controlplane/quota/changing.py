@@ -1,0 +1,126 @@
+"""Whether what is declared may become something else, given what is charged. Pure: the store asks under lock."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from controlplane.known.records import DocumentRecord, QuotaRequestRecord
+from controlplane.quota.declared import cohort_quota, granted, tenant_quota
+from controlplane.quota.overused import overused
+from controlplane.quota.problems import Declared, QuotaProblem, problems
+from controlplane.quota.quota import Amounts, Limits
+from controlplane.quota.tree import CohortCycle, Tree
+from schemas.manifests.cohort import CohortSpec, FlavorSpec
+from schemas.manifests.tenant import TenantSpec
+
+BOUNDING = ("Tenant", "Cohort", "Flavor")
+NAMED_AT_MOST = 5
+_Spec = TypeVar("_Spec", bound=BaseModel)
+
+
+class SpecCache:
+    """Specs as models, each version read once. Bounded by what is there: others are forgotten."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[str, str], tuple[Mapping[str, Any], BaseModel]] = {}
+
+    def read(self, kind: str, model: type[_Spec], records: Iterable[DocumentRecord]) -> dict[str, _Spec]:
+        found: dict[str, _Spec] = {}
+        fresh: dict[tuple[str, str], tuple[Mapping[str, Any], BaseModel]] = {}
+        for record in records:
+            held = self._held.get((kind, record.name))
+            if held is None or held[0] != record.spec or not isinstance(held[1], model):
+                held = record.spec, model.model_validate(record.spec)
+            fresh[kind, record.name] = held
+            assert isinstance(held[1], model)  # noqa: S101 - just read, or compared
+            found[record.name] = held[1]
+        self._held = {key: each for key, each in self._held.items() if key[0] != kind} | fresh
+        return found
+
+
+def declared_of(documents: Mapping[str, Iterable[DocumentRecord]], specs: SpecCache) -> Declared:
+    """documents: by kind, of those in `BOUNDING`."""
+    tenants = specs.read("Tenant", TenantSpec, documents.get("Tenant", ()))
+    return Declared(
+        tenants={name: spec.quota for name, spec in tenants.items() if spec.quota is not None},
+        cohorts=specs.read("Cohort", CohortSpec, documents.get("Cohort", ())),
+        flavors=specs.read("Flavor", FlavorSpec, documents.get("Flavor", ())),
+    )
+
+
+def problems_of_change(
+    before: Declared,
+    after: Declared,
+    used: Mapping[str, Amounts],
+    grants: Sequence[QuotaRequestRecord],
+    at: float,
+) -> list[QuotaProblem]:
+    """What is wrong only after it, or gets worse by it. used: what is charged, by tenant."""
+    gone = list(_in_use(before, after, used))
+    if gone:
+        return gone
+    known = set(problems(before, grants, at))
+    found = [each for each in problems(after, grants, at) if each not in known]
+    return found or list(_overdrawn(before, after, used, grants, at))
+
+
+def _in_use(before: Declared, after: Declared, used: Mapping[str, Amounts]) -> Iterator[QuotaProblem]:
+    """Cohorts and flavors that go while something names them."""
+    for name in before.flavors.keys() - after.flavors.keys():
+        named = [
+            f"{kind} {other}"
+            for kind, those in (("Cohort", after.cohorts), ("Tenant", after.tenants))
+            for other, spec in those.items()
+            if any(each.name == name for each in spec.flavors)
+        ]
+        charged = [
+            f"what is charged to tenant {tenant}"
+            for tenant, amounts in used.items()
+            if any(flavor == name and amount for (flavor, _), amount in amounts.items())
+        ]
+        if named or charged:
+            yield _still_used("Flavor", name, named or charged)
+    for name in before.cohorts.keys() - after.cohorts.keys():
+        named = [f"Cohort {other}" for other, spec in after.cohorts.items() if spec.parent == name]
+        named += [f"Tenant {other}" for other, spec in after.tenants.items() if spec.cohort == name]
+        if named:
+            yield _still_used("Cohort", name, named)
+
+
+def _still_used(kind: str, name: str, by: Sequence[str]) -> QuotaProblem:
+    shown = ", ".join(sorted(by)[:NAMED_AT_MOST])
+    more = f" and {len(by) - NAMED_AT_MOST} more" if len(by) > NAMED_AT_MOST else ""
+    said = f"still in use by {shown}{more}: change those first"
+    return QuotaProblem(kind, name, "", said, is_of_use=True)
+
+
+def _overdrawn(
+    before: Declared,
+    after: Declared,
+    used: Mapping[str, Amounts],
+    grants: Sequence[QuotaRequestRecord],
+    at: float,
+) -> Iterator[QuotaProblem]:
+    """Who would be left with less than is charged, and was not before: those that borrow it."""
+    old, new = _tree(before, grants, at), _tree(after, grants, at)
+    if old is None or new is None:
+        return
+    for each in overused(old, new, used):
+        limits = new.tenants[each.tenant].limits.get((each.flavor, each.resource), Limits())
+        if each.used > limits.nominal:
+            yield QuotaProblem("Tenant", each.tenant, "spec.quota", str(each), is_of_use=True)
+
+
+def _tree(declared: Declared, grants: Iterable[QuotaRequestRecord], at: float) -> Tree | None:
+    """None while what is declared makes none."""
+    tenants, cohorts = granted(
+        {name: tenant_quota(name, spec, at) for name, spec in declared.tenants.items()},
+        {name: cohort_quota(name, spec, at) for name, spec in declared.cohorts.items()},
+        grants,
+        at,
+    )
+    try:
+        return Tree.of(tenants.values(), cohorts.values())
+    except CohortCycle:
+        return None
