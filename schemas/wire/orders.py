@@ -64,6 +64,7 @@ class HealthRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Not when one of `failed` holds; else when one of `healthy` does, or as many are ready as desired.
     enough: of a kind that the agent knows itself, under an autoscaler: so many ready pods will do.
+    finished: once one of these holds, well or not, it makes no pods any more.
     """
 
     group: str
@@ -75,6 +76,7 @@ class HealthRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     updated: str = ""
     message: str = ""
     enough: int | None = None
+    finished: tuple[HealthCheck, ...] = ()
 
 
 class OrderBody(msgspec.Struct, frozen=True, kw_only=True):

@@ -167,7 +167,10 @@ class WorkState(StrEnum):
 
 
 class ObjectStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One object as the cluster says it is. Counts are 0 where the kind has none."""
+    """One object as the cluster says it is. Counts are 0 where the kind has none.
+
+    finished: it has run to its end, well or not, and makes no pods any more.
+    """
 
     api_version: str
     kind: str
@@ -178,6 +181,7 @@ class ObjectStatus(msgspec.Struct, frozen=True, kw_only=True):
     ready: int = 0
     updated: int = 0
     message: str = ""
+    finished: bool = False
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,7 +196,10 @@ class Work(Report, frozen=True, kw_only=True):
     """`state.<cluster>.work.<workload>`: what the cluster says of one workload.
 
     version: the order that the agent has recorded; carried_out: the last one it carried out whole.
-    pods: pods of this workload that still exist, whatever their phase; a charge ends when it is 0.
+    pods: pods of this workload that still exist, whatever their phase.
+    living: of these, by the template that they bear, those that are not over (Succeeded, Failed) and not
+    being deleted; None from an agent that does not tell. leaving: being deleted, and not over either.
+    finished: it has run to its end, well or not, and no pod of it is left that is not over.
     """
 
     version: Version
@@ -202,6 +209,67 @@ class Work(Report, frozen=True, kw_only=True):
     objects: list[ObjectStatus] = []
     pods: Count = 0
     ready: Count = 0
+    living: dict[str, Count] | None = None
+    leaving: Count = 0
+    finished: bool = False
+
+
+MOST_NAMESPACES = 2_000
+MOST_RESOURCES = 1_000
+"""Of all namespaces of a cluster together: what is beyond is left out."""
+
+
+class Foreign(msgspec.Struct, frozen=True, array_like=True):
+    """Pods of one namespace that are no workload of Muster's, on nodes of one profile.
+
+    profile: index into the report's `profiles`. amounts: what they ask for, by the report's `resources`.
+    """
+
+    profile: Small
+    pods: Count
+    amounts: list[Count]
+
+
+class Unset(msgspec.Struct, frozen=True, array_like=True):
+    """Pods with a container that does not state `resource`: `requests.cpu`, `limits.memory`, ...
+
+    A ResourceQuota that names it would refuse them. names: the first few of them.
+    """
+
+    resource: str
+    pods: Count
+    names: list[str]
+
+
+class Namespace(msgspec.Struct, frozen=True, array_like=True):
+    """unset: of pods of any owner."""
+
+    name: str
+    foreign: list[Foreign] = []
+    unset: list[Unset] = []
+
+
+class Namespaces(Report, frozen=True, kw_only=True):
+    """`state.<cluster>.namespaces`: pods by namespace, those that are over left out; of one snapshot.
+
+    profiles: hashes of node profiles, "" for nodes that are not known and pods that stand on none.
+    left_out: how many more namespaces have something to tell.
+    """
+
+    profiles: list[str] = []
+    resources: list[str] = []
+    namespaces: list[Namespace] = []
+    left_out: Count = 0
+
+    def __post_init__(self) -> None:
+        if len(self.namespaces) > MOST_NAMESPACES:
+            raise ValueError(f"namespaces: {len(self.namespaces):,}: up to {MOST_NAMESPACES:,} are taken")
+        if len(self.resources) > MOST_RESOURCES:
+            raise ValueError(f"resources: {len(self.resources):,}: up to {MOST_RESOURCES:,} are taken")
+        for namespace in self.namespaces:
+            for each in namespace.foreign:
+                if each.profile >= len(self.profiles) or len(each.amounts) != len(self.resources):
+                    raise ValueError(f"namespaces: {namespace.name[:64]} names what is not here")
 
 
 def check_length(field: str, column: bytes, rows: int) -> None:

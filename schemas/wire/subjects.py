@@ -70,6 +70,9 @@ class Subjects:
     def topology(self, cluster: str, shard: str) -> str:
         return f"{self.prefix}.state.{token(cluster)}.topology.{token(shard)}"
 
+    def namespaces(self, cluster: str) -> str:
+        return f"{self.prefix}.state.{token(cluster)}.namespaces"
+
     def work(self, cluster: str, workload: str) -> str:
         return f"{self.prefix}.state.{token(cluster)}.work.{token(workload)}"
 
