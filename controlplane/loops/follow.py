@@ -1,14 +1,18 @@
 """Records followed: what people and other processes committed since we last looked.
 
 1. Read the change rows above the cursor, in commit order.
-2. Re-read each workload, cluster and document (tenant, interpreter, ...) that they name, once.
-3. Put them into memory; say which workloads were touched, by a write or by what became of a cluster.
+2. Where one of them bounds quota: read the version of all that does, and the grants.
+3. Re-read each workload, cluster and document (tenant, interpreter, ...) that they name, once. They are as new
+   as that version, or newer: what is decided on an older quota than its version says would be committed.
+4. Put them into memory; say which workloads were touched, by a write or by what became of a cluster.
 """
 
 from controlplane.known.known import Known
 from controlplane.loops.ports import Store
 
 CHANGES_AT_ONCE = 2_000
+BOUNDING = frozenset({"Tenant", "Cohort", "Flavor", "QuotaRequest"})
+"""Kinds of changes with which anybody's quota may be another."""
 
 
 class Follow:
@@ -40,9 +44,13 @@ class Follow:
             if clusters:
                 for record in await self._store.read_clusters(clusters):
                     self._touched |= dict.fromkeys(self._known.put_cluster(record))
-            for kind in {change.kind for change in changes} & self._known.documents.keys():
+            kinds = {change.kind for change in changes}
+            quota = await self._store.read_quota() if kinds & BOUNDING else None
+            for kind in kinds & self._known.documents.keys():
                 named = {change.name for change in changes if change.kind == kind}
                 self._known.documents[kind].take(await self._store.read_documents(kind, named), named)
+            if quota is not None:
+                self._known.quotas.take(quota.version, quota.grants)
             self._known.change_cursor = changes[-1].id
 
 
