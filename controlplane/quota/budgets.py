@@ -96,10 +96,10 @@ def spent_until(
     fresh = SpentRecord(tenant, budget.currency, now.since, at, 0)
     if spent is None or spent.currency != budget.currency:
         return fresh
-    if at <= spent.until:
-        return spent
     if spent.since != period_of(budget, spent.until).since:
         return fresh
+    if at <= spent.until:
+        return spent
     since = max(spent.until, now.since)
     more = grains_per_microsecond * (_microseconds(at) - _microseconds(since))
     before = spent.amount if spent.since == now.since else 0

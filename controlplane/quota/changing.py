@@ -1,9 +1,9 @@
-"""Whether what is declared may become something else, given what is charged. Pure: the store asks under lock."""
+"""Whether what is declared may become something else, given what is charged: the store asks, under lock."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from controlplane.known.records import DocumentRecord, QuotaRequestRecord
 from controlplane.quota.declared import cohort_quota, granted, tenant_quota
@@ -20,7 +20,10 @@ _Spec = TypeVar("_Spec", bound=BaseModel)
 
 
 class SpecCache:
-    """Specs as models, each version read once. Bounded by what is there: others are forgotten."""
+    """Specs as models, each version read once. Bounded by what is there: others are forgotten.
+
+    What another release has stored, and this one does not understand, is left out.
+    """
 
     def __init__(self) -> None:
         self._held: dict[tuple[str, str], tuple[Mapping[str, Any], BaseModel]] = {}
@@ -30,11 +33,14 @@ class SpecCache:
         fresh: dict[tuple[str, str], tuple[Mapping[str, Any], BaseModel]] = {}
         for record in records:
             held = self._held.get((kind, record.name))
-            if held is None or held[0] != record.spec or not isinstance(held[1], model):
-                held = record.spec, model.model_validate(record.spec)
-            fresh[kind, record.name] = held
-            assert isinstance(held[1], model)  # noqa: S101 - just read, or compared
-            found[record.name] = held[1]
+            spec = held[1] if held is not None and held[0] == record.spec else None
+            if not isinstance(spec, model):
+                try:
+                    spec = model.model_validate(record.spec)
+                except ValidationError:
+                    continue
+            fresh[kind, record.name] = record.spec, spec
+            found[record.name] = spec
         self._held = {key: each for key, each in self._held.items() if key[0] != kind} | fresh
         return found
 

@@ -12,7 +12,7 @@ from asyncpg import UniqueViolationError
 
 from controlplane.intent import NotFound, Taken, Write
 from controlplane.known.records import Change, DocumentRecord
-from controlplane.store import answered, changes, interpreters, quota_head
+from controlplane.store import answered, changes, interpreters, quota_documents, quota_head
 from controlplane.store.codecs import Connection, plain
 from controlplane.store.settlement import changed, check_condition, fingerprint
 
@@ -26,7 +26,7 @@ class Rules:
 
     follow: (connection, before, after, write) -> what else changes with it, None for what is not there. The
     document is written already.
-    Raises Taken, and nothing is written.
+    Raises Taken or Unfit, and nothing is written.
     """
 
     follow: Callable[[Connection, Record, Record, Write], Awaitable[Sequence[Change]]]
@@ -38,7 +38,7 @@ async def bound_quota(
 ) -> Sequence[Change]:
     """Of what bounds anybody's quota: from here until the commit nobody is charged anything."""
     await quota_head.advance(connection)
-    return ()
+    return await quota_documents.check_and_settle(connection, kind, before, after)
 
 
 BOUNDING = ("Tenant", "Cohort", "Flavor")

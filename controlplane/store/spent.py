@@ -1,0 +1,146 @@
+"""What tenants have spent of their budgets: brought up to date before anything changes that it depends on.
+
+Under quota_head, held or advanced; rows of `spent` are locked after it, by tenant, and before any balance.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from controlplane.interpreters import NotUnderstood
+from controlplane.known.records import Change, DocumentRecord, SpentRecord
+from controlplane.quota import budgets
+from controlplane.quota.changing import SpecCache
+from controlplane.quota.declared import flavor_of
+from controlplane.quota.quota import Amounts, Flavor, FlavorResource
+from controlplane.store import ledger, quota_head
+from controlplane.store.codecs import Connection
+from controlplane.store.outcomes import DECIDER
+from controlplane.store.settlement import changed
+from schemas.manifests.cohort import FlavorSpec
+from schemas.manifests.quota import Budget
+
+_BUDGETS = (
+    "select name, spec #> '{quota,budget}' as budget from document where kind = 'Tenant'"
+    " and spec #> '{quota,budget}' is not null"
+)
+_FLAVORS = "select name, spec, resource_version from document where kind = 'Flavor'"
+_CHARGED = (
+    "select tenant, flavor, resource, sum(amount) as amount from balance"
+    " where tenant = any($1) and flavor <> '' group by tenant, flavor, resource"
+)
+_specs = SpecCache()
+
+
+@dataclass(frozen=True)
+class Settled:
+    """exhausted: tenants that may be charged nothing more. changes: to be appended by who asked."""
+
+    exhausted: frozenset[str] = frozenset()
+    changes: tuple[Change, ...] = ()
+
+
+NOTHING_SETTLED = Settled()
+
+
+async def settle(connection: Connection, tenants: Collection[str], now: float) -> Settled:
+    """Before lines of these tenants are entered: what they had is paid for until `now`."""
+    await quota_head.hold(connection)
+    rows = await connection.fetch(f"{_BUDGETS} and name = any($1)", list(tenants))
+    return await _settle_rows(connection, [dict(row) for row in rows], now)
+
+
+async def settle_all(connection: Connection, now: float) -> Settled:
+    """So that a budget which runs out while nothing is charged is told of."""
+    await quota_head.hold(connection)
+    rows = await connection.fetch(_BUDGETS)
+    return await _settle_rows(connection, [dict(row) for row in rows], now)
+
+
+async def _settle_rows(connection: Connection, rows: Sequence[Mapping[str, Any]], now: float) -> Settled:
+    named = {row["name"]: Budget.model_validate(row["budget"]) for row in rows if row["budget"] is not None}
+    if not named:
+        return NOTHING_SETTLED
+    records = [DocumentRecord(**dict(row)) for row in await connection.fetch(_FLAVORS)]
+    flavors = _specs.read("Flavor", FlavorSpec, records)
+    return await settle_as(connection, named, named, flavors, now)
+
+
+async def settle_as(
+    connection: Connection,
+    before: Mapping[str, Budget],
+    after: Mapping[str, Budget],
+    flavors: Mapping[str, FlavorSpec],
+    now: float,
+) -> Settled:
+    """By tenant, budgets that were in force until now, with their flavors, and those that are from now on."""
+    tenants = sorted({*before, *after})
+    if not tenants:
+        return NOTHING_SETTLED
+    held = {
+        row["tenant"]: ledger.spent_of(dict(row))
+        for row in await connection.fetch(
+            f"{ledger.SPENT} where tenant = any($1) order by tenant for update", tenants
+        )
+    }
+    charged = await _charged(connection, list(before))
+    priced = _priced(flavors)
+    found: list[SpentRecord] = []
+    exhausted: set[str] = set()
+    changes: list[Change] = []
+    for tenant in tenants:
+        old, new, was = before.get(tenant), after.get(tenant), held.get(tenant)
+        spent = was
+        if old is not None:
+            at_rate = budgets.rate(priced, charged.get(tenant, {}), old.currency)
+            spent = budgets.spent_until(tenant, old, was, at_rate, now)
+        if new is None:
+            continue
+        spent = budgets.spent_until(tenant, new, spent, 0, now)
+        found.append(spent)
+        if budgets.is_exhausted(new, spent):
+            exhausted.add(tenant)
+        changes += _told(tenant, old, was, new, spent)
+    await ledger.put_spent(connection, found)
+    gone = [tenant for tenant in tenants if tenant not in after]
+    if gone:
+        await connection.execute("delete from spent where tenant = any($1)", gone)
+    return Settled(frozenset(exhausted), tuple(changes))
+
+
+async def _charged(connection: Connection, tenants: Sequence[str]) -> dict[str, Amounts]:
+    found: dict[str, dict[FlavorResource, int]] = {}
+    for row in await connection.fetch(_CHARGED, tenants):
+        found.setdefault(row["tenant"], {})[row["flavor"], row["resource"]] = int(row["amount"])
+    return dict(found)
+
+
+def _priced(flavors: Mapping[str, FlavorSpec]) -> dict[str, Flavor]:
+    found: dict[str, Flavor] = {}
+    for name, spec in flavors.items():
+        if spec.prices is None:
+            continue
+        try:
+            found[name] = flavor_of(name, spec)
+        except NotUnderstood:
+            continue
+    return found
+
+
+def _told(
+    tenant: str, old: Budget | None, was: SpentRecord | None, new: Budget, spent: SpentRecord
+) -> list[Change]:
+    """What is so for the first time in this period."""
+    same = old is not None and was is not None and (was.since, was.currency) == (spent.since, spent.currency)
+    found: list[Change] = []
+    for what, holds in (("BudgetWarned", budgets.is_warned), ("BudgetExhausted", budgets.is_exhausted)):
+        before = same and old is not None and was is not None and holds(old, was)
+        if holds(new, spent) and not before:
+            detail = {
+                "percent": budgets.spent_percent(new, spent),
+                "budget": str(new.amount),
+                "currency": new.currency,
+                "until": budgets.period_of(new, spent.until).until,
+            }
+            found.append(changed("Tenant", tenant, "", what, DECIDER, **detail))
+    return found
