@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from controlplane.alerts.entry import Entry
 from controlplane.known.records import (
+    BalanceRecord,
     Change,
     ClusterRecord,
     DocumentRecord,
@@ -15,6 +16,7 @@ from controlplane.known.records import (
     OutboxRecord,
     QuotaRequestRecord,
     Request,
+    SpentRecord,
     Standing,
     WorkloadRecord,
 )
@@ -153,7 +155,21 @@ class Store(Protocol):
         """Releases and drift: what no decision is needed for."""
         ...
 
+    async def record_spent(self, lease: Lease, spent: Sequence[SpentRecord]) -> None:
+        """Instead of what was known of these tenants."""
+        ...
+
+    async def balances_after(self, after: tuple[str, str], places: int) -> Sequence[BalanceRecord]:
+        """Of the next so many places (workload, cluster) in the order of the store, each whole."""
+        ...
+
+    async def balances_of(self, places: Collection[tuple[str, str]]) -> Sequence[BalanceRecord]: ...
+
     async def read_quota(self) -> QuotaState: ...
+
+    async def expire_quota_requests(self, lease: Lease, limit: int) -> int:
+        """Up to `limit` requests that wait, and grants, whose time is over by the store's clock. How many."""
+        ...
 
     async def unpublished(self, limit: int) -> Sequence[OutboxRecord]: ...
 

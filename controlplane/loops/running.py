@@ -28,6 +28,9 @@ class LoopMetrics:
         self.reports = Counter("muster_reports", "Reports taken in", ["kind", "outcome"], registry=registry)
         self.orders = Counter("muster_orders", "Orders by outcome", ["outcome"], registry=registry)
         self.decisions = Counter("muster_decisions", "Decisions by reason", ["reason"], registry=registry)
+        self.ledger_differences = Counter(
+            "muster_ledger_differences", "Balances that memory had otherwise", registry=registry
+        )
         self.unreachable = Gauge("muster_clusters_unreachable", "Clusters that are lost", registry=registry)
         self.suspected = Gauge(
             "muster_network_suspected", "1 while too many clusters are silent at once", registry=registry
