@@ -1,6 +1,6 @@
 """What people write, as the store takes it: the port between API and Postgres. No loop knows of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -8,7 +8,9 @@ from controlplane.fleet.headroom import Make
 from controlplane.known.records import (
     ClusterRecord,
     DocumentRecord,
+    QuotaRequestRecord,
     Request,
+    RequestState,
     RevisionRecord,
     WorkloadRecord,
 )
@@ -29,6 +31,19 @@ class PreconditionFailed(Exception):
 
 class Taken(Exception):
     """The name, the token or the idempotency key is in use for something else; the text says which."""
+
+
+class MayNot(Exception):
+    """This principal is the wrong one for it; the text says who is right."""
+
+
+class Unfit(Exception):
+    """What is asked for cannot be. problems: (field, what is wrong and what would be right)."""
+
+    def __init__(self, *problems: tuple[str, str]) -> None:
+        field, message = problems[0]
+        super().__init__(f"{field}: {message}" if field else message)
+        self.problems = problems
 
 
 @dataclass(frozen=True)
@@ -58,6 +73,33 @@ class JoinDraft:
     labels: Mapping[str, str]
     taints: tuple[Taint, ...]
     expires_at: float
+
+
+QuotaAmounts = Mapping[str, Mapping[str, str]]
+"""By flavor, then resource: quantities as people write them."""
+
+
+@dataclass(frozen=True)
+class QuotaDraft:
+    """A request for quota. until: Unix seconds, 0 for without an end."""
+
+    tenant: str
+    amounts: QuotaAmounts
+    until: float
+    why: str
+
+
+@dataclass(frozen=True)
+class QuotaGrant:
+    """How a request is approved. taken_from: (kind, name) of a Tenant or a Cohort, None for from nobody.
+
+    until, amounts: None as they were asked for; the amounts can be smaller ones.
+    """
+
+    taken_from: tuple[str, str] | None = None
+    until: float | None = None
+    amounts: QuotaAmounts | None = None
+    comment: str = ""
 
 
 class Intent(Protocol):
@@ -132,4 +174,36 @@ class Intent(Protocol):
 
     async def request(self, name: str, request: Request, write: Write) -> ClusterRecord:
         """Ask the leader to do something about a cluster. Taken while another request is not done."""
+        ...
+
+    async def request_quota(self, draft: QuotaDraft, write: Write) -> QuotaRequestRecord:
+        """It waits for somebody else to decide. Unfit, Taken where too many of the tenant's wait."""
+        ...
+
+    async def quota_request(self, id: int) -> QuotaRequestRecord:
+        """NotFound."""
+        ...
+
+    async def quota_requests(
+        self, tenant: str = "", states: Collection[RequestState] = (), before: int = 0, limit: int = 100
+    ) -> Sequence[QuotaRequestRecord]:
+        """The newest first. tenant, states: "" and () for all. before: those with a smaller id."""
+        ...
+
+    async def withdraw_quota_request(self, id: int, write: Write) -> QuotaRequestRecord:
+        """By who asked, while it waits. MayNot, Taken."""
+        ...
+
+    async def approve_quota_request(self, id: int, grant: QuotaGrant, write: Write) -> QuotaRequestRecord:
+        """By somebody else. MayNot, Taken where it does not wait, Unfit where the quota does not allow it."""
+        ...
+
+    async def refuse_quota_request(self, id: int, why: str, write: Write) -> QuotaRequestRecord:
+        """By somebody else. MayNot, Taken."""
+        ...
+
+    async def give_back_quota(
+        self, id: int, amounts: QuotaAmounts | None, write: Write
+    ) -> QuotaRequestRecord:
+        """amounts: None for all of it; a part leaves the rest granted. Unfit, Taken where none is granted."""
         ...

@@ -2,7 +2,7 @@
 
 Every replica: ingest, sampling of what is used, and leadership. The leader, in its epoch:
 1. load Postgres, and wait until STATE and USAGE are drained;
-2. answer beats, and run place, dispatch, settle, alert, requests and watchdog until the lease ends.
+2. answer beats, and run place, dispatch, settle, alert, requests, watchdog and expiring until the lease ends.
 """
 
 import asyncio
@@ -18,6 +18,8 @@ from controlplane.known.records import Lease
 from controlplane.loops.alert import AlertLog
 from controlplane.loops.beats import Beats, NotLeading
 from controlplane.loops.dispatch import Dispatch
+from controlplane.loops.expiring import PASS_SECONDS as EXPIRING_SECONDS
+from controlplane.loops.expiring import Expiring
 from controlplane.loops.follow import Follow
 from controlplane.loops.footprint import ClusterBounds
 from controlplane.loops.ingest import Ingest
@@ -186,6 +188,7 @@ class Centre:
             ("settle", settle.run_pass, self._wakes.settle, 1.0),
             ("requests", requests.run_pass, Wake(), PASS_SECONDS),
             ("watchdog", watchdog.run_pass, self._wakes.watchdog, PASS_SECONDS),
+            ("expiring", Expiring(ports.store, lease).run_pass, Wake(), EXPIRING_SECONDS),
         ]
         self._settle, self._beats = settle, beats
         log.info("leading", epoch=lease.epoch, clusters=len(known.clusters), workloads=len(known.workloads))

@@ -47,6 +47,7 @@ from controlplane.store.ledger_store import Ledger
 from controlplane.store.listener import Listener
 from controlplane.store.migrations import migrate
 from controlplane.store.pool import Pool
+from controlplane.store.quota_store import QuotaRequests
 from schemas.wire.orders import Version
 from schemas.wire.reports import Stamp, Taint
 
@@ -55,7 +56,7 @@ EXPIRY_SECONDS = 600.0
 log = structlog.get_logger()
 
 
-class PostgresStore(Ledger):
+class PostgresStore(Ledger, QuotaRequests):
     """Implements the ports Store and Intent on one database, or on the schema of a namespace in it.
 
     alerting: the port AlertStore on the same connections.

@@ -35,12 +35,13 @@ from controlplane.store.settlement import (
 )
 from controlplane.store.tokens import UNUSABLE, taken_text
 from schemas.wire.reports import Taint
+from tests.simulation.memory_quota_requests import MemoryQuotaRequests
 from tests.simulation.memory_tables import Invitation, Tables
 
 T = TypeVar("T")
 
 
-class MemoryIntent:
+class MemoryIntent(MemoryQuotaRequests):
     """The port Intent. What it stands on (tables, time, carrying, changes) is the store's."""
 
     tables: Tables
