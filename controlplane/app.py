@@ -155,6 +155,7 @@ async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.
             known=centre.known,
             intent=store,
             changes=store,
+            ledger=store,
             registrar=registrar,
             sealer=SecretValues(keys.master),
             access=_read_access(settings),

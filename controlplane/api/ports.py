@@ -12,7 +12,7 @@ from controlplane.alerts.entry import Entry
 from controlplane.alerts.history import AttemptLine, HistoryLine, HistoryQuery
 from controlplane.intent import Intent
 from controlplane.known.known import Known
-from controlplane.known.records import Change
+from controlplane.known.records import Change, LedgerEntry, LedgerQuery
 from controlplane.loops.alert_ports import Channels
 from controlplane.loops.ports import Clock
 
@@ -68,6 +68,14 @@ class ChangeReader(Protocol):
     async def wait_for_change(self, timeout_seconds: float) -> None: ...
 
 
+class LedgerReader(Protocol):
+    """What was charged, released and seen to drift. Raises StoreUnavailable."""
+
+    async def ledger_lines(self, query: LedgerQuery) -> Sequence[LedgerEntry]:
+        """One page; at most 1,000, however many are asked for."""
+        ...
+
+
 @dataclass(frozen=True)
 class NotReady:
     """One thing that this process waits for."""
@@ -120,7 +128,7 @@ class Alerting:
 class ApiDeps:
     """public_url: where agents and people reach this API; stands in the answer to an invitation.
 
-    alerting: None where a process serves no alerts.
+    alerting: None where a process serves no alerts. ledger: the store's, None where none is kept.
     """
 
     known: Known
@@ -135,3 +143,4 @@ class ApiDeps:
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
     public_url: str = ""
     alerting: Alerting | None = None
+    ledger: LedgerReader | None = None
