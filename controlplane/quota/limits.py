@@ -6,6 +6,7 @@ that, and what is there that nobody ordered here. Only resources that a quota of
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from controlplane.quota.quota import PODS
@@ -20,6 +21,8 @@ OBLIGED = ("cpu", "memory")
 """A ResourceQuota on one of these refuses every container that does not ask for it."""
 _NATIVE = ("cpu", "memory", "ephemeral-storage")
 _MOST = 2**63 - 1
+_NOTHING: Resources = MappingProxyType({})
+_NOWHERE: Mapping[str, Resources] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,12 @@ class Placed:
 
 @dataclass(frozen=True)
 class Limit:
-    """Of one resource in one namespace."""
+    """Of one resource in one namespace. foreign: that part of the drift which is of no workload at all."""
 
     share: int = 0
     surge: int = 0
     drift: int = 0
+    foreign: int = 0
 
     @property
     def total(self) -> int:
@@ -74,6 +78,10 @@ class _Sums:
     share: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     surge: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     drift: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    foreign: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+
+    def at(self, key: tuple[str, str]) -> Limit:
+        return Limit(*(each.get(key, 0) for each in (self.share, self.surge, self.drift, self.foreign)))
 
 
 def limit_name(resource: str) -> str | None:
@@ -97,29 +105,25 @@ def limits(
     covered: Collection[str],
     placed: Iterable[Placed],
     foreign: Mapping[str, Resources],
-    namespaces: Collection[str] = (),
+    beside: Mapping[str, Resources] = _NOWHERE,
 ) -> dict[str, dict[str, Limit]]:
-    """covered: resources that the tenant's quota names. foreign: by namespace, of pods nobody ordered here.
+    """In the namespaces of its workloads, and those of `foreign`.
 
-    namespaces: beside those of its workloads, where a limit is to stand though nothing of it runs there.
+    covered: resources that the tenant's quota names. foreign: by namespace, of pods that are no workload's.
+    beside: of workloads in these namespaces that are not the tenant's.
     """
     counted = sorted(each for each in set(covered) if limit_name(each) is not None)
-    sums, found = _Sums(), dict.fromkeys(namespaces)
+    sums, found = _Sums(), dict.fromkeys(foreign)
     for each in placed:
         found |= dict.fromkeys(_namespaces_of(each))
         for resource in counted:
             _add(sums, each, resource)
-    for namespace, amounts in foreign.items():
-        for resource in counted:
-            if namespace in found:
-                _raise(sums.drift, (namespace, resource), amounts.get(resource, 0))
+    for namespace, resource in ((one, other) for one in found for other in counted):
+        others = foreign.get(namespace, _NOTHING).get(resource, 0)
+        _raise(sums.foreign, (namespace, resource), others)
+        _raise(sums.drift, (namespace, resource), others + beside.get(namespace, _NOTHING).get(resource, 0))
     return {
-        namespace: {
-            resource: Limit(
-                *(each.get((namespace, resource), 0) for each in (sums.share, sums.surge, sums.drift))
-            )
-            for resource in counted
-        }
+        namespace: {resource: sums.at((namespace, resource)) for resource in counted}
         for namespace in sorted(found)
         if counted
     }

@@ -28,20 +28,18 @@ def web(count: int, surge: Surge = DEFAULT, namespace: str = "shop") -> Pods:
 
 
 @pytest.mark.parametrize(
-    ("placed", "foreign", "namespaces", "expected"),
+    ("placed", "foreign", "expected"),
     [
-        pytest.param([], {}, (), {}, id="nothing runs, nothing is there: no object"),
+        pytest.param([], {}, {}, id="nothing runs, nothing is there: no object"),
         pytest.param(
             [Placed("web", {"cpu": 2000, "memory": 4 * GI}, (web(4),))],
             {},
-            (),
             {"shop": {"cpu": Limit(2000, 500), "memory": Limit(4 * GI, GI)}},
             id="a quarter of four pods more while they roll",
         ),
         pytest.param(
             [Placed("web", {"cpu": 2500, "memory": 5 * GI}, (web(5),))],
             {},
-            (),
             {"shop": {"cpu": Limit(2500, 1000), "memory": Limit(5 * GI, 2 * GI)}},
             id="rounded up to whole pods",
         ),
@@ -51,34 +49,28 @@ def web(count: int, surge: Surge = DEFAULT, namespace: str = "shop") -> Pods:
                 Placed("api", {"cpu": 500, "memory": GI}, (web(1),)),
             ],
             {},
-            (),
             {"shop": {"cpu": Limit(1000, 1000), "memory": Limit(2 * GI, 2 * GI)}},
             id="each workload rolls by itself: rounded up for each",
         ),
         pytest.param(
             [Placed("web", {"cpu": 3000, "memory": 6 * GI}, (web(2, NONE),))],
             {},
-            (),
             {"shop": {"cpu": Limit(3000), "memory": Limit(6 * GI)}},
             id="what is charged beyond what is ordered is still running",
         ),
         pytest.param(
             [Placed("web", {}, (web(2, NONE),))],
             {},
-            (),
             {"shop": {"cpu": Limit(1000), "memory": Limit(2 * GI)}},
             id="what was ordered before anything was charged is not refused",
         ),
         pytest.param(
             [Placed("web", {"cpu": 1000, "memory": 2 * GI}, (), leaving=("shop",))],
             {},
-            (),
             {"shop": {"cpu": Limit(1000), "memory": Limit(2 * GI)}},
             id="withdrawn, and its pods are not reported gone",
         ),
-        pytest.param(
-            [Placed("web", {}, (), leaving=("shop",))], {}, (), {}, id="withdrawn and gone: no object"
-        ),
+        pytest.param([Placed("web", {}, (), leaving=("shop",))], {}, {}, id="withdrawn and gone: no object"),
         pytest.param(
             [
                 Placed(
@@ -88,7 +80,6 @@ def web(count: int, surge: Surge = DEFAULT, namespace: str = "shop") -> Pods:
                 )
             ],
             {},
-            (),
             {
                 "back": {"cpu": Limit(1000), "memory": Limit(2 * GI)},
                 "front": {"cpu": Limit(500), "memory": Limit(GI)},
@@ -98,16 +89,14 @@ def web(count: int, surge: Surge = DEFAULT, namespace: str = "shop") -> Pods:
         pytest.param(
             [Placed("web", {"cpu": 500, "memory": GI}, (web(1, NONE),), drift={"cpu": 100})],
             {"shop": {"cpu": 2000, "nvidia.com/gpu": 1}},
-            (),
-            {"shop": {"cpu": Limit(500, 0, 2100), "memory": Limit(GI)}},
+            {"shop": {"cpu": Limit(500, 0, 2100, 2000), "memory": Limit(GI)}},
             id="what was there already is left its room; what no quota covers is not limited",
         ),
         pytest.param(
             [],
-            {"by-hand": {"cpu": 250}, "another-tenant": {"cpu": 4000}},
-            ("by-hand", "empty"),
+            {"by-hand": {"cpu": 250}, "empty": {}},
             {
-                "by-hand": {"cpu": Limit(0, 0, 250), "memory": Limit()},
+                "by-hand": {"cpu": Limit(0, 0, 250, 250), "memory": Limit()},
                 "empty": {"cpu": Limit(), "memory": Limit()},
             },
             id="a namespace in which nothing of the tenant's is ordered",
@@ -117,15 +106,20 @@ def web(count: int, surge: Surge = DEFAULT, namespace: str = "shop") -> Pods:
 def test_a_limit_is_share_and_surge_and_drift(
     placed: list[Placed],
     foreign: dict[str, dict[str, int]],
-    namespaces: tuple[str, ...],
     expected: dict[str, dict[str, Limit]],
 ) -> None:
-    assert limits(COVERED, placed, foreign, namespaces) == expected
+    assert limits(COVERED, placed, foreign) == expected
+
+
+def test_what_others_of_muster_run_in_its_namespaces_is_let_in_beside() -> None:
+    placed = [Placed("web", {"cpu": 500}, (web(1, NONE),))]
+    found = limits(("cpu",), placed, {}, {"shop": {"cpu": 300}, "elsewhere": {"cpu": 300}})
+    assert found == {"shop": {"cpu": Limit(500, 0, 300)}}
 
 
 def test_pods_are_counted_where_the_quota_names_them() -> None:
     placed = [Placed("web", {"cpu": 2000, "pods": 4}, (web(4),))]
-    assert limits(("pods",), placed, {"shop": {"pods": 3}}) == {"shop": {"pods": Limit(4, 1, 3)}}
+    assert limits(("pods",), placed, {"shop": {"pods": 3}}) == {"shop": {"pods": Limit(4, 1, 3, 3)}}
 
 
 def test_a_quota_that_names_only_what_no_pod_counts_limits_nothing() -> None:
