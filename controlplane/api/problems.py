@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from controlplane.intent import NotFound, PreconditionFailed, Taken
+from controlplane.intent import NotFound, PreconditionFailed, Taken, Unfit
 from controlplane.loops.ports import BusUnavailable, StoreUnavailable
 from controlplane.queries.paging import BadQuery
 from schemas.reasons import Reason
@@ -89,6 +89,7 @@ def install(app: FastAPI) -> None:
         NotFound,
         PreconditionFailed,
         Taken,
+        Unfit,
         StoreUnavailable,
         BusUnavailable,
         RequestValidationError,
@@ -110,6 +111,9 @@ def _translate(error: Exception) -> Problem:
             return Problem(412, Reason.CONFLICT, detail, failed, {"ETag": etag(error.current)})
         case Taken():
             return Problem(409, Reason.CONFLICT, str(error))
+        case Unfit():
+            errors = [FieldError(field, message) for field, message in error.problems]
+            return Problem(422, Reason.INVALID, str(error), errors)
         case StoreUnavailable():
             detail = "the database does not answer; nothing is known to be stored, and to repeat is safe"
             return Problem(503, Reason.UNAVAILABLE, detail, headers={"Retry-After": "2"})

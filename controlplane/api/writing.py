@@ -1,5 +1,6 @@
 """From a manifest to what is stored: checked against its tenant and its size, Secrets sealed."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +29,8 @@ from controlplane.queries.facts import sample
 from controlplane.queries.sealed import BadSecret, seal
 from controlplane.queries.tenancy import Trespass, tenant_clashes, trespass, workloads_of
 from controlplane.queries.warnings import warnings_over
-from schemas.manifests import AlertRule, Tenant, Workload
+from controlplane.quota.problems import QuotaProblem, cohort_problems, flavor_problems, tenant_problems
+from schemas.manifests import AlertRule, Cohort, Flavor, Tenant, Workload
 from schemas.reasons import Reason
 from schemas.wire.orders import OrderBody
 
@@ -93,7 +95,12 @@ def record_of(deps: ApiDeps, draft: WorkloadDraft) -> WorkloadRecord:
 
 
 def check_tenant(deps: ApiDeps, tenant: Tenant) -> None:
-    """409 where another tenant claims one of its namespaces in a cluster that both may use."""
+    """409 where another tenant claims one of its namespaces in a cluster that both may use.
+
+    422 where its quota contradicts itself; whether it goes with what else is declared, the store checks.
+    """
+    if tenant.spec.quota is not None:
+        _refuse_quota(tenant_problems(tenant.metadata.name, tenant.spec.quota))
     found = tenant_clashes(deps.known, tenant.metadata.name, tenant.spec, deps.clock.now())
     if found:
         errors = [
@@ -113,6 +120,22 @@ def check_unused(deps: ApiDeps, tenant: str) -> None:
     if names:
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         raise Problem(409, Reason.CONFLICT, f"tenant {tenant!r} still has workloads: {shown}")
+
+
+def check_cohort(_: ApiDeps, cohort: Cohort) -> None:
+    """422 where it contradicts itself."""
+    _refuse_quota(cohort_problems(cohort.metadata.name, cohort.spec))
+
+
+def check_flavor(_: ApiDeps, flavor: Flavor) -> None:
+    """422 where one of its features is none."""
+    _refuse_quota(flavor_problems(flavor.metadata.name, flavor.spec))
+
+
+def _refuse_quota(found: Sequence[QuotaProblem]) -> None:
+    if found:
+        errors = [FieldError(each.path, each.message) for each in found]
+        raise Problem(422, Reason.INVALID, f"{errors[0].field}: {errors[0].message}", errors)
 
 
 def check_alert_rule(deps: ApiDeps, rule: AlertRule) -> None:

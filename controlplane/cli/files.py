@@ -8,10 +8,11 @@ from typing import Any, cast
 
 from controlplane.client import ClientError
 from controlplane.migration import Given, GivenPolicy, converted, given_object
-from schemas.manifests import API_VERSION, DOCUMENTS, Fleet, Manifest, ManifestError
+from schemas.manifests import API_VERSION, DOCUMENTS, Cohort, Fleet, Manifest, ManifestError
 from schemas.manifests.karmada import Propagation, is_karmadas, parse_policy
 from schemas.manifests.load import KINDS, Problem, load_documents, parse_manifest
 
+_FIRST = ("Flavor", "Cohort", "Tenant")
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_FILES = 10_000
 
@@ -40,7 +41,27 @@ def read_manifests(paths: Sequence[Path], hint: str = "nothing was sent") -> lis
     if read.problems:
         raise ClientError("\n".join(read.problems), hint)
     _say(read.notes)
-    return sorted(read.manifests, key=lambda manifest: manifest.kind not in DOCUMENTS)
+    return sorted(read.manifests, key=_order)
+
+
+def _order(manifest: Manifest) -> int:
+    """What others name comes first; the parent that a Cohort names need not be there yet."""
+    kind = manifest.kind
+    return _FIRST.index(kind) if kind in _FIRST else len(_FIRST) + (kind not in DOCUMENTS)
+
+
+def named_last(manifests: Sequence[Manifest]) -> list[Manifest]:
+    """In the order in which they can be deleted: what names another before it."""
+    parents = {each.metadata.name: each.spec.parent or "" for each in manifests if isinstance(each, Cohort)}
+
+    def depth(name: str) -> int:
+        seen: list[str] = []
+        while name in parents and name not in seen:
+            seen.append(name)
+            name = parents[name]
+        return len(seen)
+
+    return sorted(manifests, key=lambda each: (-_order(each), -depth(each.metadata.name)))
 
 
 @dataclass

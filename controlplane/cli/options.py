@@ -21,13 +21,15 @@ class Kind(StrEnum):
     WORKLOADS = "workloads"
     PLACEMENTS = "placements"
     TENANTS = "tenants"
+    COHORTS = "cohorts"
+    FLAVORS = "flavors"
     INTERPRETERS = "interpreters"
     ALERT_RULES = "alertrules"
     CHANGES = "changes"
     FLEET = "fleet"
 
 
-DOCUMENTS = (Kind.TENANTS, Kind.INTERPRETERS, Kind.ALERT_RULES)
+DOCUMENTS = (Kind.TENANTS, Kind.COHORTS, Kind.FLAVORS, Kind.INTERPRETERS, Kind.ALERT_RULES)
 """Kept as they were applied, by name."""
 _SHORT = {"ns": "nodes", "no": "nodes", "wl": "workloads", "pl": "placements"}
 

@@ -50,6 +50,14 @@ def _taints(row: Row) -> str:
     )
 
 
+def _labelled(row: Row) -> list[str]:
+    return [f"{key}={value}" for key, value in sorted(row["node_labels"].items())]
+
+
+def _prices(row: Row) -> str:
+    return ", ".join(f"{name} {price} {row['currency']}" for name, price in sorted(row["prices"].items()))
+
+
 def _cluster_place(row: Row) -> str:
     return "/".join(part for part in (row["provider"], row["region"]) if part) or "-"
 
@@ -119,6 +127,19 @@ COLUMNS: Mapping[Kind, tuple[Column, ...]] = {
         Column("ENVIRONMENTS", lambda row: ", ".join(row["environments"]) or "all", wide=True),
         Column("OWNERS", lambda row: ", ".join(row["owners"]) or "-", wide=True),
         Column("WORKLOADS", _text("workloads"), right=True),
+    ),
+    Kind.COHORTS: (
+        Column("NAME", _text("name")),
+        Column("PARENT", lambda row: str(row["parent"]) or "-"),
+        Column("COHORTS", lambda row: ", ".join(row["cohorts"]) or "-", wide=True),
+        Column("TENANTS", lambda row: ", ".join(row["tenants"]) or "-", wide=True),
+        Column("FLAVORS", lambda row: ", ".join(row["flavors"]) or "-", wide=True),
+    ),
+    Kind.FLAVORS: (
+        Column("NAME", _text("name")),
+        Column("NODES", lambda row: ", ".join([*_labelled(row), *row["features"]]) or "all", wide=True),
+        Column("PER HOUR", lambda row: _prices(row) or "-", wide=True),
+        Column("TENANTS", lambda row: ", ".join(row["tenants"]) or "-", wide=True),
     ),
     Kind.INTERPRETERS: (
         Column("NAME", _text("name")),

@@ -224,12 +224,12 @@ def delete(
 
 def _delete_files(filename: list[Path], *, yes: bool) -> None:
     """Workloads first: a tenant stays while something is its own. What is not there is no failure."""
-    from controlplane.cli.files import address, read_manifests
+    from controlplane.cli.files import address, named_last, read_manifests
     from controlplane.cli.output import console
     from controlplane.cli.reporting import report
     from controlplane.client import Refused
 
-    manifests = sorted(read_manifests(filename), key=lambda each: each.kind != "Workload")
+    manifests = named_last(read_manifests(filename))
     where = [address(each) for each in manifests]
     workloads = [each.metadata.name for each in manifests if each.kind == "Workload"]
     if workloads and not yes:

@@ -57,3 +57,9 @@ def document_manifest(kind: str, record: DocumentRecord) -> dict[str, Any]:
         "metadata": {"name": record.name},
         "spec": record.spec,
     }
+
+
+def part(spec: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A field of a spec that may be left out, or null."""
+    found: Any = spec.get(name)
+    return found or {}

@@ -83,7 +83,7 @@ def _in_use(before: Declared, after: Declared, used: Mapping[str, Amounts]) -> I
         charged = [
             f"what is charged to tenant {tenant}"
             for tenant, amounts in used.items()
-            if any(flavor == name and amount for (flavor, _), amount in amounts.items())
+            if tenant in after.tenants and any(key[0] == name and amount for key, amount in amounts.items())
         ]
         if named or charged:
             yield _still_used("Flavor", name, named or charged)

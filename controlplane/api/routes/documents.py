@@ -20,10 +20,12 @@ from controlplane.api.bodies import read_manifest
 from controlplane.api.conditions import write_of
 from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import invalid, not_found
-from controlplane.api.writing import check_alert_rule, check_tenant, check_unused
+from controlplane.api.writing import check_alert_rule, check_cohort, check_flavor, check_tenant, check_unused
 from controlplane.known.records import DocumentRecord
 from controlplane.queries.alert_rules import ALERT_RULES
+from controlplane.queries.cohorts import COHORTS
 from controlplane.queries.documents import Listing
+from controlplane.queries.flavors import FLAVORS
 from controlplane.queries.interpreters import INTERPRETERS
 from controlplane.queries.paging import Page, Query
 from controlplane.queries.tenants import TENANTS
@@ -62,8 +64,22 @@ OFFERED = (
         TENANTS,
         check_tenant,
         check_unused,
-        "Make or change it. 409 where another tenant claims one of its namespaces in the same cluster.",
+        "Make or change it. 409 where another tenant claims one of its namespaces in the same cluster, or its"
+        " quota would be less than what is used. 422 where its quota contradicts itself or other documents.",
         "409 while it has workloads.",
+    ),
+    Offered(
+        COHORTS,
+        check_cohort,
+        on_put="Make or change it. 422 where it would be its own ancestor, or contradicts itself or other"
+        " documents. 409 where less would be left to a tenant than is used.",
+        on_delete="409 while a Tenant or another Cohort names it.",
+    ),
+    Offered(
+        FLAVORS,
+        check_flavor,
+        on_put="Make or change it. What was spent before is not counted anew when prices change.",
+        on_delete="409 while a Tenant or Cohort names it, or anything is charged under it.",
     ),
     Offered(
         INTERPRETERS,
