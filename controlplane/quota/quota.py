@@ -133,7 +133,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Admitted:
-    """What runs, and may have to give way. amounts: all that is charged for it."""
+    """What runs, and may have to give way. amounts: all that is charged for it, and not on its way out.
+
+    created_at: of the workload, as its candidate had it; without it, it counts as older than any other.
+    """
 
     uid: str
     tenant: str
@@ -141,3 +144,4 @@ class Admitted:
     admitted_at: float
     amounts: Amounts
     preemptible: bool = True
+    created_at: float = float("-inf")

@@ -15,7 +15,7 @@ UNBOUNDED = 2**62
 
 
 class Usage:
-    """tree: what it is counted against."""
+    """tree: what it is counted against. moves: how often it changed."""
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
@@ -25,7 +25,7 @@ class Usage:
         self._freed: dict[str, int] = {}
         self._all_freed = 0
         self._moved: dict[str, int] = {}
-        self._moves = 0
+        self.moves = 0
 
     def retree(self, tree: Tree) -> None:
         """The same amounts in another tree. Whatever waits may have become admissible."""
@@ -173,7 +173,7 @@ class Usage:
             if self._moved[name] <= moves:
                 break
             names.append(name)
-        return self._moves, tuple(names)
+        return self.moves, tuple(names)
 
     def trial(self) -> "Trial":
         return Trial(self)
@@ -199,9 +199,9 @@ class Usage:
                     del loose[key]
             else:
                 self.bubble(node, key, sign * amount)
-        self._moves += 1
+        self.moves += 1
         self._moved.pop(tenant, None)
-        self._moved[tenant] = self._moves
+        self._moved[tenant] = self.moves
 
     def bubble(self, node: Node, key: FlavorResource, delta: int) -> None:
         """At this node, and of it at each one above what is not kept below. Tells nobody: see `Trial`."""
