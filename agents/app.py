@@ -212,6 +212,7 @@ def _periods(settings: AgentSettings) -> Periods:
         report=settings.report_seconds,
         resync=settings.resync_seconds,
         metrics=settings.metrics_seconds,
+        namespaces=settings.namespaces_seconds,
         lease=settings.lease_seconds,
     )
 

@@ -28,6 +28,7 @@ _RANKS = {
     "hardware": 2,
     "facts": 3,
     "usage": 4,
+    "namespaces": 4,
     "work": 5,
 }
 R = TypeVar("R", bound=Report)
@@ -40,8 +41,8 @@ def body_digest(body: bytes) -> str:
 
 
 class Publisher:
-    """One value per tail: `facts`, `hardware`, `work.<uid>`, `profile.<hash>`; by shard `inventory.<shard>`,
-    `topology.<shard>`, `usage.<shard>`.
+    """One value per tail: `facts`, `hardware`, `namespaces`, `work.<uid>`, `profile.<hash>`; by shard
+    `inventory.<shard>`, `topology.<shard>`, `usage.<shard>`.
     """
 
     def __init__(self, bus: Bus, clock: Clock, random: Random, subjects: Subjects, cluster: str) -> None:
@@ -165,6 +166,8 @@ class Publisher:
                 return self._subjects.inventory(self._cluster, name)
             case "hardware":
                 return self._subjects.hardware(self._cluster)
+            case "namespaces":
+                return self._subjects.namespaces(self._cluster)
             case "topology":
                 return self._subjects.topology(self._cluster, name)
             case "usage":

@@ -36,6 +36,9 @@ class AgentSettings(BaseSettings):
     report_seconds: float = Field(1.0, ge=0.05, le=60)
     resync_seconds: float = Field(600.0, ge=1, le=86_400)
     metrics_seconds: float = Field(30.0, ge=0.5, le=600)
+    namespaces_seconds: float = Field(
+        10.0, ge=0.5, le=600, description="how often pods of others are told by namespace, at most"
+    )
     lease_seconds: float = Field(15.0, ge=1, le=120)
     tick_seconds: float = Field(0.25, ge=0.01, le=10, description="pace of the simulated cluster")
     alerts_listen: str | None = Field(

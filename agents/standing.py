@@ -1,19 +1,24 @@
 """How each workload stands here: what was done about its order, and what the cluster says of it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+
+import msgspec
 
 from agents.fence import Entry
 from agents.intake import Prepared
 from agents.observe.cache import Cache
 from agents.observe.health import judge_by, rule_for
 from agents.observe.observer import Observer
+from agents.observe.rows import PodRow
 from schemas.reasons import Reason
 from schemas.wire.orders import HealthRule, ObjectRef, Verb, Version
 from schemas.wire.reports import ObjectStatus, Refusal, Work, WorkState
 
 MOST_REFUSALS = 20
+MOST_TEMPLATES = 50
+OTHERS = "others"
 NOTHING = Version(0, 0)
 
 
@@ -126,6 +131,9 @@ class Standings:
         if entry.verb is Verb.WITHDRAW and not pods:
             refs = ()
         self._look_for_end(standing, entry, pods=len(pods))
+        rules = ready.health if ready is not None else ()
+        objects = [self._status(ref, rules, standing.marks.get(ref)) for ref in refs]
+        living, leaving = _alive(pods.values())
         return Work(
             incarnation=0,
             sequence=0,
@@ -133,9 +141,13 @@ class Standings:
             carried_out=entry.carried_out,
             state=state,
             refusals=[*standing.refusals, *standing.said][:MOST_REFUSALS],
-            objects=[self._status(ref, ready.health if ready is not None else ()) for ref in refs],
+            objects=objects,
             pods=len(pods),
             ready=sum(pod.ready and not pod.deleting for pod in pods.values()),
+            living=living,
+            leaving=leaving,
+            # At most one object of a workload makes pods.
+            finished=any(each.finished for each in objects) and not (living or leaving),
         )
 
     def _look_for_end(self, standing: Standing, entry: Entry, *, pods: int) -> None:
@@ -146,11 +158,15 @@ class Standings:
             self.something_emptied.set()
         standing.emptied = empty
 
-    def _status(self, ref: ObjectRef, rules: tuple[HealthRule, ...]) -> ObjectStatus:
+    def _status(self, ref: ObjectRef, rules: tuple[HealthRule, ...], mark: str | None) -> ObjectStatus:
         row = self._cache.object(ref)
         if row is not None:
             rule = rule_for(ref, rules)
-            return row.status if rule is None else judge_by(rule, ref, row.found, row.status)
+            status = row.status if rule is None else judge_by(rule, ref, row.found, row.status)
+            if status.finished and row.mark != mark:
+                # It may be what stood there before the order: only of what was applied the end counts.
+                return msgspec.structs.replace(status, finished=False)
+            return status
         return ObjectStatus(
             api_version=ref.api_version,
             kind=ref.kind,
@@ -159,6 +175,22 @@ class Standings:
             healthy=False,
             message="not there",
         )
+
+
+def _alive(pods: Iterable[PodRow]) -> tuple[dict[str, int], int]:
+    """Pods that are not over: by template those that stay, and how many are being deleted."""
+    living: dict[str, int] = {}
+    leaving = 0
+    for pod in pods:
+        if pod.finished:
+            continue
+        if pod.deleting:
+            leaving += 1
+            continue
+        # Anybody may write labels: more than a few templates are told as one that nobody has ordered.
+        name = pod.template if pod.template in living or len(living) < MOST_TEMPLATES else OTHERS
+        living[name] = living.get(name, 0) + 1
+    return dict(sorted(living.items())), leaving
 
 
 def held_refusal() -> Refusal:

@@ -21,6 +21,7 @@ from agents.alerts.watch import AlertRules, AlertWatch, Seen
 from agents.alerts.writing import SpoolWriter
 from agents.beating import Beating
 from agents.carry_out import CarryOut
+from agents.fence import Entry
 from agents.keys import OrderKeys
 from agents.lease import Held, Lease, next_incarnation
 from agents.observe.cache import Cache
@@ -34,7 +35,7 @@ from agents.records import Records
 from agents.standing import Standings, kinds_of
 from agents.timing import Backoff, signalled
 from schemas.wire.beats import BeatReply
-from schemas.wire.orders import OVERWRITE, PRESERVE, Version
+from schemas.wire.orders import OVERWRITE, PRESERVE, Verb, Version
 from schemas.wire.reports import Stamp
 from schemas.wire.subjects import Subjects
 
@@ -52,6 +53,7 @@ class Periods:
     work: float = 0.1
     resync: float = 600.0
     metrics: float = 30.0
+    namespaces: float = 10.0
     lease: float = 15.0
 
 
@@ -161,6 +163,7 @@ class Term:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._observer.run())
             group.create_task(self._report())
+            group.create_task(self._report_namespaces())
             group.create_task(self._alerts.run())
             group.create_task(self._alerts.run_events())
             group.create_task(self._alerts.run_gpus())
@@ -281,3 +284,17 @@ class Term:
                 self._reporting.report_workloads()
             if not self._reporting.owes:
                 await signalled(self._around.clock, self._changed, REPORT_ANYWAY_SECONDS)
+
+    async def _report_namespaces(self) -> None:
+        """Seldom: pods of others come and go all the time, and what they come to is seldom news."""
+        await self._observer.synced.wait()
+        while True:
+            self._reporting.report_namespaces(
+                workload for workload, entry in self._records.entries.items() if _is_ours(entry)
+            )
+            await self._around.clock.sleep(self._periods.namespaces)
+
+
+def _is_ours(entry: Entry) -> bool:
+    """Whether pods that bear its label are its own: not those left behind, nor what comes after the end."""
+    return not entry.preserve and not (entry.verb is Verb.WITHDRAW and entry.is_carried_out)

@@ -21,6 +21,31 @@ def asks_of(spec: PodSpec) -> dict[str, int]:
     return asked
 
 
+def unset_of(spec: PodSpec) -> tuple[str, ...]:
+    """Of cpu and memory, what some container does not state: `requests.cpu`, `limits.memory`, ...; sorted.
+
+    A ResourceQuota that names it refuses such a pod. What the pod states as a whole is stated for all.
+    Source: Kubernetes pkg/quota/v1/evaluator/core/pods.go, Constraints.
+    """
+    containers = (*spec.containers, *(spec.init_containers or ()))
+    stated = [_stated(each.resources) for each in containers]
+    whole = _stated(spec.resources)
+    lacking = tuple(each for each in _OBLIGED if each not in whole and not all(each in one for one in stated))
+    return _SHARED.setdefault(lacking, lacking)
+
+
+_OBLIGED = ("limits.cpu", "limits.memory", "requests.cpu", "requests.memory")
+_SHARED: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+
+def _stated(resources: Resources | None) -> set[str]:
+    """Of limits alone the API server has made requests already."""
+    if resources is None:
+        return set()
+    limits, requests = resources.limits or {}, resources.requests or {}
+    return {f"limits.{name}" for name in limits} | {f"requests.{name}" for name in (*requests, *limits)}
+
+
 def held_alone(spec: PodSpec, *, guaranteed: bool) -> tuple[str, ...]:
     """Resources that kubelets hand out to one container alone, where their managers are static; sorted.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from agents.observe.below import Below
 from agents.observe.keyed import Rows
+from agents.observe.namespaces import NamespaceSums
 from agents.observe.rows import NodeRow, ObjectRow, PodKey, PodRow
 from schemas.wire.orders import ObjectRef
 
@@ -33,6 +34,7 @@ class Cache:
         self.pods_on: dict[str, dict[PodKey, PodRow]] = {}
         self.pods_of: dict[str, dict[PodKey, PodRow]] = {}
         self.joined: dict[str, NodeRow] = {}
+        self.namespaces = NamespaceSums()
         self.below = Below(self._below_nodes, self._zones_changed, self._below_cluster)
         self.used: dict[str, dict[str, int]] | None = None
         self.on_node: Callable[[str, NodeRow | None], None] | None = None
@@ -92,6 +94,8 @@ class Cache:
             self.joined.pop(name, None)
         else:
             self.joined[name] = self.below.joined(row)
+        profile = self.joined[name].profile if row is not None else None
+        self.namespaces.node_changed(name, profile, self.pods_on.get(name, {}))
 
     def _below_nodes(self, inventory: Iterable[str], usage: Iterable[str]) -> None:
         for name in inventory:
@@ -125,6 +129,7 @@ class Cache:
         if after is not None:
             _put_in(self.pods_on, after.node, key, after)
             _put_in(self.pods_of, after.workload, key, after)
+        self.namespaces.pod_changed(key, before, after)
         self._wake()
 
     def _pods_bound(self, nodes: Iterable[str]) -> None:

@@ -103,7 +103,13 @@ def _job(ref: ObjectRef, spec: ObjectSpec, status: ObjectStatusShape) -> ObjectS
     failed = _condition(status, "Failed", "True")
     done = (status.succeeded or 0) + (status.ready or 0)
     return _status(
-        ref, healthy=failed is None, desired=desired, ready=done, updated=done, message=_text(failed)
+        ref,
+        healthy=failed is None,
+        desired=desired,
+        ready=done,
+        updated=done,
+        message=_text(failed),
+        finished=failed is not None or _condition(status, "Complete", "True") is not None,
     )
 
 
@@ -122,7 +128,8 @@ def _pod(ref: ObjectRef, status: ObjectStatusShape) -> ObjectStatus:
     ready = _condition(status, "Ready", "True") is not None
     fine = ready or status.phase == "Succeeded"
     message = "" if fine else _text(_condition(status, "PodScheduled", "False")) or status.phase or ""
-    return _status(ref, healthy=fine, desired=1, ready=int(ready), updated=1, message=message)
+    over = status.phase in ("Succeeded", "Failed")
+    return _status(ref, healthy=fine, desired=1, ready=int(ready), updated=1, message=message, finished=over)
 
 
 def rule_for(ref: ObjectRef, rules: Sequence[HealthRule]) -> HealthRule | None:
@@ -173,6 +180,7 @@ def _by_rule(rule: HealthRule, ref: ObjectRef, generation: int, whole: dict[str,
         ready=max(0, ready or 0),
         updated=max(0, updated or ready or 0),
         message=said or ("" if healthy else "not ready yet"),
+        finished=not stale and any(_holds(check, whole) is not None for check in rule.finished),
     )
 
 
@@ -211,7 +219,14 @@ _path = lru_cache(maxsize=1024)(parse_path)
 
 
 def _status(
-    ref: ObjectRef, *, healthy: bool, desired: int = 0, ready: int = 0, updated: int = 0, message: str = ""
+    ref: ObjectRef,
+    *,
+    healthy: bool,
+    desired: int = 0,
+    ready: int = 0,
+    updated: int = 0,
+    message: str = "",
+    finished: bool = False,
 ) -> ObjectStatus:
     return ObjectStatus(
         api_version=ref.api_version,
@@ -223,6 +238,7 @@ def _status(
         ready=ready,
         updated=updated,
         message=message[:_MESSAGE_LONGEST],
+        finished=finished,
     )
 
 

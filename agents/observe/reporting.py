@@ -72,6 +72,13 @@ class Reporting:
         later, self._later = self._later, set()
         self._report_work(changes.workloads | later, with_counts=True)
 
+    def report_namespaces(self, ordered: Iterable[str]) -> None:
+        """Offer what pods of others take by namespace, where it changed. ordered: workloads ordered here."""
+        sums = self._cache.namespaces
+        sums.ordered(ordered, self._cache.pods_of)
+        if sums.changed:
+            self._outlet.offer("namespaces", sums.report())
+
     @property
     def owes(self) -> bool:
         """Whether counts wait for one of the next reports, whatever else changes."""
@@ -172,4 +179,4 @@ class Reporting:
 def _standing(work: Work) -> tuple[object, ...]:
     """What people and the centre wait for, without how many pods there are on the way to it."""
     healthy = tuple(status.healthy for status in work.objects)
-    return work.version, work.carried_out, work.state, tuple(work.refusals), healthy
+    return work.version, work.carried_out, work.state, tuple(work.refusals), healthy, work.finished

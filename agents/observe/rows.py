@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from agents.observe.asks import asks_of, held_alone
+from agents.observe.asks import asks_of, held_alone, unset_of
 from agents.observe.health import is_known, judge
 from agents.observe.quantities import amounts
 from agents.observe.shapes import NodeShape, ObjectShape, PodShape, PodStatus
@@ -75,7 +75,7 @@ class PodRow:
     """`asks` is shared between equal pods. `finished` pods exist and hold nothing.
 
     held: names of resources that it holds alone, while it runs. stuck: why a container of it does not run
-    and, by itself, never will, as the kubelet says.
+    and, by itself, never will, as the kubelet says. unset: `requests.cpu`, ... that some container lacks.
     """
 
     node: str
@@ -87,6 +87,7 @@ class PodRow:
     ready: bool
     held: tuple[str, ...] = ()
     stuck: str = ""
+    unset: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,7 @@ class PodRows:
             ready=any(each.type == "Ready" and each.status == "True" for each in conditions),
             held=held_alone(pod.spec, guaranteed=pod.status.qos_class == _GUARANTEED),
             stuck=_stuck(pod.status),
+            unset=unset_of(pod.spec),
         )
 
 

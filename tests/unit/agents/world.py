@@ -34,7 +34,7 @@ from schemas.wire.orders import (
     Version,
     signing_payload,
 )
-from schemas.wire.reports import Facts, Inventory, Profile, Report, Stamp, Usage, Work
+from schemas.wire.reports import Facts, Inventory, Namespaces, Profile, Report, Stamp, Usage, Work
 from schemas.wire.subjects import Subjects
 
 CLUSTER = "CTEST"
@@ -46,6 +46,7 @@ _KINDS = {
     "facts": Facts,
     "hardware": Hardware,
     "inventory": Inventory,
+    "namespaces": Namespaces,
     "profile": Profile,
     "topology": Topology,
     "work": Work,
