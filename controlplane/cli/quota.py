@@ -1,5 +1,6 @@
 """`muster quota`: whose it is, who uses it, borrows and lends it, and why something waits."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -37,3 +38,16 @@ def explain(tenant: str, output: OutputOption = Output.TABLE) -> None:
     with connect() as client:
         body = client.get(path("quota", "tenants", tenant)).body
     print_data(body, Output.YAML if output is Output.TABLE else output)
+
+
+@app.command("what-if")
+def what_if(
+    filename: Annotated[
+        Path, typer.Option("--filename", "-f", help="Cohorts, tenants, and a request; - for stdin.")
+    ],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """What would be available, shared and admitted, on paper: no server is asked."""
+    from controlplane.cli.quota_paper import show_what_if
+
+    show_what_if(filename, output)

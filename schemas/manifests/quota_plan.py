@@ -170,11 +170,15 @@ class PlanTenant(Strict):
 
 
 class PlanRequest(Strict):
-    """flavors: what of which is asked for. resources: of whatever flavors its tenant has, tried in order."""
+    """flavors: what of which is asked for. resources: of whatever flavors its tenant has, tried in order.
+
+    createdAt: RFC 3339 or seconds; left out, it comes after all that was admitted.
+    """
 
     tenant: Name
     name: Annotated[str, Field(min_length=1, max_length=253)] = "request"
     priority: int = 0
+    created_at: str | int | float | None = None
     flavors: Asked = {}
     resources: Annotated[dict[ResourceName, Quantity], Field(max_length=100)] = {}
 

@@ -1,0 +1,177 @@
+"""A plan of quota, read: its tree, what is used of it, and what is admitted."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from controlplane.quota.declared import thousandths
+from controlplane.quota.quota import (
+    Admitted,
+    CohortQuota,
+    FlavorResource,
+    Group,
+    Limits,
+    Preemption,
+    Reclaim,
+    TenantQuota,
+    Within,
+)
+from controlplane.quota.tree import CohortCycle, Tree
+from controlplane.quota.usage import Usage
+from schemas.manifests.quota import PreemptionPolicy, Quantity
+from schemas.manifests.quota_plan import PlanAmount, PlanRequest, PlanTenant, PlanWorkload, QuotaPlanSpec
+from schemas.quantities import quantity_amount, quantity_text
+
+
+class NotPlanned(ValueError):
+    """path: of the field that is wrong, as `tenants[0].flavors.default.cpu.usage`."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path = path
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Paper:
+    """workloads: by tenant, those admitted. asked_at: when the request was made. notes: worth knowing."""
+
+    spec: QuotaPlanSpec
+    tree: Tree
+    usage: Usage
+    workloads: Mapping[str, tuple[Admitted, ...]]
+    asked_at: float
+    notes: tuple[str, ...]
+
+    @property
+    def request(self) -> PlanRequest | None:
+        return self.spec.request
+
+
+def on_paper(spec: QuotaPlanSpec) -> Paper:
+    """Raises NotPlanned."""
+    cohorts = [
+        CohortQuota(each.name, each.parent or "", thousandths(each.weight), _limits(each.flavors))
+        for each in spec.cohorts
+    ]
+    tenants = [_tenant(each) for each in spec.tenants]
+    try:
+        tree = Tree.of(tenants, cohorts)
+    except CohortCycle as error:
+        index = next(i for i, each in enumerate(spec.cohorts) if each.name == error.names[0])
+        raise NotPlanned(f"cohorts[{index}].parent", str(error)) from error
+    usage, workloads, place = Usage(tree), dict[str, tuple[Admitted, ...]](), 0
+    for index, each in enumerate(spec.tenants):
+        path = f"tenants[{index}]"
+        workloads[each.name] = tuple(
+            _admitted(each.name, one, f"{path}.workloads[{at}]", place + at)
+            for at, one in enumerate(each.workloads)
+        )
+        place += len(each.workloads)
+        usage.add(each.name, _used(each, workloads[each.name], path))
+    notes = tuple(_notes(spec, tree, usage))
+    return Paper(spec, tree, usage, workloads, _asked_at(spec.request, workloads), notes)
+
+
+def _asked_at(request: PlanRequest | None, workloads: Mapping[str, Sequence[Admitted]]) -> float:
+    if request is not None and request.created_at is not None:
+        return _moment(request.created_at, "request.createdAt")
+    return max((each.admitted_at for held in workloads.values() for each in held), default=0.0) + 1.0
+
+
+def _tenant(plan: PlanTenant) -> TenantQuota:
+    groups: dict[frozenset[str], list[str]] = {}
+    for flavor, resources in plan.flavors.items():
+        groups.setdefault(frozenset(resources), []).append(flavor)
+    return TenantQuota(
+        plan.name,
+        cohort=plan.cohort or "",
+        weight=thousandths(plan.weight),
+        limits=_limits(plan.flavors),
+        groups=tuple(Group(resources, tuple(names)) for resources, names in groups.items()),
+        preemption=_preemption(plan.preemption),
+    )
+
+
+def _limits(flavors: Mapping[str, Mapping[str, PlanAmount]]) -> dict[FlavorResource, Limits]:
+    def some(resource: str, value: Quantity | None) -> int | None:
+        return None if value is None else quantity_amount(resource, value)
+
+    return {
+        (flavor, resource): Limits(
+            quantity_amount(resource, each.nominal),
+            some(resource, each.borrowing_limit),
+            some(resource, each.lending_limit),
+        )
+        for flavor, resources in flavors.items()
+        for resource, each in resources.items()
+    }
+
+
+def _preemption(policy: PreemptionPolicy) -> Preemption:
+    return Preemption(
+        Reclaim(policy.reclaim_within_cohort),
+        Reclaim(policy.borrow_within_cohort.policy),
+        policy.borrow_within_cohort.max_priority_threshold,
+        Within(policy.within_tenant),
+    )
+
+
+def amounts_of(asked: Mapping[str, Mapping[str, Quantity]]) -> dict[FlavorResource, int]:
+    return {
+        (flavor, resource): quantity_amount(resource, value)
+        for flavor, resources in asked.items()
+        for resource, value in resources.items()
+    }
+
+
+def _admitted(tenant: str, plan: PlanWorkload, path: str, place: int) -> Admitted:
+    at = float(place) if plan.admitted_at is None else _moment(plan.admitted_at, f"{path}.admittedAt")
+    return Admitted(plan.name, tenant, plan.priority, at, amounts_of(plan.flavors), plan.preemptible)
+
+
+def _used(plan: PlanTenant, workloads: Sequence[Admitted], path: str) -> dict[FlavorResource, int]:
+    """What is stated, else the sum of its workloads. NotPlanned where that is more than what is stated."""
+    used: dict[FlavorResource, int] = {}
+    for each in workloads:
+        for key, amount in each.amounts.items():
+            used[key] = used.get(key, 0) + amount
+    for flavor, resources in plan.flavors.items():
+        for resource, each in resources.items():
+            if each.usage is None:
+                continue
+            stated, sum_ = quantity_amount(resource, each.usage), used.get((flavor, resource), 0)
+            if stated < sum_:
+                said = f"{each.usage} is below what its workloads use, {quantity_text(resource, sum_)}"
+                raise NotPlanned(f"{path}.flavors.{flavor}.{resource}.usage", said)
+            used[flavor, resource] = stated
+    return used
+
+
+def _moment(value: str | float, path: str) -> float:
+    if not isinstance(value, str):
+        return float(value)
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise NotPlanned(path, f"{value!r} is no time: as 2026-01-31T08:00:00Z, or Unix seconds") from error
+    return at.timestamp() if at.tzinfo is not None else at.replace(tzinfo=UTC).timestamp()
+
+
+def _notes(spec: QuotaPlanSpec, tree: Tree, usage: Usage) -> Iterator[str]:
+    declared = {each.name for each in spec.cohorts}
+    for name in sorted(tree.cohorts.keys() - declared):
+        yield f"cohort {name} is only named: a root without quota"
+    for node in tree.nodes:
+        for key, limits in sorted(node.limits.items()):
+            if node.parent is None and (limits.borrowing is not None or limits.lending is not None):
+                yield f"{node}: {_told(key)}: without a cohort above it, nothing is borrowed or lent"
+        if not node.children:
+            for key in sorted(usage.at(node)):
+                over = -usage.available_at(node, key)
+                if over > 0:
+                    yield f"{node}: {_told(key)}: {quantity_text(key[1], over)} more is used than there is"
+
+
+def _told(key: FlavorResource) -> str:
+    return f"{key[1]} of flavor {key[0]}"
