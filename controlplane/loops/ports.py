@@ -171,6 +171,10 @@ class Store(Protocol):
         """Up to `limit` requests that wait, and grants, whose time is over by the store's clock. How many."""
         ...
 
+    async def commit_orders(self, lease: Lease, orders: Sequence[OutboxRecord]) -> None:
+        """Into the outbox: orders that follow from no decision. Those for removed clusters are left out."""
+        ...
+
     async def unpublished(self, limit: int) -> Sequence[OutboxRecord]: ...
 
     async def mark_published(self, lease: Lease, marks: Sequence[OrderMark]) -> None:

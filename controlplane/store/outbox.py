@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from controlplane.known.records import OutboxRecord
+from controlplane.known.records import Lease, OutboxRecord, Standing
 from controlplane.loops.ports import OrderMark
 from controlplane.store.codecs import Connection, transposed, version_of
+from controlplane.store.leases import hold
 from schemas.wire.orders import Verb, Version
 
 COLUMNS = (
@@ -46,6 +47,18 @@ async def put(connection: Connection, orders: Sequence[OutboxRecord]) -> None:
         " where (excluded.epoch, excluded.generation) > (o.epoch, o.generation)",
         *transposed(rows, 7),
     )
+
+
+async def commit(connection: Connection, lease: Lease, orders: Sequence[OutboxRecord]) -> None:
+    """As `put`, but for clusters that are removed by now. Raises LeaseLost."""
+    await hold(connection, lease)
+    rows = await connection.fetch(
+        "select id from cluster where id = any($1) and standing <> $2 order by id for share",
+        sorted({order.cluster for order in orders}),
+        Standing.REMOVED,
+    )
+    clusters = {row["id"] for row in rows}
+    await put(connection, [order for order in orders if order.cluster in clusters])
 
 
 async def unpublished(connection: Connection, limit: int) -> list[OutboxRecord]:

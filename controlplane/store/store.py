@@ -139,6 +139,10 @@ class PostgresStore(Ledger, QuotaRequests):
         async with self._pool.transaction() as connection:
             return await decided.commit(connection, lease, decisions, quota_version)
 
+    async def commit_orders(self, lease: Lease, orders: Sequence[OutboxRecord]) -> None:
+        async with self._pool.transaction() as connection:
+            await outbox.commit(connection, lease, orders)
+
     async def unpublished(self, limit: int) -> Sequence[OutboxRecord]:
         async with self._pool.connection() as connection:
             return await outbox.unpublished(connection, limit)

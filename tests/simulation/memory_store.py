@@ -261,6 +261,18 @@ class MemoryStore(MemoryLedger, MemoryIntent):
         self.append(outcomes.changes)
         return outcomes.skipped
 
+    async def commit_orders(self, lease: Lease, orders: Sequence[OutboxRecord]) -> None:
+        await self.carry_held(lease, lambda: self._commit_orders(orders))
+
+    def _commit_orders(self, orders: Sequence[OutboxRecord]) -> None:
+        for order in orders:
+            place = order.cluster, order.workload
+            before, cluster = self.tables.outbox.get(place), self.tables.clusters.get(order.cluster)
+            is_newer = before is None or before.version < order.version
+            if is_newer and cluster is not None and cluster.standing is not Standing.REMOVED:
+                acknowledged = before.acknowledged if before else None
+                self.tables.outbox[place] = replace(order, published_sequence=None, acknowledged=acknowledged)
+
     async def unpublished(self, limit: int) -> Sequence[OutboxRecord]:
         def waiting() -> list[OutboxRecord]:
             rows = [row for row in self.tables.outbox.values() if row.published_sequence is None]
