@@ -5,11 +5,12 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.benchmarks import alerting, decisions, fleet, placements
+from tests.benchmarks import alerting, decisions, fleet, ledger, placements
 
 FIGURES: dict[str, Callable[[], dict[str, float]]] = {
     "decisions": decisions.figures,
     "fleet": fleet.figures,
+    "ledger": ledger.figures,
     "placements": placements.figures,
     "alerting": alerting.figures,
 }
