@@ -5,14 +5,9 @@ from typing import Any
 
 from controlplane.alerts.alert import NOBODYS, Labels, Owned
 from controlplane.alerts.times import rfc3339
+from controlplane.known.claiming import Claiming
 from controlplane.known.known import Known
-from controlplane.known.records import DocumentRecord, WorkloadRecord
-from controlplane.known.views import Views
-from controlplane.placement import ClusterView
-from controlplane.placement.claims import matches
-from controlplane.placement.compiled import tenant_rule
-from controlplane.placement.filters import tenant_may
-from schemas.manifests import TenantSpec
+from controlplane.known.records import WorkloadRecord
 
 _NAMED_BY = (
     "workload",
@@ -38,10 +33,9 @@ class Owners:
 
     def __init__(self, known: Known) -> None:
         self._known = known
-        self._views = Views(known)
+        self._claiming = Claiming(known)
         self._named: dict[_Key, set[str]] = {}
         self._names: dict[str, tuple[WorkloadRecord, frozenset[_Key]]] = {}
-        self._specs: dict[str, tuple[DocumentRecord, TenantSpec]] = {}
 
     def of(self, identity: Labels) -> Owned:
         """identity: labels as they were reported, `cluster` among them where an agent brought it.
@@ -58,9 +52,10 @@ class Owners:
             record = self._workload_of(identity, namespace, cluster)
         tenant = record.tenant if record is not None else ""
         if not tenant and namespace:
-            tenant = self._tenant_of(namespace, cluster)
-        if not tenant and self._may_be_of(identity.get("tenant", ""), cluster):
-            tenant = identity["tenant"]
+            tenant = self._claiming.tenant_of(namespace, self._known.cluster_named(cluster))
+        said = identity.get("tenant", "")
+        if not tenant and self._claiming.may(said, self._known.cluster_named(cluster)):
+            tenant = said
         labels: dict[str, str] = {}
         if tenant:
             labels["tenant"] = tenant
@@ -68,7 +63,7 @@ class Owners:
             labels["workload"] = record.name
         if not labels:
             return NOBODYS
-        spec = self._spec(tenant)
+        spec = self._claiming.spec(tenant)
         return Owned(
             labels={
                 name: value
@@ -107,38 +102,6 @@ class Owners:
         return any(
             clusters[each].name == cluster for each in self._known.placements_of(uid) if each in clusters
         )
-
-    def _tenant_of(self, namespace: str, cluster: str) -> str:
-        """The one tenant that claims it there; "" for none, and where it is not one."""
-        claiming = [
-            name
-            for name in self._known.tenants
-            if (spec := self._spec(name)) is not None
-            and any(matches(pattern, namespace) for pattern in spec.namespaces)
-        ]
-        if len(claiming) > 1 and (record := self._known.cluster_named(cluster)) is not None:
-            view = self._views.one(record, 0.0)
-            claiming = [name for name in claiming if self._may(name, view)]
-        return claiming[0] if len(claiming) == 1 else ""
-
-    def _may_be_of(self, tenant: str, cluster: str) -> bool:
-        if tenant not in self._known.tenants:
-            return False
-        record = self._known.cluster_named(cluster)
-        return record is None or self._may(tenant, self._views.one(record, 0.0))
-
-    def _may(self, tenant: str, view: ClusterView) -> bool:
-        spec = self._spec(tenant)
-        return spec is not None and tenant_may(tenant_rule(tenant, spec), view)
-
-    def _spec(self, tenant: str) -> TenantSpec | None:
-        record = self._known.tenants.get(tenant)
-        if record is None:
-            return None
-        held = self._specs.get(tenant)
-        if held is None or held[0] is not record:
-            held = self._specs[tenant] = record, TenantSpec.model_validate(record.spec)
-        return held[1]
 
     def _annotations(self, record: WorkloadRecord) -> Mapping[str, str]:
         placed = {

@@ -19,12 +19,12 @@ from controlplane.loops.ports import Bus, DeadLetter, Store, StoreUnavailable, S
 from controlplane.loops.running import LoopMetrics
 from schemas.wire.codec import Malformed, decode
 from schemas.wire.hardware import Hardware, Topology
-from schemas.wire.reports import Facts, Inventory, Profile, Stamp, Usage, Work
+from schemas.wire.reports import Facts, Inventory, Namespaces, Profile, Stamp, Usage, Work
 from schemas.wire.subjects import Subjects, token
 
 log = structlog.get_logger()
 
-KINDS = ("facts", "hardware", "profile", "inventory", "topology", "usage", "work")
+KINDS = ("facts", "hardware", "namespaces", "profile", "inventory", "topology", "usage", "work")
 SLICE_SECONDS = 0.004
 MAX_BURIED_WAITING = 1_000
 MAX_BURIED_BYTES = 64 * 1024
@@ -115,6 +115,12 @@ class Ingest:
             case "hardware":
                 report = decode(Hardware, body)
                 fleet.apply_hardware(cluster, report)
+            case "namespaces":
+                report = decode(Namespaces, body)
+                held = self._known.namespaces.get(cluster)
+                if held is not None and held.stamp >= report.stamp:
+                    return "old"
+                self._known.namespaces[cluster] = report
             case "topology":
                 report = decode(Topology, body)
                 fleet.apply_topology(cluster, name, report)
@@ -130,8 +136,8 @@ class Ingest:
             case "work":
                 report = decode(Work, body)
                 token(name)
-                held = self._known.work.setdefault(name, {}).get(cluster)
-                if held is not None and held.stamp >= report.stamp:
+                said = self._known.work.setdefault(name, {}).get(cluster)
+                if said is not None and said.stamp >= report.stamp:
                     return "old"
                 self._known.work[name][cluster] = report
                 self._work_reported(cluster, name)

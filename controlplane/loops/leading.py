@@ -2,7 +2,8 @@
 
 Every replica: ingest, sampling of what is used, and leadership. The leader, in its epoch:
 1. load Postgres, and wait until STATE and USAGE are drained;
-2. answer beats, and run place, dispatch, settle, alert, requests, watchdog and expiring until the lease ends.
+2. answer beats, and run place, dispatch, settle, releasing, drifting, alert, requests, watchdog and expiring
+   until the lease ends.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ from controlplane.known.records import Lease
 from controlplane.loops.alert import AlertLog
 from controlplane.loops.beats import Beats, NotLeading
 from controlplane.loops.dispatch import Dispatch
+from controlplane.loops.drifting import PASS_SECONDS as DRIFTING_SECONDS
+from controlplane.loops.drifting import Drifting
 from controlplane.loops.expiring import PASS_SECONDS as EXPIRING_SECONDS
 from controlplane.loops.expiring import Expiring
 from controlplane.loops.follow import Follow
@@ -27,6 +30,8 @@ from controlplane.loops.leadership import Leadership
 from controlplane.loops.orders import Signer
 from controlplane.loops.place import Place
 from controlplane.loops.ports import Bus, BusUnavailable, Clock, Store, StoreUnavailable
+from controlplane.loops.releasing import PASS_SECONDS as RELEASING_SECONDS
+from controlplane.loops.releasing import Releasing
 from controlplane.loops.requests import Requests
 from controlplane.loops.running import LoopMetrics, Wake, keep_running
 from controlplane.loops.sampling import Sampling
@@ -73,6 +78,7 @@ class _Wakes:
     place: Wake = field(default_factory=Wake)
     dispatch: Wake = field(default_factory=Wake)
     settle: Wake = field(default_factory=Wake)
+    releasing: Wake = field(default_factory=Wake)
     watchdog: Wake = field(default_factory=Wake)
 
 
@@ -84,6 +90,7 @@ class Centre:
         self.known = Known(loss_rules=ports.loss_rules)
         self._wakes = _Wakes()
         self._settle: Settle | None = None
+        self._releasing: Releasing | None = None
         self._beats: Beats | None = None
         self.ingest = Ingest(
             ports.store,
@@ -141,8 +148,20 @@ class Centre:
         await self.ingest.drained.wait()
         follow = Follow(ports.store, known)
         dispatch = Dispatch(ports.store, ports.bus, known, ports.clock, lease, ports.metrics)
+        ledger = asyncio.Lock()
+        releasing = Releasing(
+            ports.store, known, ports.clock, lease, ledger, quota_freed=self._wakes.place.up
+        )
+        drifting = Drifting(ports.store, known, ports.clock, lease, quota_freed=self._wakes.place.up)
         settle = Settle(
-            ports.store, ports.bus, known, ports.subjects, lease, ports.metrics, self.ingest.footprint
+            ports.store,
+            ports.bus,
+            known,
+            ports.subjects,
+            lease,
+            ports.metrics,
+            self.ingest.footprint,
+            removed=self._held_no_longer,
         )
         alerts = AlertLog(
             ports.store,
@@ -164,6 +183,7 @@ class Centre:
             lease,
             ports.metrics,
             orders_committed=self._wakes.dispatch.up,
+            ledger=ledger,
         )
         watchdog = Watchdog(
             ports.store,
@@ -186,11 +206,13 @@ class Centre:
             ("place", place.run_pass, self._wakes.place, 1.0),
             ("dispatch", dispatch.run_pass, self._wakes.dispatch, 1.0),
             ("settle", settle.run_pass, self._wakes.settle, 1.0),
+            ("releasing", releasing.run_pass, self._wakes.releasing, RELEASING_SECONDS),
+            ("drifting", drifting.run_pass, Wake(), DRIFTING_SECONDS),
             ("requests", requests.run_pass, Wake(), PASS_SECONDS),
             ("watchdog", watchdog.run_pass, self._wakes.watchdog, PASS_SECONDS),
             ("expiring", Expiring(ports.store, lease).run_pass, Wake(), EXPIRING_SECONDS),
         ]
-        self._settle, self._beats = settle, beats
+        self._settle, self._releasing, self._beats = settle, releasing, beats
         log.info("leading", epoch=lease.epoch, clusters=len(known.clusters), workloads=len(known.workloads))
         try:
             async with asyncio.TaskGroup() as group:
@@ -210,7 +232,7 @@ class Centre:
         except* Exception as failures:
             raise failures.exceptions[0] from failures
         finally:
-            self._settle = self._beats = None
+            self._settle = self._releasing = self._beats = None
             known.end_watch()
 
     async def _answer_beat(self, cluster: str, body: bytes) -> bytes:
@@ -222,6 +244,13 @@ class Centre:
         if self._settle is not None:
             self._settle.offer(cluster, workload)
             self._wakes.settle.up()
+        self._held_no_longer(cluster, workload)
+
+    def _held_no_longer(self, cluster: str, workload: str) -> None:
+        """Something of it may be: what was reported, or ordered there no more, says."""
+        if self._releasing is not None:
+            self._releasing.offer(cluster, workload)
+            self._wakes.releasing.up()
 
     async def _wake_on_change(self) -> None:
         while True:

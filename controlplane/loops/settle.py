@@ -10,7 +10,7 @@
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 from controlplane.known.known import Known
@@ -41,7 +41,11 @@ class Settle:
         lease: Lease,
         metrics: LoopMetrics,
         footprint: Footprint,
+        *,
+        removed: Callable[[str, str], None] = lambda _cluster, _workload: None,
     ) -> None:
+        """removed: told of (cluster, workload) for which nothing is ordered any more."""
+        self._removed = removed
         self._store = store
         self._bus = bus
         self._known = known
@@ -147,6 +151,7 @@ class Settle:
                 continue
             self._known.forget_order(mark.cluster, mark.workload)
             self._known.fleet.unpromise(mark.cluster, mark.workload)
+            self._removed(mark.cluster, mark.workload)
             reports = self._known.work.get(mark.workload, {})
             if reports.get(mark.cluster) is works[mark.cluster, mark.workload]:
                 del reports[mark.cluster]

@@ -93,11 +93,13 @@ class Patience:
     """Waits before it believes that something grew; believes at once that it shrank.
 
     A surge of an update shall not be entered the moment it appears, nor something that stays be missed: what
-    is entered is the least that was seen over the last `seconds`.
+    is entered is the least that was seen over the last seconds.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, workload_seconds: float, foreign_seconds: float) -> None:
+        """How long it waits for pods of workloads, and for those that are no workload's."""
+        self._workload_seconds = workload_seconds
+        self._foreign_seconds = foreign_seconds
         self._risen: dict[str, dict[Key, list[tuple[float, int]]]] = {}
 
     def moved(
@@ -114,20 +116,18 @@ class Patience:
                 continue
             if amount == before:
                 continue
+            began = now - (self._workload_seconds if key[1] else self._foreign_seconds)
             looks = [*risen.get(key, ()), (now, amount)]
             # The last look at or before the beginning of the time that counts says what was there then.
-            while len(looks) > 1 and looks[1][0] <= now - self._seconds:
+            while len(looks) > 1 and looks[1][0] <= began:
                 del looks[0]
             waiting[key] = looks
             least = min(each for _, each in looks)
-            if looks[0][0] <= now - self._seconds and least > before:
+            if looks[0][0] <= began and least > before:
                 moves[key] = least - before
         if waiting:
             self._risen[cluster] = waiting
         return moves
-
-    def forget(self, cluster: str) -> None:
-        self._risen.pop(cluster, None)
 
 
 def _counts(resource: str, quota: TenantQuota | None) -> bool:

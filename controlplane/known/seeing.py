@@ -1,0 +1,141 @@
+"""What is seen in a cluster beyond what is charged: of workloads, and of pods that are nobody's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+from controlplane.fleet.label_sets import LabelSet
+from controlplane.fleet.standing import Stands
+from controlplane.known.claiming import Claiming
+from controlplane.known.known import Known
+from controlplane.known.records import ClusterRecord, Standing
+from controlplane.known.views import Views
+from controlplane.placement import ClusterView
+from controlplane.quota.drifting import Key, Seen, flavors_of, foreign_drift, workload_drift
+from controlplane.quota.quota import PODS, Amounts, Flavor, FlavorResource, TenantQuota
+from schemas.wire.orders import Version
+from schemas.wire.reports import Namespaces, WorkState
+
+_NOTHING = Version(0, 0)
+_NOWHERE: frozenset[str] = frozenset()
+_Found = dict[FlavorResource, int]
+
+
+@dataclass
+class _Nodes:
+    """Of one cluster: which flavors its nodes are of, and what follows from that."""
+
+    flavors: Mapping[str, Flavor]
+    labels: Mapping[str, str]
+    of: WeakKeyDictionary[LabelSet, frozenset[str]] = field(default_factory=WeakKeyDictionary)
+    workloads: dict[str, tuple[Stands, Amounts, str, TenantQuota | None, _Found]] = field(
+        default_factory=dict[str, tuple[Stands, Amounts, str, TenantQuota | None, _Found]]
+    )
+    foreign: tuple[Namespaces, int, dict[str, _Found]] | None = None
+
+
+class Seeing:
+    """Looks at what agents reported last; what is as it was is not worked out again."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+        self._views = Views(known)
+        self._claiming = Claiming(known, self._views)
+        self._nodes: dict[str, _Nodes] = {}
+
+    def beyond(self, cluster: str, entered: Mapping[Key, int]) -> Mapping[Key, int] | None:
+        """What is seen there beyond all charges; None where nobody knows: then what is entered stands."""
+        known, record = self._known, self._known.clusters.get(cluster)
+        if record is None or record.standing is Standing.REMOVED:
+            self._nodes.pop(cluster, None)
+            return {}
+        if known.fleet.completeness(cluster) is not None:
+            return None
+        view = self._views.one(record, 0.0)
+        nodes = self._nodes.get(cluster)
+        if nodes is None or nodes.flavors is not known.quotas.flavors or nodes.labels is not view.labels:
+            nodes = self._nodes[cluster] = _Nodes(known.quotas.flavors, view.labels)
+        found: dict[Key, int] = {}
+        standing = known.fleet.standing(cluster)
+        for uid, stands in standing.items():
+            tenant = self._tenant_of(uid, record)
+            if tenant:
+                drift = self._of_workload(nodes, view, uid, stands, tenant)
+                found |= {(tenant, uid, *key): amount for key, amount in drift.items()}
+        for uid in nodes.workloads.keys() - standing.keys():
+            del nodes.workloads[uid]
+        report = known.namespaces.get(cluster)
+        if report is None:
+            return found | {key: amount for key, amount in entered.items() if not key[1]}
+        for tenant, drift in self._of_namespaces(nodes, view, record, report).items():
+            found |= {(tenant, "", *key): amount for key, amount in drift.items()}
+        return found
+
+    def _tenant_of(self, uid: str, record: ClusterRecord) -> str:
+        """Whose drift it is what this workload takes there beyond its charge; "" for nobody's.
+
+        Where nothing is ordered and the agent has no record either, it tells of its pods by namespace.
+        """
+        known, workload = self._known, self._known.workloads.get(uid)
+        if known.order(record.id, uid) is not None:
+            if workload is not None:
+                return workload.tenant
+            return next(iter(sorted(known.quotas.charges.tenants_of(uid, record.id))), "")
+        work = known.work.get(uid, {}).get(record.id)
+        is_held = work is not None and work.state is not WorkState.WITHDRAWN and work.version != _NOTHING
+        if workload is not None and (is_held or record.id not in known.namespaces):
+            return workload.tenant
+        if work is None or not is_held:
+            return ""
+        # Of a database that was restored: its agent knows more of it than we do.
+        namespace = next((each.namespace for each in work.objects if each.namespace), "")
+        tenant = self._claiming.tenant_of(namespace, record) if namespace else ""
+        return tenant if tenant in known.quotas.tenants else ""
+
+    def _of_workload(self, nodes: _Nodes, view: ClusterView, uid: str, stands: Stands, tenant: str) -> _Found:
+        quotas = self._known.quotas
+        charged: _Found = {}
+        for each in quotas.charges.tenants_of(uid, view.id):
+            for key, amount in quotas.charges.of(uid, view.id, each).items():
+                charged[key] = charged.get(key, 0) + amount
+        quota = quotas.tenants.get(tenant)
+        held = nodes.workloads.get(uid)
+        if held is not None and held[0] is stands and held[1:3] == (charged, tenant) and held[3] is quota:
+            return held[4]
+        seen = [Seen(self._flavors(nodes, view, each.label_set), each.amounts) for each in stands]
+        drift = workload_drift(seen, charged, quota, quotas.flavors)
+        nodes.workloads[uid] = stands, charged, tenant, quota, drift
+        return drift
+
+    def _of_namespaces(
+        self, nodes: _Nodes, view: ClusterView, record: ClusterRecord, report: Namespaces
+    ) -> Mapping[str, _Found]:
+        """By tenant; only of those that have a quota."""
+        quotas = self._known.quotas
+        held = nodes.foreign
+        if held is not None and held[0] is report and held[1] == quotas.refreshed:
+            return held[2]
+        sets = [self._known.fleet.label_set(view.id, each) if each else None for each in report.profiles]
+        flavors = [_NOWHERE if each is None else self._flavors(nodes, view, each) for each in sets]
+        seen: dict[str, list[Seen]] = {}
+        for namespace in report.namespaces:
+            tenant = self._claiming.tenant_of(namespace.name, record) if namespace.foreign else ""
+            if tenant not in quotas.tenants:
+                continue
+            for each in namespace.foreign:
+                amounts = dict(zip(report.resources, each.amounts, strict=True)) | {PODS: each.pods}
+                seen.setdefault(tenant, []).append(Seen(flavors[each.profile], amounts))
+        found = {tenant: foreign_drift(each, quotas.tenants[tenant]) for tenant, each in seen.items()}
+        is_told = all(sets[at] is not None for at, each in enumerate(report.profiles) if each)
+        nodes.foreign = (report, quotas.refreshed, found) if is_told else None
+        return found
+
+    @staticmethod
+    def _flavors(nodes: _Nodes, view: ClusterView, label_set: LabelSet) -> frozenset[str]:
+        found = nodes.of.get(label_set)
+        if found is None:
+            keys = {one.key for each in nodes.flavors.values() for one in each.requirements}
+            values = {key: label_set.value(key) for key in keys}
+            found = flavors_of(nodes.flavors.values(), label_set.labels, values, view)
+            nodes.of[label_set] = found
+        return found
