@@ -30,6 +30,10 @@ class _Entry:
         self.queued = False
         self.held = False
 
+    def __lt__(self, _: "_Entry") -> bool:
+        """Of two in the same order, one is gone: it was put again."""
+        return False
+
 
 class _Queue:
     """Of one tenant."""

@@ -6,49 +6,41 @@ the way to the common one are above their quota of that, and
   (reclaim), or
 - the preemptor's policy lets it borrow at the cost of lower priorities (borrow), or
 - with the workload back, its side's share would be above that of the preemptor's side (fair sharing; Kueue's
-  LessThanOrEqualToFinalShare is tried before LessThanInitialShare, both imply this), unless it could take
-  that back by its own borrow policy.
+  LessThanOrEqualToFinalShare is tried before LessThanInitialShare), unless it could take that back by its
+  own borrow policy.
 Each of these excludes that the workload may take it back from the preemptor. What Kueue checks once, while
-it chooses, is checked again for the final set: there giving back the tenant's own could make the preemptor's
-share too high for what was taken of others (kubernetes-sigs/kueue#14543), and both preempted each other.
+it chooses, is checked again for the final set: there, giving back the tenant's own could make the preemptor's
+share too high for what was taken of others, and they preempted each other (kubernetes-sigs/kueue#14543).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from heapq import merge
 
-from controlplane.quota.quota import (
-    Admitted,
-    Candidate,
-    FlavorResource,
-    Preemption,
-    Reclaim,
-    TenantQuota,
-    Within,
-)
+from controlplane.quota.quota import Admitted, Candidate, FlavorResource, Preemption, Reclaim
 from controlplane.quota.shares import Share
-from controlplane.quota.tree import Kind, Node
+from controlplane.quota.sides import Of, Order, Side, borrows_at_cost, is_above, order, others, own, sides
+from controlplane.quota.tree import Node
 from controlplane.quota.usage import Usage
 
-_Order = tuple[int, float, str]
-_Standing = tuple[tuple[tuple[bool, int], ...], _Order]
 ATTEMPTS = 8
 """How often it is chosen anew without those that could not be justified in the end."""
+_Standing = tuple[tuple[tuple[bool, int], ...], Order]
 
 
 def give_way(
-    usage: Usage,
-    candidate: Candidate,
-    missing: tuple[FlavorResource, ...],
-    admitted: Callable[[str], Iterable[Admitted]],
+    usage: Usage, candidate: Candidate, missing: tuple[FlavorResource, ...], of: Of
 ) -> tuple[str, ...]:
     """uids of those without whom it fits; () where it does not. usage is afterwards as it was.
 
-    missing: what it lacks, of its needs. admitted: see `admission.judge`.
+    missing: what it lacks, of its needs.
     """
     node = usage.tree.tenant(candidate.tenant)
     if node is None:
         return ()
-    choosing = _Choosing.of(usage, node, candidate, missing, admitted)
+    policy = usage.tree.tenants[candidate.tenant].preemption
+    found = dict(sides(usage, node, missing)) if policy.reclaim is not Reclaim.NEVER else {}
+    choosing = _Choosing(usage, node, candidate, policy, missing, of, found)
     excluded: set[str] = set()
     for _ in range(ATTEMPTS):
         chosen, unjust = choosing.choose(excluded)
@@ -58,63 +50,19 @@ def give_way(
     return ()
 
 
-@dataclass(frozen=True)
-class _Side:
-    """Another tenant. path: its node and those above it, below the cohort that it has in common with the
-    preemptor. facing: the preemptor's node below that."""
-
-    quota: TenantQuota
-    path: tuple[Node, ...]
-    facing: Node
-
-    @property
-    def branch(self) -> Node:
-        return self.path[-1]
-
-
 @dataclass
 class _Choosing:
+    """sides: by tenant. listed: of those that were looked at, what might be taken, in order."""
+
     usage: Usage
-    candidate: Candidate
     node: Node
+    candidate: Candidate
     policy: Preemption
     missing: tuple[FlavorResource, ...]
-    sides: dict[str, _Side]
-    others: list[Admitted]
-    own: list[Admitted]
-    by_tenant: dict[str, list[Admitted]] = field(default_factory=dict[str, list[Admitted]])
+    of: Of
+    sides: dict[str, Side]
+    listed: dict[str, list[Admitted]] = field(default_factory=dict[str, list[Admitted]])
     shares: dict[Node, Share] = field(default_factory=dict[Node, Share])
-
-    @classmethod
-    def of(
-        cls,
-        usage: Usage,
-        node: Node,
-        candidate: Candidate,
-        missing: tuple[FlavorResource, ...],
-        admitted: Callable[[str], Iterable[Admitted]],
-    ) -> "_Choosing":
-        """In the order in which they are taken: lower priority, latest admitted."""
-        policy = usage.tree.tenants[candidate.tenant].preemption
-        sides = dict(_sides(usage, node, missing)) if policy.reclaim is not Reclaim.NEVER else {}
-        others = [
-            each
-            for name in sides
-            for each in admitted(name)
-            if _is_of_use(each, missing)
-            and (policy.reclaim is Reclaim.ANY or each.priority < candidate.priority)
-        ]
-        own = [
-            each
-            for each in (admitted(candidate.tenant) if policy.within is not Within.NEVER else ())
-            if each.uid != candidate.uid and _is_of_use(each, missing) and _within(policy, candidate, each)
-        ]
-        others.sort(key=_order)
-        own.sort(key=_order)
-        by_tenant: dict[str, list[Admitted]] = {}
-        for each in others:
-            by_tenant.setdefault(each.tenant, []).append(each)
-        return cls(usage, candidate, node, policy, missing, sides, others, own, by_tenant)
 
     def choose(self, excluded: set[str]) -> tuple[list[Admitted], set[str]]:
         """Whom to take, in order; and the uids of those that could not be justified in the end."""
@@ -139,7 +87,6 @@ class _Choosing:
                 else:
                     trial.take(victim.tenant, victim.amounts)
             chosen = [each for each in taken if each.uid not in kept]
-            self.shares.clear()
             return chosen, {each.uid for each in chosen if not self._is_just(each)}
         finally:
             trial.undo()
@@ -147,45 +94,51 @@ class _Choosing:
     def _victims(self, excluded: set[str]) -> Iterator[Admitted]:
         """Each is to be taken before the next is asked for: others by right, by fair share, then the own."""
         gone = set(excluded)
-        own = iter([each for each in self.own if each.uid not in gone])
-        yield from self._reclaimed(gone)
+        mine: Iterator[Admitted] | None = None
+        yield from self._by_right(gone)
         while True:
-            victim = self._fair(gone)
+            victim = self._by_share(gone)
             if victim is not None:
                 gone.add(victim.uid)
                 yield victim
                 continue
-            victim = next(own, None)
+            if mine is None:
+                mine = iter(own(self.policy, self.candidate, self.missing, self.of))
+            victim = next(mine, None)
             if victim is None:
                 return
             yield victim
-            yield from self._reclaimed(gone)
+            yield from self._by_right(gone)
 
-    def _reclaimed(self, gone: set[str]) -> Iterator[Admitted]:
-        """What its own taking of others does not change: only that of its own does."""
+    def _by_right(self, gone: set[str]) -> Iterator[Admitted]:
+        """Taking of others does not change what is its right: only taking of its own does."""
         rights = {name for name, side in self.sides.items() if self._reclaims(side)}
-        for each in self.others:
+        looked_at = [name for name in self.sides if name in rights or self._may_borrow_at_all()]
+        for each in merge(*(self._of(name) for name in looked_at), key=order):
             is_right = each.tenant in rights or self._may_borrow(each)
-            if each.uid not in gone and is_right and self._is_above(self.sides[each.tenant], each):
+            if is_right and each.uid not in gone and self._is_above(self.sides[each.tenant], each):
                 gone.add(each.uid)
                 yield each
 
-    def _fair(self, gone: set[str]) -> Admitted | None:
+    def _by_share(self, gone: set[str]) -> Admitted | None:
         """Of who has the greatest share, from the root down; what leaves it one no lower, if there is that."""
-        ranked: list[tuple[_Standing, _Side, list[Admitted]]] = []
+        ranked: list[tuple[_Standing, Side, list[Admitted]]] = []
         for name, side in self.sides.items():
             if self._share(side.facing) < self._share(side.branch):
-                left = [each for each in self.by_tenant.get(name, ()) if self._is_fair_game(side, each, gone)]
-                if left:
-                    ranked.append((self._standing(side, left[0]), side, left))
+                first = next((each for each in self._of(name) if self._is_fair(side, each, gone)), None)
+                if first is not None:
+                    ranked.append((self._standing(side, first), side, self._of(name)))
         ranked.sort(key=lambda each: each[0])
-        for _, side, left in ranked:
-            for each in left:
-                if self._share(side.facing) <= self._share_without(side, each):
+        for _, side, listed in ranked:
+            for each in listed:
+                is_fair = self._is_fair(side, each, gone)
+                if is_fair and self._share(side.facing) <= self._without(side, each):
                     return each
-        return ranked[0][2][0] if ranked else None
+        for _, side, listed in ranked[:1]:
+            return next(each for each in listed if self._is_fair(side, each, gone))
+        return None
 
-    def _standing(self, side: _Side, first: Admitted) -> _Standing:
+    def _standing(self, side: Side, first: Admitted) -> _Standing:
         """Sorts the greatest share first: at the topmost level where two differ."""
         standing: list[tuple[bool, int]] = []
         node = side.path[0]
@@ -193,12 +146,12 @@ class _Choosing:
             share = self._share(node)
             standing.append((not share.infinite, -share.approximate))
             node = node.parent
-        return tuple(reversed(standing)), _order(first)
+        return tuple(reversed(standing)), order(first)
 
-    def _is_fair_game(self, side: _Side, each: Admitted, gone: set[str]) -> bool:
+    def _is_fair(self, side: Side, each: Admitted, gone: set[str]) -> bool:
         return (
             each.uid not in gone
-            and not _borrows_at_cost(side.quota.preemption, each.priority, self.candidate.priority)
+            and not borrows_at_cost(side.quota.preemption, each.priority, self.candidate.priority)
             and self._is_above(side, each)
         )
 
@@ -214,33 +167,42 @@ class _Choosing:
                 return False
             if self._reclaims(side) or self._may_borrow(victim):
                 return True
-            if _borrows_at_cost(side.quota.preemption, victim.priority, self.candidate.priority):
+            if borrows_at_cost(side.quota.preemption, victim.priority, self.candidate.priority):
                 return False
             return self.usage.share_at(side.facing) < self.usage.share_at(side.branch)
         finally:
             trial.undo()
 
-    def _reclaims(self, side: _Side) -> bool:
+    def _reclaims(self, side: Side) -> bool:
         """It is within its own quota of what is missing, or its side is."""
-        return self._within_quota(self.node) or self._within_quota(side.facing)
+        return any(
+            all(not is_above(self.usage, node, key) for key in self.missing)
+            for node in (self.node, side.facing)
+        )
 
-    def _within_quota(self, node: Node) -> bool:
-        used = self.usage.at(node)
-        return all(used.get(key, 0) <= node.subtree.get(key, 0) for key in self.missing)
+    def _may_borrow_at_all(self) -> bool:
+        return self.policy.borrow is not Reclaim.NEVER
 
     def _may_borrow(self, victim: Admitted) -> bool:
-        return _borrows_at_cost(self.policy, self.candidate.priority, victim.priority)
+        return borrows_at_cost(self.policy, self.candidate.priority, victim.priority)
 
-    def _is_above(self, side: _Side, victim: Admitted) -> bool:
+    def _is_above(self, side: Side, victim: Admitted) -> bool:
         """It uses something missing that its tenant, and every cohort of its side, borrow."""
         return any(
-            victim.amounts.get(key, 0) > 0
-            and all(self.usage.at(node).get(key, 0) > node.subtree.get(key, 0) for node in side.path)
+            victim.amounts.get(key, 0) > 0 and all(is_above(self.usage, node, key) for node in side.path)
             for key in self.missing
         )
 
     def _fits(self) -> bool:
+        """With its needs already counted."""
         return all(self.usage.available_at(self.node, key) >= 0 for key in self.missing)
+
+    def _of(self, tenant: str) -> list[Admitted]:
+        found = self.listed.get(tenant)
+        if found is None:
+            found = others(tenant, self.policy, self.candidate, self.missing, self.of)
+            self.listed[tenant] = found
+        return found
 
     def _share(self, node: Node) -> Share:
         share = self.shares.get(node)
@@ -248,7 +210,7 @@ class _Choosing:
             share = self.shares[node] = self.usage.share_at(node)
         return share
 
-    def _share_without(self, side: _Side, victim: Admitted) -> Share:
+    def _without(self, side: Side, victim: Admitted) -> Share:
         trial = self.usage.trial()
         trial.take(victim.tenant, victim.amounts)
         share = self.usage.share_at(side.branch)
@@ -260,44 +222,3 @@ class _Choosing:
         while node is not None:
             self.shares.pop(node, None)
             node = node.parent
-
-
-def _sides(usage: Usage, node: Node, missing: tuple[FlavorResource, ...]) -> Iterator[tuple[str, _Side]]:
-    """Other tenants that borrow something missing, beyond what their cohorts have of it."""
-    below: dict[Node, Node] = {}
-    child = node
-    while child.parent is not None:
-        below[child.parent] = child
-        child = child.parent
-    for key in missing:
-        for tenant in usage.borrowers(key):
-            if tenant.kind is not Kind.TENANT or tenant is node or tenant.root is not node.root:
-                continue
-            path = [tenant]
-            while (above := path[-1].parent) is not None and above not in below:
-                path.append(above)
-            if above is not None and all(
-                usage.at(each).get(key, 0) > each.subtree.get(key, 0) for each in path
-            ):
-                yield tenant.name, _Side(usage.tree.tenants[tenant.name], tuple(path), below[above])
-
-
-def _is_of_use(each: Admitted, missing: tuple[FlavorResource, ...]) -> bool:
-    return each.preemptible and any(each.amounts.get(key, 0) > 0 for key in missing)
-
-
-def _within(policy: Preemption, candidate: Candidate, each: Admitted) -> bool:
-    if each.priority == candidate.priority:
-        return policy.within is Within.LOWER_OR_NEWER_EQUAL and candidate.created_at < each.created_at
-    return each.priority < candidate.priority
-
-
-def _borrows_at_cost(policy: Preemption, priority: int, of: int) -> bool:
-    """Whether one of this priority may borrow at the cost of one of another: only ever of a lower."""
-    if policy.reclaim is Reclaim.NEVER or policy.borrow is Reclaim.NEVER or of >= priority:
-        return False
-    return policy.borrow_below is None or of <= policy.borrow_below
-
-
-def _order(each: Admitted) -> _Order:
-    return each.priority, -each.admitted_at, each.uid
