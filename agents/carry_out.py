@@ -1,7 +1,7 @@
 """One order carried out: steps from the plan, each onto exactly what was read, each under the fence.
 
 1. Read what is there under every ordered name; when any of it is not ours, do nothing and say so.
-2. Make missing namespaces.
+2. Make missing namespaces; what is only for namespaces that are there is left out where they are not.
 3. For each object: look at the fence, then create or apply onto what was read. When another agent has
    recorded a newer order in between, either the fence or the precondition stops us; when the object has
    changed since, read again.
@@ -18,6 +18,7 @@ import msgspec
 
 from agents.failpoints import reached
 from agents.namespace import ensure_namespace
+from agents.observe.marks import by_spec, by_version, is_by_spec
 from agents.plan import (
     Adopt,
     Apply,
@@ -25,6 +26,7 @@ from agents.plan import (
     Disown,
     Manifest,
     Refuse,
+    is_only_where_there,
     labels_of,
     namespaces_of,
     plan_object,
@@ -88,8 +90,9 @@ def refusal_of(error: KubeError, ref: ObjectRef | None) -> Refusal:
 def mark_of(stored: Manifest) -> str:
     """As `observe.rows` marks the same object."""
     metadata = stored["metadata"]
-    generation = metadata.get("generation") or f"rv{metadata['resourceVersion']}"
-    return f"{metadata['uid']}/{generation}"
+    if is_by_spec(stored["apiVersion"], stored["kind"]):
+        return by_spec(metadata["uid"], stored.get("spec"))
+    return by_version(metadata["uid"], metadata.get("generation") or 0, metadata["resourceVersion"])
 
 
 class CarryOut:
@@ -110,13 +113,11 @@ class CarryOut:
     ) -> Outcome:
         """Raises Superseded when a newer order was recorded; `is_current` says the same without asking."""
         outcome = Outcome()
-        refs = tuple(ref_of(manifest) for manifest in manifests)
         found = await self._refuse_others(workload, manifests, outcome, overwrite)
         if outcome.refused or outcome.failed:
             return outcome
         try:
-            for step in namespaces_of(refs):
-                await ensure_namespace(self._kube, step.name)
+            manifests = await self._with_namespaces(manifests)
         except KubeError as error:
             outcome.failed.append(refusal_of(error, None))
             return outcome
@@ -128,6 +129,16 @@ class CarryOut:
         if not outcome.failed and not outcome.refused:
             await self._delete_all(workload, version, dropped, outcome)
         return outcome
+
+    async def _with_namespaces(self, manifests: list[Manifest]) -> list[Manifest]:
+        """What can be put somewhere. Raises KubeError."""
+        made = [each for each in manifests if not is_only_where_there(each)]
+        for step in namespaces_of(tuple(ref_of(each) for each in made)):
+            await ensure_namespace(self._kube, step.name)
+        there: dict[str, bool] = {}
+        for name in {ref_of(each).namespace for each in manifests if is_only_where_there(each)}:
+            there[name] = await self._kube.get(ObjectRef("v1", "Namespace", "", name)) is not None
+        return [each for each in manifests if not is_only_where_there(each) or there[ref_of(each).namespace]]
 
     async def withdraw(
         self, workload: str, version: Version, refs: tuple[ObjectRef, ...], preserve: bool = False

@@ -9,6 +9,7 @@ from agents.keys import BadOrder, OrderKeys
 from agents.plan import BadManifest, Manifest, check_ordered
 from schemas.reasons import Reason
 from schemas.wire.codec import Malformed, decode
+from schemas.wire.limits import is_limits
 from schemas.wire.orders import HealthRule, ObjectRef, Order, OrderBody, Verb
 from schemas.wire.reports import Refusal
 from schemas.wire.subjects import RELEASE, token
@@ -47,8 +48,8 @@ class Prepared:
 
     @property
     def removes(self) -> bool:
-        """Whether something that runs goes away with it."""
-        withdrawn = self.order.verb is Verb.WITHDRAW and not self.preserve
+        """Whether something that runs goes away with it: limits hold nothing that does."""
+        withdrawn = self.order.verb is Verb.WITHDRAW and not (self.preserve or is_limits(self.order.workload))
         return withdrawn or any(_may_bear_pods(ref) for ref in self.dropped)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from agents.namespace import NAMESPACE
 from schemas.reasons import Reason
+from schemas.wire.limits import WHERE_THERE
 from schemas.wire.orders import FIELD_MANAGER, WORKLOAD_LABEL, ObjectRef
 from schemas.wire.reports import Refusal
 
@@ -109,6 +110,13 @@ def namespaces_of(refs: tuple[ObjectRef, ...]) -> tuple[EnsureNamespace, ...]:
     brought = {ref.name for ref in refs if ref.kind == "Namespace" and ref.api_version == "v1"}
     needed = dict.fromkeys(ref.namespace for ref in refs if ref.namespace)
     return tuple(EnsureNamespace(name) for name in needed if name not in brought)
+
+
+def is_only_where_there(manifest: Manifest) -> bool:
+    """Whether no namespace is made for it."""
+    metadata: Manifest = manifest.get("metadata") or {}
+    annotations: Any = metadata.get("annotations")
+    return isinstance(annotations, dict) and WHERE_THERE in annotations
 
 
 def plan_object(

@@ -6,6 +6,7 @@ Absence never deletes, and an order that deletes much at once is more often a mi
 from collections.abc import Iterable
 
 from agents.fence import Entry
+from schemas.wire.limits import is_limits
 from schemas.wire.orders import Verb, Version
 
 WINDOW_SECONDS = 3600.0
@@ -24,7 +25,7 @@ def may_remove(
     border = released or NO_VERSION
     if version < border:
         return True
-    others = [entry for entry in entries if entry.workload != workload]
+    others = [each for each in entries if each.workload != workload and not is_limits(each.workload)]
     if any(entry.held and entry.version > border for entry in others):
         return False
     recent = [

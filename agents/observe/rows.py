@@ -8,6 +8,7 @@ import msgspec
 
 from agents.observe.asks import asks_of, held_alone, unset_of
 from agents.observe.health import is_known, judge
+from agents.observe.marks import by_spec, by_version, is_by_spec
 from agents.observe.quantities import amounts
 from agents.observe.shapes import NodeShape, ObjectShape, PodShape, PodStatus
 from agents.ports import Resource
@@ -185,11 +186,14 @@ class ObjectRows:
         found = _decode_object.decode(raw)
         metadata = found.metadata
         ref = ObjectRef(self._resource.api_version, self._resource.kind, metadata.namespace, metadata.name)
-        generation = str(metadata.generation) if metadata.generation else f"rv{metadata.resource_version}"
+        if is_by_spec(ref.api_version, ref.kind):
+            mark = by_spec(metadata.uid, msgspec.json.decode(found.spec))
+        else:
+            mark = by_version(metadata.uid, metadata.generation, metadata.resource_version)
         return ref, ObjectRow(
             uid=metadata.uid,
             workload=(metadata.labels or {}).get(WORKLOAD_LABEL, ""),
-            mark=f"{metadata.uid}/{generation}",
+            mark=mark,
             status=judge(ref, found),
             found=None if is_known(ref) else found,
         )

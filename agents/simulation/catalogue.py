@@ -37,6 +37,7 @@ BUILT_IN = (
     Resource("", "v1", "services", "Service", True),
     Resource("", "v1", "serviceaccounts", "ServiceAccount", True),
     Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", True),
+    Resource("", "v1", "resourcequotas", "ResourceQuota", True),
     DEPLOYMENTS,
     REPLICA_SETS,
     STATEFUL_SETS,
