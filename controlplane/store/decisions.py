@@ -7,10 +7,10 @@ import msgspec
 
 from controlplane.known.records import DecisionRecord, Lease, PlacementRecord, Standing
 from controlplane.loops.ports import NewDecision
-from controlplane.store import changes, ledger, outbox, quota_head
+from controlplane.store import changes, ledger, outbox, quota_head, spent
 from controlplane.store.codecs import Connection, clean, transposed
 from controlplane.store.leases import hold
-from controlplane.store.outcomes import Outcome, Outcomes, Subject, charges
+from controlplane.store.outcomes import Outcome, Outcomes, Subject
 from schemas.wire.orders import Version
 
 DECISION = (
@@ -25,9 +25,14 @@ async def commit(
 ) -> set[str]:
     """Write those that were decided on what is there now; the uids of the others. Raises LeaseLost."""
     await hold(connection, lease)
-    quota_moved = any(map(charges, decisions)) and await quota_head.hold(connection) != quota_version
+    tenants = {line.tenant for decision in decisions for line in decision.lines}
+    quota_moved = bool(tenants) and await quota_head.hold(connection) != quota_version
     outcomes = await _read(connection, decisions)
     outcomes.quota_moved = quota_moved
+    if tenants:
+        settled = await spent.settle(connection, tenants, outcomes.now)
+        outcomes.exhausted = settled.exhausted
+        outcomes.changes += settled.changes
     outcomes.take(decisions)
     await _write_decisions(connection, outcomes)
     await _write_placements(connection, outcomes)

@@ -12,7 +12,7 @@ from controlplane.known.records import (
     SpentRecord,
 )
 from controlplane.loops.ports import QuotaState
-from controlplane.store import leases, ledger, ledger_reading, quota_head
+from controlplane.store import changes, leases, ledger, ledger_reading, quota_head, spent
 from controlplane.store.pool import Pool
 
 CHECK_SECONDS = 60.0
@@ -27,7 +27,19 @@ class Ledger:
         ledger.check_undecided(lines)
         async with self._pool.transaction() as connection:
             await leases.hold(connection, lease)
+            await quota_head.hold(connection)
+            now = await connection.fetchval("select extract(epoch from clock_timestamp())::float8")
+            settled = await spent.settle(connection, {line.tenant for line in lines}, now)
             await ledger.enter(connection, lines)
+            await changes.append(connection, settled.changes)
+
+    async def settle_budgets(self) -> None:
+        """A budget that runs out while nothing is charged is told of. Anybody may, at any time."""
+        async with self._pool.transaction() as connection:
+            await quota_head.hold(connection)
+            now = await connection.fetchval("select extract(epoch from clock_timestamp())::float8")
+            settled = await spent.settle_all(connection, now)
+            await changes.append(connection, settled.changes)
 
     async def record_spent(self, lease: Lease, spent: Sequence[SpentRecord]) -> None:
         async with self._pool.transaction() as connection:

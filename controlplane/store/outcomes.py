@@ -44,7 +44,8 @@ class Outcomes:
     """One transaction's decisions. removed: clusters that take no orders any more. names: of clusters, by id.
 
     orders: the newest version for each place. quota_moved: what is charged was decided on another quota than
-    that which is there now. The fields after it collect what is to be written.
+    that which is there now. exhausted: tenants that may be charged nothing more, their budget is spent. The
+    fields after it collect what is to be written.
     """
 
     subjects: Mapping[str, Subject]
@@ -54,6 +55,7 @@ class Outcomes:
     last: dict[str, Outcome]
     now: float
     quota_moved: bool = False
+    exhausted: Collection[str] = ()
     skipped: set[str] = field(default_factory=set[str])
     decided: dict[str, DecisionRecord] = field(default_factory=dict[str, DecisionRecord])
     placements: dict[Place, PlacementRecord] = field(default_factory=dict[Place, PlacementRecord])
@@ -87,6 +89,8 @@ class Outcomes:
     def _stands(self, decision: NewDecision, subject: Subject) -> bool:
         """Whether it was decided on what is there now; also a removed cluster, or a newer order, is news."""
         if self.quota_moved and charges(decision):
+            return False
+        if any(line.amount > 0 and line.tenant in self.exhausted for line in decision.lines):
             return False
         return subject.resource_version == decision.resource_version and all(
             order.version > self.orders.get((order.cluster, decision.workload), Version(0, 0))

@@ -13,7 +13,7 @@ from controlplane.quota import budgets
 from controlplane.quota.changing import SpecCache
 from controlplane.quota.declared import flavor_of
 from controlplane.quota.quota import Amounts, Flavor, FlavorResource
-from controlplane.store import ledger, quota_head
+from controlplane.store import ledger
 from controlplane.store.codecs import Connection
 from controlplane.store.outcomes import DECIDER
 from controlplane.store.settlement import changed
@@ -44,15 +44,13 @@ NOTHING_SETTLED = Settled()
 
 
 async def settle(connection: Connection, tenants: Collection[str], now: float) -> Settled:
-    """Before lines of these tenants are entered: what they had is paid for until `now`."""
-    await quota_head.hold(connection)
+    """Before lines of these tenants are entered, under quota_head: what they had is paid for until `now`."""
     rows = await connection.fetch(f"{_BUDGETS} and name = any($1)", list(tenants))
     return await _settle_rows(connection, [dict(row) for row in rows], now)
 
 
 async def settle_all(connection: Connection, now: float) -> Settled:
-    """So that a budget which runs out while nothing is charged is told of."""
-    await quota_head.hold(connection)
+    """Under quota_head, too."""
     rows = await connection.fetch(_BUDGETS)
     return await _settle_rows(connection, [dict(row) for row in rows], now)
 
