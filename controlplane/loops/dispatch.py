@@ -1,7 +1,8 @@
 """Orders out: ORDERS becomes the shadow of the outbox.
 
 1. Take the orders that are not published, the oldest version first.
-2. Leave out clusters that may not be sent to: not heard in this epoch, ahead of this database, cut off.
+2. Leave out clusters that may not be sent to: not heard in this epoch, ahead of this database, cut off; and
+   orders that have to wait for limits that let their pods in.
 3. Publish each onto the sequence its subject is known to be at. Where the subject has moved on, read it:
    ours already (a crash between publish and mark) is marked; a newer one is never replaced; an older is.
 4. Mark what was published, in one statement.
@@ -11,7 +12,7 @@
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import merge
 from itertools import islice
 
@@ -34,11 +35,22 @@ LOOKED_AT_ONCE = 2_000
 OVERDUE_SECONDS = 30.0
 
 
+def _never(_order: OutboxRecord) -> bool:
+    return False
+
+
 class Dispatch:
-    """Publishes for one epoch."""
+    """Publishes for one epoch. waits: whether an order is not to be published yet."""
 
     def __init__(
-        self, store: Store, bus: Bus, known: Known, clock: Clock, lease: Lease, metrics: LoopMetrics
+        self,
+        store: Store,
+        bus: Bus,
+        known: Known,
+        clock: Clock,
+        lease: Lease,
+        metrics: LoopMetrics,
+        waits: Callable[[OutboxRecord], bool] = _never,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -46,6 +58,7 @@ class Dispatch:
         self._clock = clock
         self._lease = lease
         self._metrics = metrics
+        self._waits = waits
         self._sequences: dict[tuple[str, str], int] = {}
         self._window = asyncio.Semaphore(IN_FLIGHT)
         # What an earlier leader has published is watched from now on.
@@ -102,7 +115,11 @@ class Dispatch:
             keys = unpublished[start : start + LOOKED_AT_ONCE]
             sendable = {cluster for cluster in {cluster for cluster, _ in keys} if self.may_send(cluster)}
             records = [self._known.order(*key) for key in keys if key[0] in sendable]
-            due = [each for each in records if each is not None and not self._known.below_floor(each)]
+            due = [
+                each
+                for each in records
+                if each is not None and not self._known.below_floor(each) and not self._waits(each)
+            ]
             slices.append(sorted(due, key=_version))
             await asyncio.sleep(0)
         return slices

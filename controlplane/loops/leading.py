@@ -27,6 +27,7 @@ from controlplane.loops.follow import Follow
 from controlplane.loops.footprint import ClusterBounds
 from controlplane.loops.ingest import Ingest
 from controlplane.loops.leadership import Leadership
+from controlplane.loops.limits import LimitsLoop
 from controlplane.loops.orders import Signer
 from controlplane.loops.place import Place
 from controlplane.loops.ports import Bus, BusUnavailable, Clock, Store, StoreUnavailable
@@ -38,6 +39,7 @@ from controlplane.loops.sampling import Sampling
 from controlplane.loops.settle import Settle
 from controlplane.loops.watchdog import PASS_SECONDS, Watchdog
 from controlplane.rollout import LossRules
+from schemas.wire.limits import is_limits
 from schemas.wire.orders import Version
 from schemas.wire.subjects import Subjects
 
@@ -80,6 +82,7 @@ class _Wakes:
     settle: Wake = field(default_factory=Wake)
     releasing: Wake = field(default_factory=Wake)
     watchdog: Wake = field(default_factory=Wake)
+    limits: Wake = field(default_factory=Wake)
 
 
 class Centre:
@@ -147,7 +150,10 @@ class Centre:
         known.newer_stored.clear()
         await self.ingest.drained.wait()
         follow = Follow(ports.store, known)
-        dispatch = Dispatch(ports.store, ports.bus, known, ports.clock, lease, ports.metrics)
+        limits = LimitsLoop(
+            ports.store, known, ports.signer, ports.clock, lease, orders_committed=self._wakes.dispatch.up
+        )
+        dispatch = Dispatch(ports.store, ports.bus, known, ports.clock, lease, ports.metrics, limits.waits)
         ledger = asyncio.Lock()
         releasing = Releasing(
             ports.store, known, ports.clock, lease, ledger, quota_freed=self._wakes.place.up
@@ -182,7 +188,7 @@ class Centre:
             ports.clock,
             lease,
             ports.metrics,
-            orders_committed=self._wakes.dispatch.up,
+            orders_committed=self._orders_committed,
             ledger=ledger,
         )
         watchdog = Watchdog(
@@ -205,6 +211,7 @@ class Centre:
         passes: list[tuple[str, Callable[[], Awaitable[None]], Wake, float]] = [
             ("place", place.run_pass, self._wakes.place, 1.0),
             ("dispatch", dispatch.run_pass, self._wakes.dispatch, 1.0),
+            ("limits", limits.run_pass, self._wakes.limits, 1.0),
             ("settle", settle.run_pass, self._wakes.settle, 1.0),
             ("releasing", releasing.run_pass, self._wakes.releasing, RELEASING_SECONDS),
             ("drifting", drifting.run_pass, Wake(), DRIFTING_SECONDS),
@@ -240,7 +247,14 @@ class Centre:
             raise NotLeading
         return await self._beats.answer(cluster, body)
 
+    def _orders_committed(self) -> None:
+        self._wakes.limits.up()
+        self._wakes.dispatch.up()
+
     def _work_reported(self, cluster: str, workload: str) -> None:
+        if is_limits(workload):
+            # What waited for it may go now.
+            self._wakes.dispatch.up()
         if self._settle is not None:
             self._settle.offer(cluster, workload)
             self._wakes.settle.up()
