@@ -16,7 +16,7 @@ from controlplane.cli.options import Output
 
 Row = Mapping[str, Any]
 PIPE_WIDTH = 100
-_GOOD = {"Ready", "Running", "Chosen", "Acknowledged", "Joined"}
+_GOOD = {"Ready", "Running", "Finished", "Chosen", "Acknowledged", "Joined"}
 _BAD = {"Refused", "Failed", "Held", "Unplaced", "LeftOut", "CutOff", "ClusterUnknown", "AgentAhead"}
 
 

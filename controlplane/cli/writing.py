@@ -118,10 +118,11 @@ def _wait_for(client: "Client", names: list[str], timeout: float) -> int:
         for name in list(waiting):
             body = client.get(path("workloads", name)).body
             status, waiting[name] = body["status"], standing(body)
-            if status["state"] == "Running":
+            if status["state"] in ("Running", "Finished"):
                 del waiting[name]
                 where = ", ".join(f"{cluster}:{count}" for cluster, count in status["clusters"].items())
-                console().print(f"workload/{name} runs ({where})", style="green")
+                how = "runs" if status["state"] == "Running" else "has run to its end"
+                console().print(f"workload/{name} {how} ({where})", style="green")
             elif status["state"] in _SETTLED_BADLY and time.monotonic() > deadline - timeout / 2:
                 # It may still find room; half of the time is given to that.
                 deadline = time.monotonic()

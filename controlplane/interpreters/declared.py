@@ -69,6 +69,7 @@ def _health(group: str, kind: str, health: InterpreterHealth) -> orders.HealthRu
         ready=health.ready or "",
         updated=health.updated or "",
         message=health.message or "",
+        finished=tuple(map(_check, health.finished_when)),
     )
 
 

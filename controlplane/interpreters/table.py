@@ -135,6 +135,7 @@ TABLE: tuple[Mapping[str, Any], ...] = (
                 {"condition": "Suspended"},
             ],
             "failedWhen": [{"condition": "Failed"}],
+            "finishedWhen": [{"condition": "Succeeded"}, {"condition": "Failed"}],
         },
     },
     # KubeRay, ray.io/v1. numOfHosts pods make one replica of a worker group.
@@ -207,6 +208,7 @@ TABLE: tuple[Mapping[str, Any], ...] = (
                 {"path": "status.lifecycleState", "in": ["FAILED", "ROLLED_BACK"]},
                 {"path": "status.jobManagerDeploymentStatus", "in": ["ERROR"]},
             ],
+            "finishedWhen": [{"path": "status.jobStatus.state", "in": ["FINISHED"]}],
             "message": "status.error",
         },
     },
@@ -230,6 +232,9 @@ TABLE: tuple[Mapping[str, Any], ...] = (
                 }
             ],
             "failedWhen": [{"path": "status.state.phase", "in": ["Failed", "Aborted"]}],
+            "finishedWhen": [
+                {"path": "status.state.phase", "in": ["Completed", "Failed", "Terminated"]},
+            ],
             "desired": "spec.minAvailable",
             "ready": "status.running",
             "message": "status.state.message",

@@ -132,9 +132,9 @@ class ObjectRow:
 class PlacementRow:
     """One workload in one cluster.
 
-    order: what the outbox says (Queued, Published, Acknowledged). state: Progressing, Running, Unreachable,
-    or what the agent says of it (Refused, Failed, Held, Withdrawing). version: (epoch, generation) of the
-    order.
+    order: what the outbox says (Queued, Published, Acknowledged). state: Progressing, Running, Finished,
+    Unreachable, or what the agent says of it (Refused, Failed, Held, Withdrawing). version: (epoch,
+    generation) of the order.
     """
 
     workload: str
@@ -156,7 +156,7 @@ class PlacementRow:
 
 @dataclass(frozen=True)
 class WorkloadRow:
-    """state: Deciding, Unplaced, Progressing, Running, Refused, Failed, Held, Deleting.
+    """state: Deciding, Unplaced, Progressing, Running, Finished, Refused, Failed, Held, Deleting.
 
     replicas: promised over all clusters, whole sets of a kind that is placed whole; clusters: the same by
     cluster name. pods: that are there, ready ones among them. reason: of the last decision.

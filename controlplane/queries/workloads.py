@@ -26,6 +26,7 @@ from schemas.wire.orders import Verb, Version
 from schemas.wire.reports import Work, WorkState
 
 API_VERSION = "muster.dev/v1"
+FINISHED = "Finished"
 _SAID_BY_AGENT = (WorkState.REFUSED, WorkState.FAILED, WorkState.HELD)
 
 WORKLOADS: Table[WorkloadRow] = Table(
@@ -134,7 +135,9 @@ def _workload_state(known: Known, record: WorkloadRecord, rows: list[PlacementRo
     counting = [
         row for row in rows if row.verb == Verb.APPLY or row.cluster_id not in known.losses.unreachable
     ]
-    return "Running" if counting and all(row.state == "Running" for row in counting) else "Progressing"
+    if not counting or any(row.state not in ("Running", FINISHED) for row in counting):
+        return "Progressing"
+    return FINISHED if all(row.state == FINISHED for row in counting) else "Running"
 
 
 def placement_rows(known: Known, record: WorkloadRecord) -> Iterator[PlacementRow]:
@@ -198,11 +201,13 @@ def _placement_state(
     if work is None or work.carried_out is None or version is None or work.carried_out < version:
         return "Progressing", f"order {_order_state(order).lower()}, not yet carried out"
     unhealthy = [each for each in work.objects if not each.healthy]
+    message = ""
     if unhealthy:
         first = unhealthy[0]
-        text = first.message or f"{first.ready} of {first.desired} ready"
-        return "Progressing", f"{first.kind} {first.name}: {text}"
-    return "Running", ""
+        message = f"{first.kind} {first.name}: {first.message or f'{first.ready} of {first.desired} ready'}"
+    if work.finished and work.version == version:
+        return FINISHED, message
+    return ("Progressing" if unhealthy else "Running"), message
 
 
 def _order_state(order: OutboxRecord | None) -> str:

@@ -125,10 +125,14 @@ Checks = Annotated[list[HealthCheck], Field(max_length=8)]
 
 class InterpreterHealth(Strict):
     """Not well when one of `failedWhen` holds; else well when one of `healthyWhen` does, or when as many
-    are ready as desired. Without any of them: unless a condition Ready is False."""
+    are ready as desired. Without any of them: unless a condition Ready is False.
+
+    Once one of `finishedWhen` holds, well or not, it has run to its end, and holds no quota any more.
+    """
 
     healthy_when: Checks = []
     failed_when: Checks = []
+    finished_when: Checks = []
     desired: StatusPath | None = None
     ready: StatusPath | None = None
     updated: StatusPath | None = None
