@@ -1,6 +1,6 @@
 """What the API is given. It makes nothing itself but answers."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,7 +12,7 @@ from controlplane.alerts.entry import Entry
 from controlplane.alerts.history import AttemptLine, HistoryLine, HistoryQuery
 from controlplane.intent import Intent
 from controlplane.known.known import Known
-from controlplane.known.records import Change, LedgerEntry, LedgerQuery
+from controlplane.known.records import Change, LedgerEntry, LedgerQuery, SpentRecord
 from controlplane.loops.alert_ports import Channels
 from controlplane.loops.ports import Clock
 
@@ -73,6 +73,14 @@ class LedgerReader(Protocol):
 
     async def ledger_lines(self, query: LedgerQuery) -> Sequence[LedgerEntry]:
         """One page; at most 1,000, however many are asked for."""
+        ...
+
+    async def ledger_balances(self, ids: Collection[int]) -> Mapping[int, int]:
+        """What the balance of each of these entries came to after it, by id."""
+        ...
+
+    async def read_spent(self) -> Sequence[SpentRecord]:
+        """Of budgets, as it was settled last."""
         ...
 
 

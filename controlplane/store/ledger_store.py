@@ -1,6 +1,6 @@
 """The part of the port Store that is about the ledger of quota, and its readers."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from controlplane.known.records import (
     BalanceRecord,
@@ -12,7 +12,7 @@ from controlplane.known.records import (
     SpentRecord,
 )
 from controlplane.loops.ports import QuotaState
-from controlplane.store import changes, leases, ledger, ledger_reading, quota_head, spent
+from controlplane.store import changes, leases, ledger, ledger_reading, ledger_running, quota_head, spent
 from controlplane.store.pool import Pool
 
 CHECK_SECONDS = 60.0
@@ -62,6 +62,16 @@ class Ledger:
         """At most `ledger_reading.AT_MOST`."""
         async with self._pool.connection() as connection:
             return await ledger_reading.entries(connection, query)
+
+    async def ledger_balances(self, ids: Collection[int]) -> Mapping[int, int]:
+        """What the balance of each of these entries came to after it, by id."""
+        async with self._pool.connection() as connection:
+            return await ledger_running.running(connection, ids)
+
+    async def read_spent(self) -> Sequence[SpentRecord]:
+        """As it was settled last."""
+        async with self._pool.connection() as connection:
+            return [ledger.spent_of(dict(row)) for row in await connection.fetch(ledger.SPENT)]
 
     async def check_ledger(self) -> Sequence[LedgerDifference]:
         """Balances that are not the sums of their lines: none. Reads the whole ledger."""
