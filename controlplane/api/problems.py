@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from controlplane.intent import NotFound, PreconditionFailed, Taken, Unfit
+from controlplane.intent import MayNot, NotFound, PreconditionFailed, Taken, Unfit
 from controlplane.loops.ports import BusUnavailable, StoreUnavailable
 from controlplane.queries.paging import BadQuery
 from schemas.reasons import Reason
@@ -90,6 +90,7 @@ def install(app: FastAPI) -> None:
         PreconditionFailed,
         Taken,
         Unfit,
+        MayNot,
         StoreUnavailable,
         BusUnavailable,
         RequestValidationError,
@@ -114,6 +115,8 @@ def _translate(error: Exception) -> Problem:
         case Unfit():
             errors = [FieldError(field, message) for field, message in error.problems]
             return Problem(422, Reason.INVALID, str(error), errors)
+        case MayNot():
+            return Problem(403, Reason.UNAUTHORISED, str(error), [FieldError("Authorization", str(error))])
         case StoreUnavailable():
             detail = "the database does not answer; nothing is known to be stored, and to repeat is safe"
             return Problem(503, Reason.UNAVAILABLE, detail, headers={"Retry-After": "2"})

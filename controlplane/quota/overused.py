@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controlplane.quota.quota import Amounts
+from controlplane.quota.quota import Amounts, CohortQuota, TenantQuota
 from controlplane.quota.tree import Tree
 from controlplane.quota.usage import Usage
 from schemas.quantities import quantity_text
@@ -39,6 +39,22 @@ def overused(before: Tree, after: Tree, used: Mapping[str, Amounts]) -> list[Ove
             left = are.available(tenant, key)
             if amount > 0 and left < 0 and left < were.available(tenant, key):
                 found.append(Overused(tenant, *key, used=amount, beyond=-left))
+    return found
+
+
+def not_there(donor: TenantQuota | CohortQuota | None, kind: str, name: str, wanted: Amounts) -> list[str]:
+    """What a donor has not, of what is to be taken from its nominal quota. donor: None for one without."""
+    if donor is None:
+        return [f"there is no {kind.lower()} {name!r} with a quota"]
+    found: list[str] = []
+    for (flavor, resource), amount in sorted(wanted.items()):
+        limits = donor.limits.get((flavor, resource))
+        nominal = limits.nominal if limits is not None else 0
+        if amount > nominal:
+            there, more = quantity_text(resource, nominal), quantity_text(resource, amount)
+            found.append(
+                f"{kind.lower()} {name!r} has {there} {resource} of flavor {flavor}: {more} are wanted"
+            )
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from controlplane.intent import QuotaDraft, Unfit
 from controlplane.known.records import QuotaRequestRecord, RequestState
 from controlplane.quota.declared import cohort_quota, granted, tenant_quota
-from controlplane.quota.overused import overused
+from controlplane.quota.overused import not_there, overused
 from controlplane.quota.quota import Amounts, CohortQuota, FlavorResource, TenantQuota
 from controlplane.quota.tree import Tree
 from controlplane.store import documents, quota_head
@@ -15,7 +15,6 @@ from controlplane.store.codecs import Connection, transposed
 from controlplane.store.quota_asking import flat
 from schemas.manifests.cohort import CohortSpec
 from schemas.manifests.quota import QuotaSpec
-from schemas.quantities import quantity_text
 
 _DOCUMENTS = "select kind, name, spec from document where kind in ('Tenant', 'Cohort', 'Flavor')"
 _CHARGED = (
@@ -107,22 +106,9 @@ def _check_donor(
 ) -> None:
     kind, name = grant.taken_from or ("", "")
     donor = tenants.get(name) if kind == "Tenant" else cohorts.get(name)
-    if donor is None:
-        raise Unfit(("taken_from", f"there is no {kind.lower()} {name!r} with a quota"))
-    problems: list[tuple[str, str]] = []
-    for (flavor, resource), amount in flat(grant.amounts).items():
-        limits = donor.limits.get((flavor, resource))
-        nominal = limits.nominal if limits else 0
-        if amount > nominal:
-            wanted, there = quantity_text(resource, amount), quantity_text(resource, nominal)
-            problems.append(
-                (
-                    "taken_from",
-                    f"{kind.lower()} {name!r} has {there} {resource} of flavor {flavor}, {wanted} are wanted",
-                )
-            )
-    if problems:
-        raise Unfit(*problems)
+    found = not_there(donor, kind, name, flat(grant.amounts))
+    if found:
+        raise Unfit(*(("taken_from", each) for each in found))
 
 
 async def check_asked(connection: Connection, draft: QuotaDraft) -> None:

@@ -244,7 +244,7 @@ class TestDeciding:
             (QuotaGrant(("Tenant", "ghost")), "taken_from", "no tenant 'ghost'"),
             (QuotaGrant(("Tenant", "loose")), "taken_from", "no tenant 'loose' with a quota"),
             (QuotaGrant(("Cohort", "none")), "taken_from", "no cohort 'none'"),
-            (QuotaGrant(("Cohort", "all")), "taken_from", "cohort 'all' has 0 cpu of flavor default, 10"),
+            (QuotaGrant(("Cohort", "all")), "taken_from", "cohort 'all' has 0 cpu of flavor default: 10"),
         ],
     )
     async def test_a_grant_that_cannot_be_is_named(
@@ -264,7 +264,7 @@ class TestDeciding:
         first, second = [await store.request_quota(six, BOB) for _ in range(2)]
         from_bank = QuotaGrant(("Tenant", "bank"))
         await store.approve_quota_request(first.id, from_bank, MAX)
-        with pytest.raises(Unfit, match="tenant 'bank' has 4 cpu of flavor default, 6 are wanted"):
+        with pytest.raises(Unfit, match="tenant 'bank' has 4 cpu of flavor default: 6 are wanted"):
             await store.approve_quota_request(second.id, from_bank, MAX)
 
     @pytest.mark.parametrize(
