@@ -6,7 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from controlplane.known.records import Cause, ClusterRecord, Lease, LedgerLine, Standing, WorkloadRecord
+from controlplane.known.records import (
+    Cause,
+    ClusterRecord,
+    Lease,
+    LedgerLine,
+    OutboxRecord,
+    Standing,
+    WorkloadRecord,
+)
 from controlplane.loops.ports import DeadLetter, LeaseLost, OrderMark
 from controlplane.store.dead_letters import KEPT, KEPT_BODY_BYTES
 from controlplane.store.settlement import changed
@@ -340,6 +348,29 @@ class TestMarks:
         await store.commit_decisions(lease, [decision(work, order("a", lease, 2, verb=Verb.WITHDRAW))])
         await store.remove_withdrawn(lease, [OrderMark("a", work.uid, Version(lease.epoch, 2))])
         assert (await store.load()).outbox == ()
+
+    async def test_those_that_follow_from_no_decision_lie_beside_the_others(self, store: AnyStore) -> None:
+        """A newer one is never replaced, what was acknowledged stays known, a removed cluster gets none."""
+        lease = await lead(store)
+        north, south = [(await joined(store, name)).id for name in ("north", "south")]
+
+        def limits(cluster: str, generation: int) -> OutboxRecord:
+            version = Version(lease.epoch, generation)
+            return OutboxRecord(cluster, "limits-shop", Verb.APPLY, version, b"body", b"signature")
+
+        await store.commit_orders(lease, [limits(north, 2), limits(south, 1)])
+        await store.mark_published(lease, [OrderMark(north, "limits-shop", Version(lease.epoch, 2), 7)])
+        await store.mark_acknowledged(lease, [OrderMark(north, "limits-shop", Version(lease.epoch, 2))])
+        await store.remove_cluster("south", ME)
+        await store.commit_orders(lease, [limits(north, 1), limits(south, 3)])
+        (row,) = (await store.load()).outbox
+        assert (row.version.generation, row.published_sequence) == (2, 7)
+        await store.commit_orders(lease, [limits(north, 4)])
+        (row,) = (await store.load()).outbox
+        acknowledged = Version(lease.epoch, 2)
+        assert (row.version.generation, row.published_sequence, row.acknowledged) == (4, None, acknowledged)
+        with pytest.raises(LeaseLost):
+            await store.commit_orders(replace(lease, epoch=lease.epoch - 1), [limits(north, 5)])
 
     async def test_the_oldest_unpublished_come_first_up_to_the_limit(self, store: AnyStore) -> None:
         lease, work = await lead(store), await store.submit_workload(draft(), ME)
