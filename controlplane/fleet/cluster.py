@@ -1,6 +1,6 @@
 """One cluster of the fleet: reports, promises, and the columns that follow from them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from controlplane.fleet.addresses import Addresses
@@ -10,6 +10,7 @@ from controlplane.fleet.features import Features, Selection
 from controlplane.fleet.headroom import Make, shard_of
 from controlplane.fleet.label_sets import LabelSet
 from controlplane.fleet.reported import Reported, Slot
+from controlplane.fleet.standing import Standing
 from controlplane.fleet.views import Outcome, Promise
 from schemas.wire.hardware import Hardware, Topology
 from schemas.wire.reports import Facts, Inventory, Profile, Usage
@@ -30,6 +31,7 @@ class Cluster:
     outstanding: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     addresses: Addresses = field(default_factory=Addresses)
     headroom: tuple[Make, ...] = ()
+    standing: Standing = field(default_factory=Standing)
     _order: dict[str, int] = field(default_factory=dict[str, int])
     _promised: int = 0
     _columns: Columns | None = None
@@ -155,12 +157,13 @@ class Cluster:
         room = self.addresses.room(demand) if demand.pools and fits else None
         return fits if room is None else min(fits, room), matching
 
-    def release_on_trial(self, columns: Columns, workload: str) -> None:
-        """What one workload runs here, or was promised, is free again; others keep what is theirs."""
-        if workload in self.outstanding:
+    def release_on_trial(self, columns: Columns, workloads: Collection[str]) -> None:
+        """What these run here, or were promised, is free again; others keep what is theirs."""
+        if not self.outstanding.keys().isdisjoint(workloads):
             columns.unpack()
-            self._pack(columns, self.outstanding.keys() - {workload})
-        columns.release(workload)
+            self._pack(columns, self.outstanding.keys() - {*workloads})
+        for workload in workloads:
+            columns.release(workload)
 
     def _pack_all(self, columns: Columns) -> None:
         columns.unpack()

@@ -1,6 +1,6 @@
 """The fleet: every cluster in columns, and how often a demand fits each of them. No I/O."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import isnan, nan
 from types import MappingProxyType
 
@@ -15,13 +15,14 @@ from controlplane.fleet.columns import Columns
 from controlplane.fleet.demand import Demand, Requirement
 from controlplane.fleet.features import Features, Selection
 from controlplane.fleet.headroom import Make, nodes_with
-from controlplane.fleet.label_sets import LabelSets
+from controlplane.fleet.label_sets import LabelSet, LabelSets
 from controlplane.fleet.nearly import absent, largest_free, repelling_taints
 from controlplane.fleet.preferences import Preferences, Preferred
 from controlplane.fleet.released import room_released
 from controlplane.fleet.sets import whole_sets
 from controlplane.fleet.slack import UsedShare, used_share
 from controlplane.fleet.spelling import spelled
+from controlplane.fleet.standing import Stands
 from controlplane.fleet.sums import Sum, Sums
 from controlplane.fleet.views import NodeCounts, NodeRow, Outcome, Promise, Totals
 from schemas.wire.hardware import Hardware, Topology
@@ -242,10 +243,10 @@ class Fleet:
             for cluster, bound in zip(clusters, bounds, strict=True)
         ]
 
-    def room_released(self, cluster: str, workload: str, demand: Demand) -> int:
-        """How many replicas of `demand` fit once all that the workload holds there is gone."""
+    def room_released(self, cluster: str, workloads: Collection[str], demand: Demand) -> int:
+        """How many replicas of `demand` fit once all that these workloads hold there is gone."""
         member = self._known(cluster)
-        return 0 if member is None else room_released(member, workload, demand)
+        return 0 if member is None else room_released(member, workloads, demand)
 
     def has(self, requirement: Requirement) -> bool:
         """Whether any node of any cluster meets it, full or not; nodes that went lately may still count."""
@@ -342,6 +343,17 @@ class Fleet:
         """How many of its pods stand on each node, by the node's name; nodes without any are left out."""
         member = self._known(cluster)
         return {} if member is None else summary.pods_of(member, workload)
+
+    def standing(self, cluster: str) -> Mapping[str, Stands]:
+        """What pods of workloads take where they stand, by the last usage. Do not change it."""
+        member = self._known(cluster)
+        return {} if member is None else member.standing.of(member.reported.shards())
+
+    def label_set(self, cluster: str, profile_hash: str) -> LabelSet | None:
+        """What nodes of this profile have in common; None where it is not known."""
+        member = self._known(cluster)
+        known = member.reported.profiles.get(profile_hash) if member is not None else None
+        return None if known is None else known[0]
 
     def addresses_free(self, cluster: str, pool: str) -> int:
         """Of a pool in its hardware: free by the last report, less what is promised and not held yet."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.fleet.demand import Amounts, Operator, Requirement
+from controlplane.fleet.demand import Amounts, Operator, Requirement, Toleration
 from controlplane.interpreters.pods import mapping, sequence
 from schemas.quantities import quantity_text
 
@@ -27,7 +27,7 @@ class Adaption:
     """Equal ones render alike; an empty one changes nothing.
 
     runtime_class: "" leaves what is there. networks: entries added to Multus' annotation. requests: added to
-    the first container. node_terms: on top of what the template requires of nodes, one of these has to hold.
+    the first container. tolerations: added. node_terms: on top of what the template requires of nodes, one of these has to hold.
     """
 
     runtime_class: str = ""
@@ -35,6 +35,7 @@ class Adaption:
     requests: Amounts = ()
     node_terms: tuple[tuple[Requirement, ...], ...] = ()
     claim: Claim | None = None
+    tolerations: tuple[Toleration, ...] = ()
 
 
 def adapt(template: dict[str, Any], adaption: Adaption, owner: str) -> None:
@@ -48,6 +49,9 @@ def adapt(template: dict[str, Any], adaption: Adaption, owner: str) -> None:
         _request(spec["containers"][0], adaption.requests)
     if adaption.node_terms:
         _require(spec, adaption.node_terms)
+    if adaption.tolerations:
+        stated = sequence(spec.get("tolerations"), "tolerations")
+        spec["tolerations"] = [*stated, *map(_toleration, adaption.tolerations)]
     if adaption.claim is not None:
         _claim(spec, claim_name(owner))
 
@@ -110,6 +114,16 @@ def _expression(requirement: Requirement) -> dict[str, Any]:
     if requirement.operator not in (Operator.EXISTS, Operator.DOES_NOT_EXIST):
         expression["values"] = list(requirement.values)
     return expression
+
+
+def _toleration(toleration: Toleration) -> dict[str, Any]:
+    given = {
+        "key": toleration.key,
+        "operator": toleration.operator,
+        "value": toleration.value,
+        "effect": toleration.effect,
+    }
+    return {field: value for field, value in given.items() if value}
 
 
 def _claim(spec: dict[str, Any], template_name: str) -> None:

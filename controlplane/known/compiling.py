@@ -1,15 +1,17 @@
 """Workloads as they are compiled: what their newest revision asks for, against what they hold."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from controlplane.interpreters import Interpretation, Kinds
+from controlplane.known.flavors import Assignment
 from controlplane.known.known import Known
 from controlplane.known.meanings import Meaning
 from controlplane.known.records import DocumentRecord, WorkloadRecord
 from controlplane.placement import ClusterView, PlacementRequest, Refused, TenantRule
 from controlplane.placement.claims import matches
 from controlplane.placement.compiled import placement_request, tenant_rule
+from controlplane.placement.flavoring import Flavoring
 from controlplane.placement.needs import Needs
 from controlplane.placement.overriding import Variant, Variants
 from controlplane.placement.rooms import Asked, asked_in, selection
@@ -27,6 +29,25 @@ class Compiled:
     needs: tuple[Needs, ...]
     kinds: Kinds
     variants: Variants
+    _given: "dict[str, Compiled]" = field(default_factory=dict[str, "Compiled"], compare=False, repr=False)
+
+    def given(self, assignment: Assignment) -> "Compiled":
+        """On nodes of these flavors. NotUnderstood where its pods cannot be told to go there."""
+        flavorings = assignment.flavorings
+        if not any(each != Flavoring(each.names) for each in flavorings.values()):
+            return self
+        key = repr(sorted(flavorings.items()))
+        held = self._given.get(key)
+        if held is None:
+            variants = self.variants.given(flavorings)
+            needs = variants.plain.needs
+            within = {one: None for each in flavorings.values() for one in each.clusters}
+            request = replace(
+                self.request, selection=selection(needs, self.interpretation), within=tuple(within)
+            )
+            held = self._given[key] = replace(self, request=request, needs=needs, variants=variants)
+        request = replace(self.request, selection=held.request.selection, within=held.request.within)
+        return replace(held, request=request)
 
     def asked_in(self, view: ClusterView) -> tuple[Variant, Asked] | Refused:
         """What it comes to in one cluster; CannotOverride where an override fails there."""

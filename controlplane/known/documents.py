@@ -6,10 +6,14 @@ from controlplane.known.records import DocumentRecord
 
 
 class Shelf:
-    """By name; what is newer stays. A kind of which something is made overrides `changed`."""
+    """By name; what is newer stays. A kind of which something is made overrides `changed`.
+
+    version: grows with every change.
+    """
 
     def __init__(self) -> None:
         self._records: dict[str, DocumentRecord] = {}
+        self.version = 0
 
     @property
     def records(self) -> Mapping[str, DocumentRecord]:
@@ -19,17 +23,17 @@ class Shelf:
         fresh = {record.name: record for record in records}
         if fresh != self._records:
             self._records = fresh
-            self.changed()
+            self._note()
 
     def put(self, record: DocumentRecord) -> None:
         held = self._records.get(record.name)
         if held is None or held.resource_version < record.resource_version:
             self._records[record.name] = record
-            self.changed()
+            self._note()
 
     def drop(self, name: str) -> None:
         if self._records.pop(name, None) is not None:
-            self.changed()
+            self._note()
 
     def take(self, found: Iterable[DocumentRecord], named: Iterable[str]) -> None:
         """Those of `named` as they were read again: what was not found is there no more."""
@@ -39,6 +43,10 @@ class Shelf:
             gone.discard(record.name)
         for name in gone:
             self.drop(name)
+
+    def _note(self) -> None:
+        self.version += 1
+        self.changed()
 
     def changed(self) -> None:
         """After every change of the records."""

@@ -2,31 +2,46 @@
 
 from collections import Counter
 
+from controlplane.known.admitting import Admission
+from controlplane.known.charged import CHARGED, told
+from controlplane.known.flavors import FLAVORS
 from controlplane.known.known import Known
 from controlplane.known.records import DecisionRecord, WorkloadRecord
 from controlplane.known.views import names
-from controlplane.placement import Decision
 
 AFFINITY = "affinity"
 RESCHEDULED = "rescheduled"
 
 
-def explained(known: Known, record: WorkloadRecord, decision: Decision) -> dict[str, object]:
+def explained(known: Known, record: WorkloadRecord, admission: Admission) -> dict[str, object]:
     """Of one that was placed, also what the next decision begins with."""
+    decision = admission.decision
     refused = Counter(refusal.reason.value for each in decision.refusals.values() for refusal in each)
-    told: dict[str, object] = {
+    found: dict[str, object] = {
         "assignments": names(known, decision.assignments),
         "refused": dict(refused),
     }
     if decision.error is None:
-        kept = {AFFINITY: decision.affinity_name, RESCHEDULED: record.rescheduled}
-        told |= {name: value for name, value in kept.items() if value}
-    return told
+        kept = {
+            AFFINITY: decision.affinity_name,
+            RESCHEDULED: record.rescheduled,
+            FLAVORS: admission.assignment.chosen,
+            CHARGED: told(admission.asked),
+        }
+        found |= {name: value for name, value in kept.items() if value}
+    return found
 
 
 def remembered(held: DecisionRecord | None) -> dict[str, object]:
-    """What of the last decision goes on through refusals: the group used, and how far it was placed anew."""
+    """What of the last decision goes on through refusals: what it holds, and how far it was placed anew."""
     if held is None:
         return {}
     explanation = held.explanation
-    return {name: explanation[name] for name in (AFFINITY, RESCHEDULED) if name in explanation}
+    return {
+        name: explanation[name] for name in (AFFINITY, RESCHEDULED, FLAVORS, CHARGED) if name in explanation
+    }
+
+
+def without_charges(explanation: dict[str, object]) -> dict[str, object]:
+    """Of what holds no place any more."""
+    return {name: value for name, value in explanation.items() if name != CHARGED}

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 from controlplane.fleet import Fleet
 from controlplane.fleet.slack import Slacks
 from controlplane.interpreters import Kinds
+from controlplane.known.charged import remembered_charges
 from controlplane.known.documents import Shelf
 from controlplane.known.interpreters import Interpreters
 from controlplane.known.meanings import Meanings
+from controlplane.known.quotas import Quotas
 from controlplane.known.records import (
     ClusterRecord,
     DecisionRecord,
@@ -26,7 +28,7 @@ from schemas.manifests import DOCUMENTS
 from schemas.reasons import Reason
 from schemas.wire.beats import Beat
 from schemas.wire.orders import Version
-from schemas.wire.reports import Stamp, Work
+from schemas.wire.reports import Namespaces, Stamp, Work
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Known:
     alerts miss a link. newer_stored: clusters for which ORDERS holds what this database never issued.
     unordered: per cluster, workloads that are reported there though no order is known, not even to withdraw.
     losses: which clusters are lost, as the leader saw it last; nothing where another process leads.
+    namespaces: per cluster, what is there by namespace that is no workload's.
     documents: by kind. one of which something is made has a Shelf of its own class.
     """
 
@@ -74,6 +77,7 @@ class Known:
     orders: dict[str, dict[str, OutboxRecord]] = field(default_factory=dict[str, dict[str, OutboxRecord]])
     orders_in: dict[str, dict[str, OutboxRecord]] = field(default_factory=dict[str, dict[str, OutboxRecord]])
     work: dict[str, dict[str, Work]] = field(default_factory=dict[str, dict[str, Work]])
+    namespaces: dict[str, Namespaces] = field(default_factory=dict[str, Namespaces])
     heard: dict[str, Heard] = field(default_factory=dict[str, Heard])
     alert_watermarks: dict[str, Stamp] = field(default_factory=dict[str, Stamp])
     alert_gaps: set[str] = field(default_factory=set[str])
@@ -85,6 +89,7 @@ class Known:
     interpreters: Interpreters = field(default_factory=Interpreters)
     documents: Mapping[str, Shelf] = field(init=False)
     meanings: Meanings = field(default_factory=Meanings)
+    quotas: Quotas = field(default_factory=Quotas)
     epochs: tuple[EpochRecord, ...] = ()
     last_generation: int = 0
     change_cursor: int = 0
@@ -117,6 +122,7 @@ class Known:
         for placement in loaded.placements:
             self.placements.setdefault(placement.workload, {})[placement.cluster] = placement
         self.decisions = {record.workload: record for record in loaded.decisions}
+        self._replace_quotas(loaded)
         self.orders, self.orders_in, self.unpublished = {}, {}, set()
         for record in loaded.outbox:
             self.put_order(record)
@@ -125,6 +131,16 @@ class Known:
         self.last_generation = loaded.last_generation
         self.change_cursor = loaded.change_cursor
         self.loaded = True
+
+    def _replace_quotas(self, loaded: Loaded) -> None:
+        self.quotas.take(loaded.quota_version, loaded.grants)
+        self.quotas.replace_balances(loaded.balances)
+        for uid, decision in self.decisions.items():
+            record, placements = self.workloads.get(uid), self.placements_of(uid)
+            if record is not None and record.tenant:
+                for cluster, amounts in remembered_charges(decision.explanation).items():
+                    if cluster in placements:
+                        self.quotas.charges.ask(uid, cluster, record.tenant, amounts)
 
     @property
     def tenants(self) -> Mapping[str, DocumentRecord]:
@@ -178,7 +194,7 @@ class Known:
             lost = self.placements_of(uid).pop(cluster, None)
             if lost is not None and uid in self.decisions:
                 self.decisions[uid] = replace(self.decisions[uid], resource_version=0)
-        for memory in (self.heard, self.stamps, self.traffic):
+        for memory in (self.heard, self.stamps, self.traffic, self.namespaces):
             memory.pop(cluster, None)
         for works in self.work.values():
             works.pop(cluster, None)

@@ -3,39 +3,46 @@
 What is promised counts at once for the decisions that follow, also before it is committed.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
 from controlplane.fleet import Promise
+from controlplane.known.admitting import Admission, admit
+from controlplane.known.charging import beyond, lines_of
 from controlplane.known.compiling import Compiled, Compiler
-from controlplane.known.explained import explained, remembered
+from controlplane.known.explained import explained, remembered, without_charges
 from controlplane.known.known import Known
 from controlplane.known.losing import DELETED, PLACED, is_stranded, leaving
-from controlplane.known.records import DecisionRecord, WorkloadRecord
-from controlplane.known.views import Views, decide, summary
+from controlplane.known.records import Cause, DecisionRecord, LedgerLine, WorkloadRecord
+from controlplane.known.views import Views, summary
 from controlplane.loops.failover import listed
 from controlplane.loops.orders import OrderTooLarge, OrderWriter, Signer, understood_anew
 from controlplane.loops.ports import Clock, NewDecision, NewOrder
 from controlplane.loops.promises import promise_of
 from controlplane.loops.versions import Versions
-from controlplane.placement import ClusterView, Decision, Refused
+from controlplane.placement import ClusterView, Refused
 from controlplane.placement.spelling import adaptions
 from controlplane.placement.wording import counted
+from controlplane.quota.quota import NOTHING, Amounts
 from schemas.reasons import Reason
-from schemas.wire.orders import PRESERVE, Verb
+from schemas.wire.orders import PRESERVE, Verb, Version
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Made:
-    """One decision on its way to Postgres, with what to take back when it is skipped."""
+    """One decision on its way to Postgres, with what to take back when it is skipped.
+
+    asked: before it, what its placement came to by cluster.
+    """
 
     record: WorkloadRecord
     new: NewDecision
     promises: Mapping[str, Promise]
+    asked: Mapping[str, Amounts] = field(default_factory=dict[str, Amounts])
 
 
 def decided(known: Known, record: WorkloadRecord) -> DecisionRecord | None:
@@ -67,15 +74,21 @@ class Deciding:
         self._versions = versions
         self.postponed: set[str] = set()
 
-    def decide(self, record: WorkloadRecord, views: list[ClusterView]) -> Made | None:
-        """None where nothing is new, and where it has to wait for clusters to be heard."""
+    def decide(self, record: WorkloadRecord, views: list[ClusterView]) -> list[Made]:
+        """Nothing where nothing is new, and where it has to wait for clusters to be heard.
+
+        What has to give way comes first.
+        """
+        victims: tuple[str, ...] = ()
+        quotas = self._known.quotas
+        quotas.claims.pop(record.uid, None)
         try:
             compiled = self._compiler.compiled(record)
             if record.deleted:
-                return self._withdrawn(compiled)
+                return _those(self._withdrawn(compiled))
             if _is_lasting(compiled) and self._known.awaits_beats(self._clock.now()):
                 self.postponed.add(record.uid)
-                return None
+                return []
             gone = leaving(self._known, compiled)
             stands = decided(self._known, record)
             # Where its kind may have been declared meanwhile, it is decided on anew.
@@ -84,23 +97,68 @@ class Deciding:
                 and is_stranded(stands)
                 and not (gone or self._known.interpreters.declares(record))
             ):
-                return self._stays(record, stands, PLACED, summary(compiled.request.current))
-            decision = decide(self._known, compiled, views, gone)
-            if gone and decision.error is not None:
+                return _those(self._stays(record, stands, PLACED, summary(compiled.request.current)))
+            admission = admit(self._known, compiled, views, gone)
+            error = admission.decision.error
+            if gone and error is not None:
                 if stands is not None and stands.placed:
-                    text = f"stays in {listed(self._known, gone)}, which is lost: {decision.error.message}"
-                    return self._stays(record, stands, decision.error.reason, text)
-                decision, gone = decide(self._known, compiled, views), frozenset[str]()
-            if decision.error is not None:
-                told = explained(self._known, record, decision)
-                return self._refused(record, decision.error.reason, decision.error.message, told)
-            return self._placed(compiled, decision, gone)
-        except OrderTooLarge as error:
-            return self._refused(record, error.reason, str(error), {})
-        except ValueError as error:
+                    text = f"stays in {listed(self._known, gone)}, which is lost: {error.message}"
+                    return _those(self._stays(record, stands, error.reason, text))
+                admission, gone = admit(self._known, compiled, views), frozenset[str]()
+                error = admission.decision.error
+            if error is None:
+                return _those(self._placed(admission, gone))
+            if error.reason is Reason.QUOTA_AWAITED:
+                quotas.claims[record.uid] = record.tenant, admission.needs
+                victims = admission.victims
+            told = explained(self._known, record, admission)
+            refused = self._refused(record, error.reason, error.message, told)
+            return [*self._give_way(record, victims), *_those(refused)]
+        except OrderTooLarge as failure:
+            return _those(self._refused(record, failure.reason, str(failure), {}))
+        except ValueError as failure:
             # Stored by an older version of ours, or by hand: it must not keep the others from their place.
             log.exception("workload_not_understood", workload=record.name)
-            return self._refused(record, Reason.INVALID, str(error), {})
+            return _those(self._refused(record, Reason.INVALID, str(failure), {}))
+
+    def _give_way(self, record: WorkloadRecord, victims: Sequence[str]) -> list[Made]:
+        """What they hold stays charged until their pods are reported gone."""
+        known, made = self._known, list[Made]()
+        needed = sum(len(known.placements_of(uid)) for uid in victims)
+        if needed + len(known.clusters) > len(self._versions):
+            # With the next block of generations.
+            self.postponed.add(record.uid)
+            return made
+        for uid in victims:
+            victim = known.workloads[uid]
+            writer = OrderWriter(self._signer, self._compiler.compiled(victim))
+            orders = [
+                writer.withdraw(cluster, self._versions.next(), known.order(cluster, uid))
+                for cluster in known.placements_of(uid)
+            ]
+            text = f"gave way to {record.name} of tenant {record.tenant}"
+            held = known.decisions.get(uid)
+            new = NewDecision(
+                uid,
+                victim.resource_version,
+                victim.revision,
+                False,
+                Reason.PREEMPTED,
+                text,
+                without_charges(remembered(held)),
+                tuple(orders),
+            )
+            made.append(Made(victim, new, {}, self._ask(victim, {})))
+        return made
+
+    def _ask(self, record: WorkloadRecord, asked: Mapping[str, Amounts]) -> dict[str, Amounts]:
+        """Note what it comes to from now on; what it came to before, in each cluster of before or now."""
+        charges, tenant = self._known.quotas.charges, record.tenant
+        clusters = {*self._known.placements_of(record.uid), *asked}
+        before = {cluster: charges.asked(record.uid, cluster, tenant) for cluster in clusters}
+        for cluster in clusters:
+            charges.ask(record.uid, cluster, tenant, asked.get(cluster, NOTHING))
+        return before
 
     def _refused(
         self, record: WorkloadRecord, reason: Reason, message: str, explanation: dict[str, object]
@@ -128,7 +186,8 @@ class Deciding:
         )
         return Made(record, new, {})
 
-    def _placed(self, compiled: Compiled, decision: Decision, gone: Collection[str] = ()) -> Made | None:
+    def _placed(self, admission: Admission, gone: Collection[str] = ()) -> Made | None:
+        compiled, decision = admission.compiled, admission.decision
         record = compiled.record
         writer = OrderWriter(self._signer, compiled)
         placed = self._known.placements_of(record.uid)
@@ -174,6 +233,7 @@ class Deciding:
             said = decided(self._known, record)
             if not orders and said is not None and said.message == message:
                 return None
+        lines = self._charged(admission, {each.cluster: each.version for each in orders})
         new = NewDecision(
             record.uid,
             record.resource_version,
@@ -181,12 +241,31 @@ class Deciding:
             True,
             PLACED,
             message,
-            explained(self._known, record, decision),
+            explained(self._known, record, admission),
             tuple(orders),
+            lines,
         )
+        self._known.quotas.enter(lines)
+        before = self._ask(record, admission.asked)
         for cluster, promise in promises.items():
             self._known.fleet.promise(cluster, record.uid, promise)
-        return Made(record, new, promises)
+        return Made(record, new, promises, before)
+
+    def _charged(self, admission: Admission, versions: Mapping[str, Version]) -> tuple[LedgerLine, ...]:
+        """What is asked for and not charged yet. What is charged beyond it is released by reports."""
+        record, charges = admission.compiled.record, self._known.quotas.charges
+        return tuple(
+            line
+            for cluster, asked in admission.asked.items()
+            for line in lines_of(
+                record.tenant,
+                record.uid,
+                cluster,
+                beyond(asked, charges.of(record.uid, cluster, record.tenant)),
+                Cause.PLACED,
+                versions.get(cluster),
+            )
+        )
 
     def _withdrawn(self, compiled: Compiled) -> Made | None:
         record = compiled.record
@@ -210,7 +289,7 @@ class Deciding:
             {},
             tuple(orders),
         )
-        return Made(record, new, {})
+        return Made(record, new, {}, self._ask(record, {}))
 
     def _unable_to_preserve(self, compiled: Compiled) -> list[str]:
         """Clusters that run it, and whose agent does not say that it can leave it there."""
@@ -229,6 +308,10 @@ class Deciding:
             for cluster, order in self._known.orders.get(uid, {}).items()
             if order.verb is Verb.WITHDRAW and self._known.below_floor(order)
         ]
+
+
+def _those(made: Made | None) -> list[Made]:
+    return [] if made is None else [made]
 
 
 def _is_lasting(compiled: Compiled) -> bool:

@@ -4,20 +4,30 @@
 2. List what is to be decided: workloads written since their last decision, those that wait for room, those
    of which a cluster was removed, or recovered (its orders are issued anew, above what its agent held), or
    lost (they are placed again without it; where that cannot be, they stay and wait).
-3. Decide one after the other, each on what the ones before it were promised.
-4. Commit many decisions in one transaction: placements, outbox, decision and change rows.
-5. A decision whose workload moved on meanwhile was skipped: take its promise back, decide again.
+3. Decide one after the other, each on what the ones before it were promised and charged. Those that need
+   quota come by fair share; those that lack it wait until something of it is free again.
+4. Commit many decisions in one transaction: placements, ledger, outbox, decision and change rows.
+5. A decision whose workload, or the quota, moved on meanwhile was skipped: take its promise and its charge
+   back, decide again.
 6. What was committed is known from now on; wake dispatch.
 """
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from controlplane.failpoints import reached
+from controlplane.known.admitting import QUOTA_REASONS
 from controlplane.known.compiling import Compiler
 from controlplane.known.known import Known
 from controlplane.known.losing import is_stranded
-from controlplane.known.records import DecisionRecord, Lease, OutboxRecord, PlacementRecord
+from controlplane.known.records import (
+    DecisionRecord,
+    Lease,
+    OutboxRecord,
+    PlacementRecord,
+    WorkloadRecord,
+)
 from controlplane.known.views import Views
 from controlplane.loops.deciding import Deciding, Made, decided
 from controlplane.loops.failover import Failover
@@ -27,6 +37,9 @@ from controlplane.loops.ports import Clock, LeaseLost, Store, StoreUnavailable
 from controlplane.loops.promises import Promises
 from controlplane.loops.running import LoopMetrics
 from controlplane.loops.versions import Versions
+from controlplane.loops.waiting import Waiting
+from controlplane.placement import ClusterView
+from schemas.reasons import Reason
 from schemas.wire.orders import Verb
 
 DECISIONS_AT_ONCE = 256
@@ -63,6 +76,7 @@ class Place:
         self._compiler = Compiler(known)
         self._failover = Failover(known, self._compiler, clock, metrics)
         self._versions = Versions(store, known, lease)
+        self._waiting = Waiting(known, self._compiler)
         self._promises = Promises(known, self._views, clock)
         self._deciding = Deciding(known, self._views, self._compiler, signer, clock, self._versions)
         self._due: dict[str, None] = {}
@@ -83,10 +97,12 @@ class Place:
                 self._due[uid] = None
         self._skipped.clear()
         await self._offer_waiting()
-        while self._due:
+        self._waiting.wake()
+        is_last = False
+        while not is_last:
             await self._versions.reserve()
             async with self._ledger:
-                made = self._decide_some()
+                made, is_last = self._decide_some()
                 if made:
                     await self._commit(made)
             await asyncio.sleep(0)
@@ -103,33 +119,60 @@ class Place:
             return
         self._retried_at = now
         for uid, decision in self._known.decisions.items():
+            if uid in self._waiting:
+                continue
             if (not decision.placed or is_stranded(decision)) and uid in self._known.workloads:
                 self._due[uid] = None
         self._due |= dict.fromkeys(await self._failover.due())
         self._due |= dict.fromkeys(uid for uid in self._deciding.postponed if uid in self._known.workloads)
         self._deciding.postponed.clear()
 
-    def _decide_some(self) -> list[Made]:
-        """Up to a bound of decisions, of time, and of the generations at hand."""
+    def _decide_some(self) -> tuple[list[Made], bool]:
+        """Up to a bound of decisions, of time, and of the generations at hand; whether nothing is left."""
         loop = asyncio.get_running_loop()
         until = loop.time() + SECONDS_AT_ONCE
         self._failover.look()
-        views = self._views.all(self._clock.now())
+        now = self._clock.now()
+        self._known.quotas.refresh(self._known.documents, now)
+        views = self._views.all(now)
         made: list[Made] = []
-        while self._due and len(made) < DECISIONS_AT_ONCE and loop.time() < until:
+        while len(made) < DECISIONS_AT_ONCE and loop.time() < until:
             if len(self._versions) <= len(self._known.clusters):
-                break
+                return made, False
+            uid = self._next(until)
+            if uid is None:
+                return made, not self._due
+            record = self._known.workloads.get(uid)
+            if record is not None:
+                made += self._decide(record, views)
+        return made, False
+
+    def _next(self, until: float) -> str | None:
+        """What needs no quota first, in its order; then, of all that do, by fair share."""
+        loop = asyncio.get_running_loop()
+        while self._due:
             uid = next(iter(self._due))
             del self._due[uid]
             record = self._known.workloads.get(uid)
-            one = self._deciding.decide(record, views) if record is not None else None
-            if one is not None:
-                made.append(one)
+            if record is None or not self._waiting.take(record):
+                return uid
+            if loop.time() > until:
+                return None
+        return self._waiting.next()
+
+    def _decide(self, record: WorkloadRecord, views: list[ClusterView]) -> list[Made]:
+        made = self._deciding.decide(record, views)
+        held = self._known.decisions.get(record.uid)
+        said = made[-1].new.reason if made else held.reason if held is not None else ""
+        if said in QUOTA_REASONS:
+            self._waiting.park(record)
         return made
 
     async def _commit(self, made: list[Made]) -> None:
         try:
-            skipped = await self._store.commit_decisions(self._lease, [one.new for one in made])
+            skipped = await self._store.commit_decisions(
+                self._lease, [one.new for one in made], self._known.quotas.version
+            )
         except StoreUnavailable as error:
             # It may be committed or not: only a leader that loads everything anew knows which.
             raise LeaseLost(f"the outcome of a commit is unknown: {error}") from error
@@ -144,6 +187,10 @@ class Place:
         self._orders_committed()
 
     def _take_back(self, one: Made) -> None:
+        quotas = self._known.quotas
+        quotas.enter([replace(line, amount=-line.amount) for line in one.new.lines])
+        for cluster, asked in one.asked.items():
+            quotas.charges.ask(one.record.uid, cluster, one.record.tenant, asked)
         for cluster in one.promises:
             self._promises.restore(cluster, one.record.uid)
 
@@ -182,7 +229,10 @@ class Place:
                 # What a lost cluster may still run counts until its agent reports that it is gone.
                 if order.cluster not in known.losses.unreachable:
                     known.fleet.unpromise(order.cluster, uid)
+        if new.reason == Reason.PREEMPTED:
+            self._waiting.park(one.record)
         if one.record.deleted:
+            self._waiting.leave(uid)
             self._compiler.forget(uid)
             if not known.orders.get(uid):
                 known.forget_workload(uid)

@@ -22,6 +22,11 @@ def refusals(request: PlacementRequest, cluster: ClusterView) -> tuple[Refused, 
         found += _tenant(request.tenant, cluster)
     if not running:
         found += _claims(request, cluster)
+    found += [
+        Refused(Reason.CLUSTER_NOT_SELECTED, f"{whose} is not there")
+        for whose, affinity in request.within
+        if not selected(affinity, cluster)
+    ]
     if not any(selected(tier, cluster) for tier in request.overflow):
         found += _affinity(request.affinity, cluster)
     if cluster.taints and not running:
@@ -45,7 +50,13 @@ def _incapable(request: PlacementRequest, cluster: ClusterView, *, running: bool
 
 def surely_pass(request: PlacementRequest, clusters: Sequence[ClusterView]) -> list[bool]:
     """Which clusters pass beyond doubt, for thousands of them; `refusals` answers for the others."""
-    if request.tenant is not None or request.claimants or request.overflow or request.affinity.fields:
+    if (
+        request.tenant is not None
+        or request.claimants
+        or request.within
+        or request.overflow
+        or request.affinity.fields
+    ):
         return [False] * len(clusters)
     kinds, needs = frozenset(request.kinds), frozenset(request.capabilities)
     sure = [

@@ -33,10 +33,18 @@ class Resolved:
 def alike(needs: Needs, demand: Demand) -> Resolved:
     """What is the same in every cluster."""
     numa = replace(demand.numa or Numa(), wanted=True) if needs.single_numa else demand.numa
-    asked = replace(demand, traits=(*demand.traits, *needs.traits), numa=numa)
+    asked = demand
+    if needs.traits or needs.tolerations or numa is not demand.numa:
+        asked = replace(
+            demand,
+            traits=(*demand.traits, *needs.traits),
+            tolerations=(*demand.tolerations, *needs.tolerations),
+            numa=numa,
+        )
     labelled = tuple(each for each in needs.traits if not each.key.startswith(FEATURE))
     terms = (labelled,) if labelled else ()
-    return Resolved(_asking(asked, needs.requests), Adaption(node_terms=terms, requests=needs.requests))
+    adaption = Adaption(node_terms=terms, requests=needs.requests, tolerations=needs.tolerations)
+    return Resolved(_asking(asked, needs.requests), adaption)
 
 
 def resolve(needs: Needs, demand: Demand, view: ClusterView) -> Resolved | Refused:

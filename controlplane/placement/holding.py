@@ -13,6 +13,6 @@ def could_stay(
     held = request.current[cluster]
     by_room = request.division in (Division.DYNAMIC, Division.AGGREGATED) and not request.whole
     if by_room:
-        return min(held, fleet.room_released(cluster, workload, demands[0]))
+        return min(held, fleet.room_released(cluster, (workload,), demands[0]))
     # Room does not count where replicas are not divided by it; that nodes are selected does.
     return held if all(fleet.matching(demand, [cluster])[0] for demand in demands) else 0

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from controlplane.fleet.demand import Amounts, Operator, Requirement
+from controlplane.fleet.demand import Amounts, Operator, Requirement, Toleration
 from controlplane.fleet.traits import FEATURE
 from controlplane.interpreters.adaption import NETWORKS_ANNOTATION
 from controlplane.interpreters.interpretation import Component
@@ -35,7 +35,7 @@ class Needs:
     """Of one component, beside its demand. stated: resources that its template asks for itself.
 
     runtime_class: as the template names it. traits: of features and GPU labels. own: attachments that are
-    among the workload's own objects, and need not be there before.
+    among the workload's own objects, and need not be there before. tolerations: beside the template's.
     """
 
     isolation: str = ""
@@ -49,6 +49,7 @@ class Needs:
     device_class: str = ""
     devices: int = 0
     single_numa: bool = False
+    tolerations: tuple[Toleration, ...] = ()
 
     @property
     def everywhere_alike(self) -> bool:

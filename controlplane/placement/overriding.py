@@ -5,13 +5,14 @@ promises and orders of a cluster all follow its variant.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from controlplane.interpreters import KINDS, Interpretation, Kinds, NotUnderstood, interpret
 from controlplane.interpreters.overrides import CannotOverride, override
 from controlplane.placement.compiled import compiled_affinity
 from controlplane.placement.filters import selected
+from controlplane.placement.flavoring import Flavoring, Flavorings, flavored
 from controlplane.placement.needs import Needs, needs_of
 from controlplane.placement.rules import Affinity, ClusterView, Refused
 from schemas.manifests import WorkloadSpec
@@ -37,12 +38,13 @@ class Variant:
 
 @dataclass(frozen=True)
 class Variants:
-    """Of one revision; each is made once."""
+    """Of one revision; each is made once. flavorings: that it was given."""
 
     spec: WorkloadSpec
     plain: Variant
     targets: tuple[Affinity | None, ...]
     kinds: Kinds = field(default_factory=lambda: KINDS, repr=False)
+    flavorings: Flavorings = field(default_factory=dict[str, Flavoring])
     _made: dict[tuple[int, ...], Variant] = field(default_factory=dict[tuple[int, ...], Variant], repr=False)
 
     @classmethod
@@ -60,6 +62,12 @@ class Variants:
             tuple(each.target_cluster and compiled_affinity(each.target_cluster) for each in spec.overrides),
             kinds,
         )
+
+    def given(self, flavorings: Flavorings) -> "Variants":
+        """On nodes of these flavors. NotUnderstood where its pods cannot be told to go there."""
+        components = self.plain.interpretation.components
+        plain = replace(self.plain, needs=flavored(self.plain.needs, components, flavorings))
+        return Variants(self.spec, plain, self.targets, self.kinds, flavorings)
 
     @property
     def everywhere_alike(self) -> bool:
@@ -106,7 +114,8 @@ class Variants:
         try:
             objects = checked_objects(changed)
             interpretation = interpret(objects, self.kinds)
-            needs = needs_of(self.spec, interpretation.components)
+            stated = needs_of(self.spec, interpretation.components)
+            needs = flavored(stated, interpretation.components, self.flavorings)
             variant = Variant(rules, objects, interpretation, needs)
         except ObjectError as error:
             raise CannotOverride(f"{path}: the objects are none any more: {error.message}") from error

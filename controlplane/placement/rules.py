@@ -153,6 +153,7 @@ class PlacementRequest:
     selection: what the pods select nodes by, for people.
     capabilities: what its orders need of an agent. claimants: other tenants that claim a namespace of it.
     overflow: tiers after `affinity`. groups: tried in order instead of `affinity`, from `affinity_name` on.
+    within: (whose, clusters) beside which nothing is taken: of the flavors that it is given.
     fresh: as if it were placed for the first time; what it holds now counts as room.
     preferences: of the pod, for nodes. measures: parts of the score by cluster id, 0 to 100, as `score.py`
     has them: those that the request and the cluster alone do not tell.
@@ -177,6 +178,7 @@ class PlacementRequest:
     capabilities: tuple[str, ...] = ()
     tenant: TenantRule | None = None
     claimants: tuple[TenantRule, ...] = ()
+    within: tuple[tuple[str, Affinity], ...] = ()
     current: Mapping[str, int] = field(default_factory=dict[str, int])
     score: ScoreWeights = ScoreWeights()
     preferences: Preferences = ()

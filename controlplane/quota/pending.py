@@ -53,19 +53,28 @@ class _Queue:
             heappush(self._waiting, (entry.order, entry))
             entry.queued = True
 
+    def first(self) -> Order:
+        """Of the best, parked or not. One has to be there."""
+        self._tidy()
+        return min(each[0][0] for each in (self._waiting, self._held) if each)
+
     def head(self, strict: bool) -> _Entry | None:
         """strict: nobody where a better one is parked."""
+        self._tidy()
         waiting, held = self._waiting, self._held
-        while waiting and (waiting[0][1].gone or waiting[0][1].parked):
-            heappop(waiting)[1].queued = False
-        while held and (held[0][1].gone or not held[0][1].parked):
-            heappop(held)[1].held = False
         if not waiting or (strict and held and held[0][0] < waiting[0][0]):
             return None
         return waiting[0][1]
 
     def __bool__(self) -> bool:
         return bool(self._waiting or self._held)
+
+    def _tidy(self) -> None:
+        waiting, held = self._waiting, self._held
+        while waiting and (waiting[0][1].gone or waiting[0][1].parked):
+            heappop(waiting)[1].queued = False
+        while held and (held[0][1].gone or not held[0][1].parked):
+            heappop(held)[1].held = False
 
 
 class _Seat:
@@ -154,6 +163,16 @@ class Pending:
 
     def __contains__(self, uid: str) -> bool:
         return uid in self._entries
+
+    def is_behind(self, uid: str) -> bool:
+        """Its tenant is strict, and a better one of it waits: so it can claim nothing."""
+        entry = self._entries.get(uid)
+        if entry is None or self._usage is None:
+            return False
+        quota = self._usage.tree.tenants.get(entry.candidate.tenant)
+        if quota is None or not quota.strict:
+            return False
+        return self._queues[entry.candidate.tenant].first() < entry.order
 
     def put(self, candidate: Candidate) -> None:
         """Instead of what was put for it before."""

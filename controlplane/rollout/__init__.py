@@ -1,5 +1,6 @@
 """When what is placed moves by itself: so far, when its cluster is lost. Pure."""
 
+from controlplane.rollout.data import held_data
 from controlplane.rollout.failover import (
     FailoverRule,
     Outlook,
@@ -19,6 +20,7 @@ __all__ = [
     "begin",
     "clock_text",
     "failover_rule",
+    "held_data",
     "look",
     "outlook",
     "tolerated_seconds",

@@ -60,12 +60,14 @@ class WatchedStore(MemoryStore):
 
     watch: FailoverWatch | None = None
 
-    def _commit_decisions(self, decisions: Sequence[NewDecision]) -> Collection[str]:
+    def _commit_decisions(
+        self, decisions: Sequence[NewDecision], quota_version: int
+    ) -> Collection[str]:
         before = [
             (self.tables.decisions.get(each.workload), dict(self.tables.replicas(each.workload)))
             for each in decisions
         ]
-        skipped = super()._commit_decisions(decisions)
+        skipped = super()._commit_decisions(decisions, quota_version)
         for new, (decided, held) in zip(decisions, before, strict=True):
             if self.watch is not None and new.workload not in skipped:
                 record = self.tables.workloads[new.workload]

@@ -37,7 +37,7 @@ def test_what_it_holds_is_as_good_as_free_to_it(cpu: int, bound: int, promised: 
         made.promise("c", "w", Promise.of("t", Demand.of({"cpu": 3000}), bound + promised))
     asked = Demand.of({"cpu": cpu})
     before = made.available(asked, ["c"])
-    assert made.room_released("c", "w", asked) == room
+    assert made.room_released("c", ("w",), asked) == room
     assert made.available(asked, ["c"]) == before, "looked at, and left as it was"
     never_asked = Demand.of({"cpu": cpu, "memory": 1})
     assert made.available(never_asked, ["c"]) == before, "also for what is counted anew"
@@ -45,19 +45,19 @@ def test_what_it_holds_is_as_good_as_free_to_it(cpu: int, bound: int, promised: 
 
 def test_what_others_hold_is_not() -> None:
     made = fleet(Bound("other", "t", 0, 1, 0))
-    assert made.room_released("c", "w", Demand.of({"cpu": 4000})) == 1
+    assert made.room_released("c", ("w",), Demand.of({"cpu": 4000})) == 1
 
 
 def test_no_room_where_no_node_is_selected() -> None:
     made = fleet(Bound("w", "t", 0, 1, 0))
-    assert made.room_released("c", "w", Demand.of({"cpu": 1}, traits=(AMX,))) == 0
+    assert made.room_released("c", ("w",), Demand.of({"cpu": 1}, traits=(AMX,))) == 0
 
 
 def test_what_others_were_promised_is_theirs_still() -> None:
     made = fleet()
     made.promise("c", "other", Promise.of("t", Demand.of({"cpu": 3000}), 1))
     made.promise("c", "w", Promise.of("t", Demand.of({"cpu": 3000}), 1))
-    assert made.room_released("c", "w", Demand.of({"cpu": 4000})) == 1
+    assert made.room_released("c", ("w",), Demand.of({"cpu": 4000})) == 1
 
 
 def test_a_feature_is_looked_for_on_every_node_full_or_not() -> None:

@@ -120,7 +120,7 @@ def test_a_namespace_left_out(manifest: dict[str, Any], namespace: str | None) -
         ),
         (
             {"apiVersion": "muster.dev/v1", "kind": "Worklaod"},
-            "kind: 'Worklaod': one of Workload, Fleet, Tenant, Interpreter, AlertRule is needed",
+            "kind: 'Worklaod': one of Workload, Fleet, Tenant, Cohort, Flavor, Interpreter, AlertRule is needed",
         ),
         (workload(replicas=3), "spec.replicas: no such field here"),
         (workload() | {"metadata": {}}, "metadata.name: missing"),
@@ -285,7 +285,7 @@ def test_all_problems_of_all_documents_are_told() -> None:
     assert str(error.value).splitlines() == [
         "shop.yaml[0] spec.a: no such field here",
         "shop.yaml[0] spec.b: no such field here",
-        "shop.yaml[2] kind: 'X': one of Workload, Fleet, Tenant, Interpreter, AlertRule is needed",
+        "shop.yaml[2] kind: 'X': one of Workload, Fleet, Tenant, Cohort, Flavor, Interpreter, AlertRule is needed",
     ]
 
 

@@ -202,4 +202,4 @@ def test_a_fleet_that_is_written_down_releases_as_much(pods: list[int], foreign:
     assert isinstance(again, FleetManifest)
     paper = paper_fleet(again.spec, {"c": Held(sum(pods), Demand.of({"cpu": 1000, "pods": 1}))})
     assert paper.available(demand, ["c"]) == live.available(demand, ["c"])
-    assert paper.room_released("c", WORKLOAD, demand) == live.room_released("c", "uid", demand)
+    assert paper.room_released("c", (WORKLOAD,), demand) == live.room_released("c", ("uid",), demand)

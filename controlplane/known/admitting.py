@@ -1,0 +1,319 @@
+"""Whether and where, decided together: the one decision that loops, `explain` and a dry run share.
+
+A flavor after the other is tried: first whether the quota could allow it at all, then where it would run,
+then whether the quota allows exactly that. What must preempt tries the next flavors first, as in Kueue.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from controlplane.known.charging import beyond, charge_in, least, requests_of
+from controlplane.known.compiling import Compiled
+from controlplane.known.finished import finished_in
+from controlplane.known.flavors import UNBOUNDED, Assignment, assignments, held_flavors
+from controlplane.known.known import Known
+from controlplane.known.records import WorkloadRecord
+from controlplane.known.views import asked as asked_of
+from controlplane.known.views import decide
+from controlplane.placement import ClusterView, Decision, Refused
+from controlplane.placement.wording import counted
+from controlplane.quota.admission import Awaits, Fits, Lacks, Preempts, judge
+from controlplane.quota.quota import NOTHING, Admitted, Amounts, Candidate, FlavorResource, TenantQuota
+from controlplane.rollout import held_data
+from schemas.reasons import Reason
+
+_ORDER = {Reason.QUOTA_AWAITED: 0, Reason.QUOTA_EXCEEDED: 2}
+QUOTA_REASONS = frozenset({Reason.QUOTA_EXCEEDED, Reason.QUOTA_AWAITED, Reason.BUDGET_EXHAUSTED})
+"""What waits for these waits until something of its quota is free again."""
+
+
+@dataclass(frozen=True)
+class Admission:
+    """compiled: with the flavors that it was given. asked: what it comes to in each cluster that it gets; nothing where it has run to its end.
+
+    victims: uids of what has to give way first. needs: what it would be charged more than now.
+    """
+
+    compiled: Compiled
+    decision: Decision
+    assignment: Assignment = UNBOUNDED
+    asked: Mapping[str, Amounts] = field(default_factory=dict[str, Amounts])
+    victims: tuple[str, ...] = ()
+    needs: Amounts = field(default_factory=lambda: NOTHING)
+
+
+def admit(
+    known: Known, compiled: Compiled, views: Sequence[ClusterView], gone: Collection[str] = ()
+) -> Admission:
+    """gone: lost clusters from which it is placed again; what it holds there stays charged beside the new."""
+    quota = known.quotas.tenants.get(compiled.record.tenant)
+    if quota is not None:
+        return _Admitting(known, compiled, quota, views, gone).admit()
+    decision = decide(known, compiled, views, gone)
+    if not compiled.record.tenant or decision.error is not None:
+        return Admission(compiled, decision)
+    return Admission(compiled, decision, asked=_asked(known, compiled, None, UNBOUNDED, views, decision))
+
+
+def candidate_of(known: Known, compiled: Compiled) -> Candidate | None:
+    """What it waits for at least; None where it needs no more than it has, or has no quota to wait for."""
+    quota = known.quotas.tenants.get(compiled.record.tenant)
+    if quota is None or compiled.record.deleted:
+        return None
+    admitting = _Admitting(known, compiled, quota, (), ())
+    tried = admitting.tried()
+    if isinstance(tried, Refused) or not tried:
+        return None
+    needs = admitting.floor(tried[0])
+    return admitting.candidate(needs) if needs else None
+
+
+@dataclass
+class _Admitting:
+    known: Known
+    compiled: Compiled
+    quota: TenantQuota
+    views: Sequence[ClusterView]
+    gone: Collection[str]
+
+    def admit(self) -> Admission:
+        tried = self.tried()
+        if isinstance(tried, Refused):
+            return self._refused(tried)
+        failed: list[tuple[Refused, Admission]] = []
+        for assignment in tried:
+            found = self._with(assignment)
+            error = found.decision.error
+            if error is None:
+                return found
+            failed.append((error, found))
+        # Who waits for others to give way is told that; else, what keeps it from a place before its quota.
+        error, worst = min(failed, key=lambda each: _ORDER.get(each[0].reason, 1))
+        messages = list(dict.fromkeys(each.message for each, _ in failed))
+        if len(messages) == 1 or error.reason is Reason.QUOTA_AWAITED:
+            return worst
+        error = Refused(error.reason, "; ".join(messages))
+        return replace(worst, decision=replace(worst.decision, error=error))
+
+    def tried(self) -> list[Assignment] | Refused:
+        compiled, known = self.compiled, self.known
+        components = compiled.interpretation.components
+        requests = [requests_of(self.quota, each.demand, None) for each in components]
+        decision = known.decisions.get(compiled.record.uid)
+        held = held_flavors(decision.explanation) if decision is not None else None
+        stays = (
+            decision is not None
+            and decision.placed
+            and decision.revision == compiled.record.revision
+            and bool(known.placements_of(compiled.record.uid))
+        )
+        return assignments(self.quota, known.quotas.flavors, components, requests, held, anew=not stays)
+
+    def floor(self, assignment: Assignment) -> dict[FlavorResource, int]:
+        """So much more it is charged at least."""
+        record = self.compiled.record
+        placements = self.known.placements_of(record.uid)
+        if placements and placements.keys() <= finished_in(self.known, record.uid, record.revision):
+            return {}
+        asked = least(self.compiled.interpretation, assignment, self.quota)
+        return beyond(asked, _added(self._own(cluster) for cluster in self._charged_in()))
+
+    def candidate(self, needs: Amounts) -> Candidate:
+        record, spec = self.compiled.record, self.compiled.spec
+        return Candidate(record.uid, record.tenant, spec.priority, record.created_at, needs)
+
+    def _with(self, assignment: Assignment) -> Admission:
+        floor = self.floor(assignment)
+        verdict = self._judge(floor)
+        if isinstance(verdict, Lacks):
+            return self._refused(Refused(Reason.QUOTA_EXCEEDED, verdict.why))
+        given = self.compiled.given(assignment)
+        decision = decide(self.known, given, self.views, self.gone)
+        if decision.error is not None:
+            if isinstance(verdict, Fits):
+                return Admission(given, decision, assignment)
+            if isinstance(verdict, Preempts):
+                fits = self._fits_without(given, verdict.victims)
+                if fits is not None:
+                    return Admission(given, replace(decision, error=fits), assignment)
+            return self._waits(given, decision, assignment, verdict, floor)
+        asked = _asked(self.known, given, self.quota, assignment, self.views, decision)
+        needs = self._needs(asked)
+        verdict = self._judge(needs)
+        if isinstance(verdict, Lacks):
+            return self._refused(Refused(Reason.QUOTA_EXCEEDED, verdict.why))
+        if isinstance(verdict, Fits):
+            return Admission(given, decision, assignment, asked, needs=needs)
+        return self._waits(given, decision, assignment, verdict, needs)
+
+    def _waits(
+        self,
+        given: Compiled,
+        decision: Decision,
+        assignment: Assignment,
+        verdict: Preempts | Awaits | Fits,
+        needs: Amounts,
+    ) -> Admission:
+        victims = verdict.victims if isinstance(verdict, Preempts) else ()
+        text = "waits for what is on its way out"
+        if victims:
+            text = f"waits for {counted(len(victims), 'workload')} to give way: {_named(self.known, victims)}"
+        error = Refused(Reason.QUOTA_AWAITED, text)
+        return Admission(
+            given, replace(decision, assignments={}, error=error), assignment, victims=victims, needs=needs
+        )
+
+    def _needs(self, asked: Mapping[str, Amounts]) -> dict[FlavorResource, int]:
+        return _added(beyond(amounts, self._own(cluster)) for cluster, amounts in asked.items())
+
+    def _charged_in(self) -> Collection[str]:
+        return self.known.quotas.charges.clusters_of(self.compiled.record.uid)
+
+    def _own(self, cluster: str) -> Amounts:
+        """What is charged for it there and needs no leave to go on. What it has left is as good as its own,
+        unless somebody waits for it.
+        """
+        record, charges = self.compiled.record, self.known.quotas.charges
+        charged = charges.of(record.uid, cluster, record.tenant)
+        if not self.known.quotas.claims:
+            return charged
+        asked = charges.asked(record.uid, cluster, record.tenant)
+        return {key: min(amount, asked.get(key, 0)) for key, amount in charged.items()}
+
+    def _judge(self, needs: Amounts) -> Fits | Preempts | Awaits | Lacks:
+        quotas, uid, tenant = self.known.quotas, self.compiled.record.uid, self.compiled.record.tenant
+        if not quotas.claims and not quotas.usage.lacking(tenant, needs):
+            return Fits(quotas.usage.borrows(tenant, needs))
+        left = _added(
+            beyond(quotas.charges.of(uid, each, tenant), self._own(each)) for each in self._charged_in()
+        )
+        # Not where there is nothing: with what is freed, all that waits would stand in the line again.
+        if left:
+            quotas.usage.take(tenant, left)
+        try:
+            return judge(
+                quotas.usage,
+                self.candidate(needs),
+                _admitted(self.known),
+                _leaving(self.known, uid),
+                dict(quotas.claims),
+            )
+        finally:
+            if left:
+                quotas.usage.add(tenant, left)
+
+    def _fits_without(self, given: Compiled, victims: Sequence[str]) -> Refused | None:
+        """Why it could not be placed even if these were gone; None where it could."""
+        known = self.known
+        trials, ask = asked_of(known, given, self.views, self.gone)
+        touched = {cluster for uid in victims for cluster in known.placements_of(uid)}
+        plain: dict[str, int] = {}
+        for view in ask.views:
+            found = trials.asked(ask, view) if view.id in touched else Refused(Reason.NOT_CHOSEN, "")
+            if isinstance(found, Refused):
+                continue
+            parts = zip(given.interpretation.components, found, strict=True)
+            whole = given.interpretation.is_set
+            plain[view.id] = min(
+                known.fleet.room_released(view.id, victims, resolved.demand)
+                // (max(1, component.replicas) if whole else 1)
+                for component, resolved in parts
+            )
+        return replace(trials, plain=plain).decide(ask).error if plain else None
+
+    def _refused(self, error: Refused) -> Admission:
+        return Admission(self.compiled, Decision({}, {}, {}, {}, error=error))
+
+
+def _asked(
+    known: Known,
+    compiled: Compiled,
+    quota: TenantQuota | None,
+    assignment: Assignment,
+    views: Sequence[ClusterView],
+    decision: Decision,
+) -> dict[str, Amounts]:
+    """What each cluster that is given some comes to; where it stays as it was, what it came to before."""
+    found: dict[str, Amounts] = {}
+    record = compiled.record
+    finished = finished_in(known, record.uid, record.revision)
+    for view in views:
+        replicas = decision.assignments.get(view.id)
+        if replicas is None or view.id in finished:
+            continue
+        variant = compiled.asked_in(view)
+        if isinstance(variant, Refused):
+            found[view.id] = known.quotas.charges.asked(record.uid, view.id, record.tenant)
+            continue
+        made, asked = variant
+        found[view.id] = charge_in(quota, assignment, made.interpretation, asked, replicas, view, known.fleet)
+    return found
+
+
+def _admitted(known: Known) -> Callable[[str], Iterator[Admitted]]:
+    def admitted(tenant: str) -> Iterator[Admitted]:
+        for uid in sorted(known.quotas.workloads_of(tenant)):
+            record, decision = known.workloads.get(uid), known.decisions.get(uid)
+            if record is None or decision is None or record.deleted or not known.placements_of(uid):
+                continue
+            amounts = _held(known, uid, tenant)
+            if amounts:
+                yield Admitted(
+                    uid,
+                    tenant,
+                    int(record.spec.get("priority", 0)),
+                    decision.decided_at,
+                    amounts,
+                    is_preemptible(record),
+                )
+
+    return admitted
+
+
+def _held(known: Known, uid: str, tenant: str) -> dict[FlavorResource, int]:
+    """What is charged for it and would be released if it gave way: not what is on its way out already."""
+    charges = known.quotas.charges
+    return _added(
+        {
+            key: min(amount, charges.asked(uid, cluster, tenant).get(key, 0))
+            for key, amount in charges.of(uid, cluster, tenant).items()
+        }
+        for cluster in charges.clusters_of(uid)
+    )
+
+
+def _leaving(known: Known, uid: str) -> dict[str, Amounts]:
+    """By tenant, of others than `uid`: of what it has left itself, it could be charged as much again.
+
+    What a lost cluster holds may never be reported gone: nobody waits for that.
+    """
+    found: dict[str, Amounts] = {}
+    for tenant, places in known.quotas.charges.leaving().items():
+        found[tenant] = _added(
+            amounts
+            for (workload, cluster), amounts in places.items()
+            if workload != uid and cluster not in known.losses.unreachable
+        )
+    return found
+
+
+def _added(every: Iterable[Amounts]) -> dict[FlavorResource, int]:
+    """The sum, without what is 0."""
+    found: dict[FlavorResource, int] = {}
+    for amounts in every:
+        for key, amount in amounts.items():
+            if amount:
+                found[key] = found.get(key, 0) + amount
+    return found
+
+
+def is_preemptible(record: WorkloadRecord) -> bool:
+    """As it is stated; else all that holds no data of its own."""
+    stated = record.spec.get("preemptible")
+    return bool(stated) if stated is not None else not held_data(record.spec["manifests"])
+
+
+def _named(known: Known, uids: Sequence[str]) -> str:
+    named = [known.workloads[uid].name for uid in uids if uid in known.workloads]
+    more = [f"and {len(named) - 3:,} more"] if len(named) > 3 else []
+    return ", ".join([*named[:3], *more])

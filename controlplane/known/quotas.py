@@ -1,0 +1,111 @@
+"""Who was granted what at this moment, and what is charged of it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from controlplane.known.charges import Charges
+from controlplane.known.documents import Shelf
+from controlplane.known.records import BalanceRecord, DocumentRecord, LedgerLine, QuotaRequestRecord
+from controlplane.quota.declared import cohort_quota, flavor_of, granted, next_change, tenant_quota
+from controlplane.quota.quota import Amounts, Flavor, TenantQuota
+from controlplane.quota.tree import Tree
+from controlplane.quota.usage import Usage
+from schemas.manifests import CohortSpec, FlavorSpec, TenantSpec
+
+
+class Quotas:
+    """version: of what bounds anybody's quota, as it is in memory. tree: with the windows that are open.
+
+    usage: of charges and drift. refreshed: grows with every new tree. claims: by uid, (tenant, amounts) of
+    who waits for what is on its way out, for nobody else to take.
+    """
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.refreshed = 0
+        self.grants: tuple[QuotaRequestRecord, ...] = ()
+        self.tree = Tree.of((), ())
+        self.usage = Usage(self.tree)
+        self.charges = Charges()
+        self.flavors: Mapping[str, Flavor] = {}
+        self.claims: dict[str, tuple[str, Amounts]] = {}
+        self._specs: dict[tuple[str, str], tuple[DocumentRecord, Any]] = {}
+        self._made_of: tuple[object, ...] = ()
+        self._changes_at: float | None = None
+        self._workloads: dict[str, set[str]] = {}
+
+    def take(self, version: int, grants: Iterable[QuotaRequestRecord]) -> None:
+        """As they are stored: of a version that was read before the documents."""
+        self.version, self.grants = version, tuple(grants)
+
+    def replace_balances(self, balances: Iterable[BalanceRecord]) -> None:
+        """Instead of all that was charged."""
+        self.charges.replace(balances)
+        self.claims.clear()
+        self._workloads.clear()
+        self.usage = Usage(self.tree)
+        for each in self.charges.balances():
+            self.usage.add(each.tenant, {(each.flavor, each.resource): each.amount})
+            if not each.drift:
+                self._workloads.setdefault(each.tenant, set()).add(each.workload)
+
+    def enter(self, lines: Iterable[LedgerLine]) -> None:
+        """What was charged, released or seen to drift."""
+        lines = tuple(lines)
+        self.charges.take(lines)
+        for line in lines:
+            key = line.flavor, line.resource
+            if line.amount > 0:
+                self.usage.add(line.tenant, {key: line.amount})
+            else:
+                self.usage.take(line.tenant, {key: -line.amount})
+        for tenant, uid in {(line.tenant, line.workload) for line in lines if line.workload}:
+            held = self._workloads.setdefault(tenant, set())
+            is_charged = any(self.charges.of(uid, each, tenant) for each in self.charges.clusters_of(uid))
+            (held.add if is_charged else held.discard)(uid)
+
+    def workloads_of(self, tenant: str) -> Iterable[str]:
+        """uids of what is charged to a tenant."""
+        return self._workloads.get(tenant, ())
+
+    @property
+    def tenants(self) -> Mapping[str, TenantQuota]:
+        return self.tree.tenants
+
+    def refresh(self, documents: Mapping[str, Shelf], now: float) -> bool:
+        """Whether what bounds somebody changed since the last call."""
+        made_of = (*(documents[kind].version for kind in ("Tenant", "Cohort", "Flavor")), self.grants)
+        due = self._changes_at is not None and now >= self._changes_at
+        if made_of == self._made_of and not due:
+            return False
+        tenants = dict(self._tenants(documents["Tenant"]))
+        cohorts = dict(self._read(documents["Cohort"], "Cohort", CohortSpec))
+        flavors = self._read(documents["Flavor"], "Flavor", FlavorSpec)
+        self.flavors = {name: flavor_of(name, spec) for name, spec in flavors}
+        with_windows = [spec.quota for spec in tenants.values()] + list(cohorts.values())
+        changes = [next_change(with_windows, now), *(each.until or None for each in self.grants)]
+        self._changes_at = min((each for each in changes if each is not None and each > now), default=None)
+        quotas, above = granted(
+            {name: tenant_quota(name, spec.quota, now) for name, spec in tenants.items()},
+            {name: cohort_quota(name, spec, now) for name, spec in cohorts.items()},
+            self.grants,
+            now,
+        )
+        self.tree = Tree.of(quotas.values(), above.values())
+        self.usage.retree(self.tree)
+        self._made_of = made_of
+        self.refreshed += 1
+        return True
+
+    def _tenants(self, shelf: Shelf) -> Iterator[tuple[str, Any]]:
+        for name, spec in self._read(shelf, "Tenant", TenantSpec):
+            if spec.quota is not None:
+                yield name, spec
+
+    def _read(self, shelf: Shelf, kind: str, model: Any) -> Iterator[tuple[str, Any]]:
+        """Each version of a document is read once."""
+        for name, record in shelf.records.items():
+            held = self._specs.get((kind, name))
+            if held is None or held[0] is not record:
+                held = self._specs[kind, name] = record, model.model_validate(record.spec)
+            yield name, held[1]

@@ -1,0 +1,290 @@
+"""The deciding loop with quota: who is charged for what, who waits, who gives way. Promise 2."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controlplane.known.charging import lines_of
+from controlplane.known.known import Known
+from controlplane.known.records import BalanceRecord, Cause
+from controlplane.loops.place import RETRY_SECONDS, Place
+from schemas.reasons import Reason
+from tests.conformance.store_worlds import ME, draft
+from tests.simulation.test_reschedule import DYNAMIC, Fleet, deployment
+
+pytestmark = pytest.mark.promise(2)
+
+
+def quota(
+    cohort: str = "", *, cpu: int, preemption: Mapping[str, str] | None = None, **more: Any
+) -> dict[str, Any]:
+    amounts = {"name": "cpu", "nominalQuota": cpu, **more}
+    spec: dict[str, Any] = {"flavors": [{"name": "default", "resources": [amounts]}]}
+    if cohort:
+        spec["cohort"] = cohort
+    if preemption is not None:
+        spec["preemption"] = preemption
+    return {"quota": spec}
+
+
+class Centre:
+    """One cluster of 100 cores; `decide` is one pass of a leader that goes on."""
+
+    def __init__(self) -> None:
+        self.fleet = Fleet()
+        self.place: Place
+
+    async def begin(self, *, cores: int = 100, **tenants: Mapping[str, Any]) -> None:
+        store = self.fleet.around.store
+        await store.submit_document("Flavor", "default", {}, ME)
+        for name, spec in tenants.items():
+            await store.submit_document("Tenant", name, {"namespaces": [name], **spec}, ME)
+        await self.fleet.join(a=cores)
+        self.place = await self.fleet.begin()
+
+    async def change(self, name: str, spec: Mapping[str, Any]) -> None:
+        await self.fleet.around.store.submit_document("Tenant", name, {"namespaces": [name], **spec}, ME)
+
+    async def submit(self, name: str, tenant: str, cpu: int, **spec: Any) -> None:
+        manifests = [deployment(cpu) | {"metadata": {"name": name, "namespace": tenant}}]
+        made = draft(manifests=manifests, placement={"replicaScheduling": DYNAMIC}, **spec)
+        await self.fleet.around.store.submit_workload(replace(made, name=name, tenant=tenant), ME)
+
+    async def delete(self, name: str) -> None:
+        await self.fleet.around.store.delete_workload(name, ME)
+
+    async def decide(self) -> None:
+        self.fleet.around.clock.seconds += RETRY_SECONDS
+        for name in self.fleet.ids:
+            self.fleet.hear(name)
+        await self.place.run_pass()
+
+    async def lead_anew(self) -> None:
+        self.place = await self.fleet.begin()
+
+    @property
+    def known(self) -> Known:
+        return self.fleet.around.known
+
+    def said(self, name: str) -> str:
+        record = self.known.workload(name)
+        assert record is not None
+        return self.known.decisions[record.uid].reason
+
+    def message(self, name: str) -> str:
+        record = self.known.workload(name)
+        assert record is not None
+        return self.known.decisions[record.uid].message
+
+    async def charged(self) -> dict[str, int]:
+        """cpu in cores by tenant, as it is stored; and what is in memory is the same."""
+        stored = (await self.fleet.around.store.load()).balances
+        assert sorted(self.known.quotas.charges.balances(), key=_key) == sorted(stored, key=_key)
+        found: dict[str, int] = {}
+        for each in stored:
+            found[each.tenant] = found.get(each.tenant, 0) + each.amount // 1000
+        return found
+
+    async def gone(self, name: str) -> None:
+        """Its pods are reported gone."""
+        charges = self.known.quotas.charges
+        (uid,) = [uid for uid, record in self.known.workloads.items() if record.name == name]
+        lines = [
+            replace(line, amount=-line.amount)
+            for cluster in list(charges.clusters_of(uid))
+            for tenant in charges.tenants_of(uid, cluster)
+            for line in lines_of(tenant, uid, cluster, charges.of(uid, cluster, tenant), Cause.RELEASED)
+        ]
+        lease = self.place._lease  # pyright: ignore[reportPrivateUsage]
+        await self.fleet.around.store.commit_lines(lease, lines)
+        self.known.quotas.enter(lines)
+
+
+def _key(each: BalanceRecord) -> tuple[str, ...]:
+    return each.tenant, each.workload, each.cluster, each.flavor, each.resource, str(each.drift)
+
+
+async def test_what_fits_is_charged_and_what_does_not_holds_nothing() -> None:
+    centre = Centre()
+    await centre.begin(shop=quota(cpu=10))
+    await centre.submit("web", "shop", 6)
+    await centre.submit("api", "shop", 6)
+    await centre.decide()
+    assert (centre.said("web"), centre.said("api")) == ("Placed", Reason.QUOTA_EXCEEDED)
+    assert await centre.charged() == {"shop": 6}
+    assert "cpu" in centre.message("api")
+    assert "default" in centre.message("api")
+
+
+async def test_what_cannot_be_placed_holds_no_quota() -> None:
+    centre = Centre()
+    await centre.begin(cores=4, shop=quota(cpu=10))
+    await centre.submit("web", "shop", 8)
+    await centre.decide()
+    assert centre.said("web") == Reason.INSUFFICIENT_CAPACITY
+    assert await centre.charged() == {}
+
+
+async def test_what_waits_is_admitted_once_pods_are_gone_and_not_when_that_was_decided() -> None:
+    centre = Centre()
+    await centre.begin(shop=quota(cpu=10))
+    await centre.submit("web", "shop", 6)
+    await centre.decide()
+    await centre.submit("api", "shop", 6)
+    await centre.delete("web")
+    await centre.decide()
+    assert centre.said("api") in (Reason.QUOTA_EXCEEDED, Reason.QUOTA_AWAITED)
+    assert await centre.charged() == {"shop": 6}
+    await centre.gone("web")
+    await centre.decide()
+    assert centre.said("api") == "Placed"
+    assert await centre.charged() == {"shop": 6}
+
+
+async def test_of_a_resource_that_nobody_granted_nothing_is_given() -> None:
+    centre = Centre()
+    spec = quota(cpu=10)
+    spec["quota"]["flavors"][0]["resources"][0]["name"] = "memory"
+    await centre.begin(shop=spec)
+    await centre.submit("web", "shop", 1)
+    await centre.decide()
+    assert centre.said("web") == Reason.QUOTA_NOT_GRANTED
+    assert "cpu" in centre.message("web")
+
+
+async def test_a_tenant_without_quota_is_charged_and_not_bounded() -> None:
+    centre = Centre()
+    await centre.begin(shop={})
+    await centre.submit("web", "shop", 60)
+    await centre.decide()
+    assert centre.said("web") == "Placed"
+    assert await centre.charged() == {"shop": 60}
+
+
+async def test_growing_is_charged_at_once_and_shrinking_when_it_is_reported() -> None:
+    centre = Centre()
+    await centre.begin(shop=quota(cpu=10))
+    for cpu, said, charged in (
+        (4, "Placed", 4),
+        (8, "Placed", 8),
+        (2, "Placed", 8),
+        (11, Reason.QUOTA_EXCEEDED, 8),
+    ):
+        await centre.submit("web", "shop", cpu)
+        await centre.decide()
+        assert (centre.said("web"), await centre.charged()) == (said, {"shop": charged}), cpu
+
+
+async def test_the_next_leader_knows_what_is_charged_and_what_is_on_its_way_out() -> None:
+    centre = Centre()
+    await centre.begin(shop=quota(cpu=10))
+    await centre.submit("web", "shop", 8)
+    await centre.decide()
+    await centre.submit("web", "shop", 2)
+    await centre.submit("api", "shop", 6)
+    await centre.decide()
+    await centre.lead_anew()
+    await centre.decide()
+    assert await centre.charged() == {"shop": 8}
+    assert centre.said("api") == Reason.QUOTA_AWAITED
+
+
+async def test_the_one_with_the_smaller_share_is_next_then_priority_then_age() -> None:
+    centre = Centre()
+    await centre.begin(
+        one=quota("all", cpu=4), two=quota("all", cpu=4), spare=quota("all", cpu=12, preemption={})
+    )
+    await centre.submit("one-runs", "one", 8)
+    await centre.decide()
+    await centre.submit("one-more", "one", 8, priority=100)
+    await centre.submit("two-late", "two", 8)
+    await centre.submit("two-first", "two", 8, priority=5)
+    await centre.decide()
+    assert {name: centre.said(name) == "Placed" for name in ("one-more", "two-late", "two-first")} == {
+        "one-more": False,
+        "two-late": False,
+        "two-first": True,
+    }
+
+
+async def test_what_was_lent_is_reclaimed_and_nobody_takes_it_meanwhile() -> None:
+    centre = Centre()
+    await centre.begin(lender=quota("all", cpu=10), borrower=quota("all", cpu=0), third=quota("all", cpu=0))
+    await centre.submit("batch", "borrower", 10)
+    await centre.decide()
+    assert await centre.charged() == {"borrower": 10}
+    await centre.submit("shop", "lender", 6)
+    await centre.decide()
+    assert (centre.said("batch"), centre.said("shop")) == (Reason.PREEMPTED, Reason.QUOTA_AWAITED)
+    assert await centre.charged() == {"borrower": 10}, "until its pods are gone"
+    await centre.submit("thief", "third", 10)
+    await centre.decide()
+    await centre.gone("batch")
+    await centre.decide()
+    assert centre.said("shop") == "Placed"
+    assert await centre.charged() == {"lender": 6}
+    for name in ("batch", "thief"):
+        assert centre.said(name) != "Placed"
+
+
+async def test_a_full_cluster_is_made_room_in_by_who_gives_way() -> None:
+    centre = Centre()
+    await centre.begin(cores=10, lender=quota("all", cpu=10), borrower=quota("all", cpu=0))
+    await centre.submit("batch", "borrower", 10)
+    await centre.decide()
+    await centre.submit("shop", "lender", 10)
+    await centre.decide()
+    assert (centre.said("batch"), centre.said("shop")) == (Reason.PREEMPTED, Reason.QUOTA_AWAITED)
+
+
+async def test_nobody_gives_way_to_what_could_not_be_placed_either() -> None:
+    centre = Centre()
+    await centre.begin(cores=8, lender=quota("all", cpu=10), borrower=quota("all", cpu=0))
+    await centre.submit("batch", "borrower", 8)
+    await centre.decide()
+    await centre.submit("shop", "lender", 10)
+    await centre.decide()
+    assert (centre.said("batch"), centre.said("shop")) == ("Placed", Reason.INSUFFICIENT_CAPACITY)
+
+
+async def test_a_decision_on_a_quota_that_has_changed_is_skipped_and_made_again() -> None:
+    centre = Centre()
+    await centre.begin(shop=quota(cpu=10))
+    await centre.decide()
+    await centre.submit("web", "shop", 8)
+    store = centre.fleet.around.store
+    commit = store.commit_decisions
+    changed: list[bool] = []
+
+    async def lowered_just_before(*args: Any) -> Any:
+        if not changed:
+            changed.append(True)
+            await centre.change("shop", quota(cpu=5))
+        return await commit(*args)
+
+    store.commit_decisions = lowered_just_before  # type: ignore[method-assign]
+    await centre.decide()
+    await centre.decide()
+    assert changed
+    assert centre.said("web") == Reason.QUOTA_EXCEEDED
+    assert await centre.charged() == {}
+
+
+async def test_a_flavor_puts_the_pods_on_its_nodes_and_the_next_is_tried_where_the_first_is_full() -> None:
+    centre = Centre()
+    store = centre.fleet.around.store
+    await store.submit_document("Flavor", "arm", {"nodeLabels": {"arch": "arm64"}}, ME)
+    await store.submit_document("Flavor", "amd", {"nodeLabels": {"arch": "amd64"}}, ME)
+    cpu = [{"name": "cpu", "nominalQuota": 10}]
+    spec = {
+        "quota": {"flavors": [{"name": "arm", "resources": cpu}, {"name": "amd", "resources": cpu}]},
+    }
+    await centre.begin(shop=spec)
+    await centre.submit("web", "shop", 4)
+    await centre.decide()
+    balances = (await store.load()).balances
+    assert [(each.flavor, each.amount) for each in balances] == [("amd", 4000)]
+    (order,) = (await store.load()).outbox
+    assert b'"key":"arch","operator":"In","values":["amd64"]' in order.body
