@@ -55,7 +55,8 @@ def judge(
 
     admitted: by tenant, what runs and is not on its way out. leaving: by tenant, charged and on its way out.
     claims: by uid, tenant and needs of those who wait for what leaves: theirs is not given to another, and
-    what fits beside them need not wait. Only what is under the candidate's own root is looked at.
+    what fits beside them need not wait. Only what is under the candidate's own root is looked at. Claims of a
+    strict tenant's others are not: they are behind it.
     """
     node = usage.tree.tenant(candidate.tenant)
     if node is None:
@@ -66,7 +67,7 @@ def judge(
     now = usage.lacking(candidate.tenant, candidate.needs)
     ahead = usage.trial()
     try:
-        looked = _look_ahead(usage, ahead, node, candidate.uid, leaving, claims)
+        looked = _look_ahead(usage, ahead, node, candidate, leaving, claims)
         missing = usage.lacking(candidate.tenant, candidate.needs) if looked else now
         if missing:
             victims = give_way(usage, candidate, tuple(missing), admitted)
@@ -88,7 +89,7 @@ def _look_ahead(
     usage: Usage,
     ahead: Trial,
     node: Node,
-    uid: str,
+    candidate: Candidate,
     leaving: Mapping[str, Amounts],
     claims: Mapping[str, tuple[str, Amounts]],
 ) -> bool:
@@ -99,9 +100,12 @@ def _look_ahead(
         if other is not None and other.root is node.root:
             ahead.take(tenant, amounts)
             looked = True
-    for claimant, (tenant, amounts) in claims.items():
+    is_strict = usage.tree.tenants[candidate.tenant].strict
+    for uid, (tenant, amounts) in claims.items():
+        if uid == candidate.uid or (is_strict and tenant == candidate.tenant):
+            continue
         other = usage.tree.tenant(tenant)
-        if claimant != uid and other is not None and other.root is node.root:
+        if other is not None and other.root is node.root:
             ahead.add(tenant, amounts)
             looked = True
     return looked

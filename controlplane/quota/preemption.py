@@ -11,9 +11,13 @@ the way to the common one are above their quota of that, and
 Each of these excludes that the workload may take it back from the preemptor. What Kueue checks once, while
 it chooses, is checked again for the final set: there, giving back the tenant's own could make the preemptor's
 share too high for what was taken of others, and they preempted each other (kubernetes-sigs/kueue#14543).
+
+Three or more could still go round, each by another rule or for another resource. So what gave way before takes
+of others only what was admitted before it was created, unless all its needs are within its own quota: once
+all that goes round was admitted later than all of it was created, nothing else is taken any more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import merge
 
@@ -112,16 +116,16 @@ class _Choosing:
 
     def _by_right(self, gone: set[str]) -> Iterator[Admitted]:
         """Taking of others does not change what is its right: only taking of its own does."""
-        rights = {name for name, side in self.sides.items() if self._reclaims(side)}
-        looked_at = [name for name in self.sides if name in rights or self._may_borrow_at_all()]
+        borrows = self.policy.borrow is not Reclaim.NEVER
+        looked_at = [name for name, side in self.sides.items() if borrows or self._within(side, self.missing)]
         for each in merge(*(self._of(name) for name in looked_at), key=order):
-            is_right = each.tenant in rights or self._may_borrow(each)
-            if is_right and each.uid not in gone and self._is_above(self.sides[each.tenant], each):
+            side = self.sides[each.tenant]
+            if each.uid not in gone and self._is_right(side, each) and self._is_above(side, each):
                 gone.add(each.uid)
                 yield each
 
     def _by_share(self, gone: set[str]) -> Admitted | None:
-        """Of who has the greatest share, from the root down; what leaves it one no lower, if there is that."""
+        """Of who has the greatest share, from the root down; what leaves it one no lower, if there is any."""
         ranked: list[tuple[_Standing, Side, list[Admitted]]] = []
         for name, side in self.sides.items():
             if self._share(side.facing) < self._share(side.branch):
@@ -151,6 +155,7 @@ class _Choosing:
     def _is_fair(self, side: Side, each: Admitted, gone: set[str]) -> bool:
         return (
             each.uid not in gone
+            and self._is_older(each)
             and not borrows_at_cost(side.quota.preemption, each.priority, self.candidate.priority)
             and self._is_above(side, each)
         )
@@ -165,26 +170,30 @@ class _Choosing:
         try:
             if not self._is_above(side, victim):
                 return False
-            if self._reclaims(side) or self._may_borrow(victim):
+            if self._is_right(side, victim):
                 return True
-            if borrows_at_cost(side.quota.preemption, victim.priority, self.candidate.priority):
+            is_lost = borrows_at_cost(side.quota.preemption, victim.priority, self.candidate.priority)
+            if is_lost or not self._is_older(victim):
                 return False
             return self.usage.share_at(side.facing) < self.usage.share_at(side.branch)
         finally:
             trial.undo()
 
-    def _reclaims(self, side: Side) -> bool:
-        """It is within its own quota of what is missing, or its side is."""
+    def _is_right(self, side: Side, victim: Admitted) -> bool:
+        """To reclaim it, or to borrow at its cost."""
+        if self._is_older(victim):
+            borrows = borrows_at_cost(self.policy, self.candidate.priority, victim.priority)
+            return borrows or self._within(side, self.missing)
+        return self._within(side, self.candidate.needs)
+
+    def _within(self, side: Side, keys: Iterable[FlavorResource]) -> bool:
+        """Its tenant is within its own quota of these, or its side is."""
         return any(
-            all(not is_above(self.usage, node, key) for key in self.missing)
-            for node in (self.node, side.facing)
+            all(not is_above(self.usage, node, key) for key in keys) for node in (self.node, side.facing)
         )
 
-    def _may_borrow_at_all(self) -> bool:
-        return self.policy.borrow is not Reclaim.NEVER
-
-    def _may_borrow(self, victim: Admitted) -> bool:
-        return borrows_at_cost(self.policy, self.candidate.priority, victim.priority)
+    def _is_older(self, victim: Admitted) -> bool:
+        return not self.candidate.gave_way or victim.admitted_at < self.candidate.created_at
 
     def _is_above(self, side: Side, victim: Admitted) -> bool:
         """It uses something missing that its tenant, and every cohort of its side, borrow."""

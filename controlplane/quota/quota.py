@@ -122,13 +122,18 @@ class Flavor:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What waits for quota. needs: at least so much more than is charged for it now."""
+    """What waits for quota. needs: at least so much more than is charged for it now.
+
+    gave_way: it was preempted before. Then it takes of others what was admitted after it was created only
+    where all its needs are within its own quota; without that, some could preempt each other in turns.
+    """
 
     uid: str
     tenant: str
     priority: int
     created_at: float
     needs: Amounts
+    gave_way: bool = False
 
 
 @dataclass(frozen=True)
