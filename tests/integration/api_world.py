@@ -27,6 +27,8 @@ from schemas.wire.subjects import shard_name
 from tests.installation import NatsInstallation
 
 ADMIN, VIEWER = "admin-token-" + "a" * 24, "viewer-token-" + "v" * 24
+ASKER, APPROVER = "asker-token-" + "b" * 24, "approver-token-" + "m" * 24
+"""Of bob, for the tenant shop; of max."""
 
 
 class WallClock:
@@ -139,7 +141,14 @@ async def api_world(dsn: str, nats: NatsInstallation) -> AsyncGenerator[World, N
             changes=store,
             registrar=registrar,
             sealer=SecretValues(generate().master),
-            access=Access((token_entry("ada", Role.ADMIN, ADMIN), token_entry("vera", Role.VIEWER, VIEWER))),
+            access=Access(
+                (
+                    token_entry("ada", Role.ADMIN, ADMIN),
+                    token_entry("vera", Role.VIEWER, VIEWER),
+                    token_entry("bob", Role.TENANT, ASKER, "shop"),
+                    token_entry("max", Role.APPROVER, APPROVER),
+                )
+            ),
             clock=clock,
             not_ready=lambda: waits,
             random_bytes=secrets.token_bytes,
