@@ -23,7 +23,9 @@ from controlplane.rollout import held_data
 from schemas.reasons import Reason
 
 _ORDER = {Reason.QUOTA_AWAITED: 0, Reason.QUOTA_EXCEEDED: 2}
-QUOTA_REASONS = frozenset({Reason.QUOTA_EXCEEDED, Reason.QUOTA_AWAITED, Reason.BUDGET_EXHAUSTED})
+GAVE_WAY = "gaveWay"
+"""Of a decision's explanation: it was preempted, and not admitted since."""
+QUOTA_REASONS = frozenset({Reason.QUOTA_EXCEEDED, Reason.QUOTA_AWAITED})
 """What waits for these waits until something of its quota is free again."""
 
 
@@ -120,10 +122,21 @@ class _Admitting:
 
     def candidate(self, needs: Amounts) -> Candidate:
         record, spec = self.compiled.record, self.compiled.spec
-        return Candidate(record.uid, record.tenant, spec.priority, record.created_at, needs)
+        decision = self.known.decisions.get(record.uid)
+        return Candidate(
+            record.uid,
+            record.tenant,
+            spec.priority,
+            record.created_at,
+            needs,
+            gave_way=decision is not None and bool(decision.explanation.get(GAVE_WAY)),
+        )
 
     def _with(self, assignment: Assignment) -> Admission:
         floor = self.floor(assignment)
+        spent = self.known.spending.exhausted.get(self.quota.name) if floor else None
+        if spent is not None:
+            return self._refused(Refused(Reason.BUDGET_EXHAUSTED, spent))
         verdict = self._judge(floor)
         if isinstance(verdict, Lacks):
             return self._refused(Refused(Reason.QUOTA_EXCEEDED, verdict.why))

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from controlplane.known.admitting import Admission
+from controlplane.known.admitting import GAVE_WAY, Admission
 from controlplane.known.charged import CHARGED, told
 from controlplane.known.flavors import FLAVORS
 from controlplane.known.known import Known
@@ -11,6 +11,7 @@ from controlplane.known.views import names
 
 AFFINITY = "affinity"
 RESCHEDULED = "rescheduled"
+_KEPT = (AFFINITY, RESCHEDULED, FLAVORS, CHARGED, GAVE_WAY)
 
 
 def explained(known: Known, record: WorkloadRecord, admission: Admission) -> dict[str, object]:
@@ -37,11 +38,9 @@ def remembered(held: DecisionRecord | None) -> dict[str, object]:
     if held is None:
         return {}
     explanation = held.explanation
-    return {
-        name: explanation[name] for name in (AFFINITY, RESCHEDULED, FLAVORS, CHARGED) if name in explanation
-    }
+    return {name: explanation[name] for name in _KEPT if name in explanation}
 
 
-def without_charges(explanation: dict[str, object]) -> dict[str, object]:
-    """Of what holds no place any more."""
-    return {name: value for name, value in explanation.items() if name != CHARGED}
+def gave_way(held: DecisionRecord | None) -> dict[str, object]:
+    """Of one that holds no place any more, since another needed it."""
+    return {name: each for name, each in remembered(held).items() if name != CHARGED} | {GAVE_WAY: True}

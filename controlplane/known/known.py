@@ -23,6 +23,7 @@ from controlplane.known.records import (
     Standing,
     WorkloadRecord,
 )
+from controlplane.known.spending import Spending
 from controlplane.rollout import FailoverRule, Losses, LossRules, begin, look
 from schemas.manifests import DOCUMENTS
 from schemas.reasons import Reason
@@ -90,6 +91,7 @@ class Known:
     documents: Mapping[str, Shelf] = field(init=False)
     meanings: Meanings = field(default_factory=Meanings)
     quotas: Quotas = field(default_factory=Quotas)
+    spending: Spending = field(default_factory=Spending)
     epochs: tuple[EpochRecord, ...] = ()
     last_generation: int = 0
     change_cursor: int = 0
@@ -135,6 +137,7 @@ class Known:
     def _replace_quotas(self, loaded: Loaded) -> None:
         self.quotas.take(loaded.quota_version, loaded.grants)
         self.quotas.replace_balances(loaded.balances)
+        self.spending.take(loaded.spent)
         for uid, decision in self.decisions.items():
             record, placements = self.workloads.get(uid), self.placements_of(uid)
             if record is not None and record.tenant:

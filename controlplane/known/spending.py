@@ -27,7 +27,8 @@ class Spending:
 
     def budget(self, tenant: DocumentRecord) -> Budget | None:
         """None for a tenant without one."""
-        given: Any = (tenant.spec.get("quota") or {}).get("budget")
+        quota: Any = tenant.spec.get("quota")
+        given: Any = cast(Mapping[str, Any], quota).get("budget") if quota else None
         if not given:
             self._budgets.pop(tenant.name, None)
             return None

@@ -12,7 +12,7 @@ from controlplane.fleet import Promise
 from controlplane.known.admitting import Admission, admit
 from controlplane.known.charging import beyond, lines_of
 from controlplane.known.compiling import Compiled, Compiler
-from controlplane.known.explained import explained, remembered, without_charges
+from controlplane.known.explained import explained, gave_way, remembered
 from controlplane.known.known import Known
 from controlplane.known.losing import DELETED, PLACED, is_stranded, leaving
 from controlplane.known.records import Cause, DecisionRecord, LedgerLine, WorkloadRecord
@@ -145,7 +145,7 @@ class Deciding:
                 False,
                 Reason.PREEMPTED,
                 text,
-                without_charges(remembered(held)),
+                gave_way(held),
                 tuple(orders),
             )
             made.append(Made(victim, new, {}, self._ask(victim, {})))
