@@ -34,6 +34,7 @@ from agents.observe.facts import Given
 from agents.ports import Kube, KubeError
 from agents.settings import AgentSettings
 from agents.simulated import SimulatedCluster
+from agents.simulation.kubelets import Pace
 from agents.spool import Spool
 from agents.term import CAPABILITIES, Member, Periods
 from agents.timing import Backoff, ended
@@ -161,8 +162,9 @@ async def _open_cluster(settings: AgentSettings, folder: StateFolder, stack: Asy
         api = KubernetesApi(find_access(settings.kubeconfig, settings.context))
         stack.push_async_callback(api.close)
         return api
+    pace = Pace(ready_seconds=settings.ready_seconds, termination_seconds=settings.termination_seconds)
     cluster = SimulatedCluster(
-        folder.path("cluster.sqlite"), settings.simulate, settings.seed, nodes=settings.nodes
+        folder.path("cluster.sqlite"), settings.simulate, settings.seed, nodes=settings.nodes, pace=pace
     )
     stack.callback(cluster.close)
     ticking = asyncio.create_task(_tick(cluster, settings.tick_seconds))

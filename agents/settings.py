@@ -41,6 +41,10 @@ class AgentSettings(BaseSettings):
     )
     lease_seconds: float = Field(15.0, ge=1, le=120)
     tick_seconds: float = Field(0.25, ge=0.01, le=10, description="pace of the simulated cluster")
+    ready_seconds: float = Field(2.0, ge=0, le=3600, description="until a pod of the simulated cluster runs")
+    termination_seconds: float = Field(
+        1.0, ge=0, le=3600, description="until a deleted pod of the simulated cluster is gone"
+    )
     alerts_listen: str | None = Field(
         None,
         pattern=r"^$|^\S*:\d{1,5}$",

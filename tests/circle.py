@@ -40,6 +40,8 @@ BOUND_SECONDS = 30.0
 POLL_SECONDS = 0.05
 QUICK = ("--beat-seconds", "0.5", "--report-seconds", "0.1", "--lease-seconds", "2", "--tick-seconds", "0.1")
 """An agent that says at once what happened: nothing else is different from the usual one."""
+QUICK_SIMULATED = (*QUICK, "--lease-seconds", "1", "--ready-seconds", "0.4", "--termination-seconds", "0.2")
+"""And in a cluster where things happen at once: whoever writes to it is on the same disk."""
 
 T = TypeVar("T")
 Object = dict[str, Any]
@@ -100,7 +102,8 @@ class Circle:
         failpoints: str = "",
     ) -> None:
         """An agent of a new cluster; returns once the centre places there."""
-        self._arguments[cluster] = [*arguments, *QUICK]
+        quick = QUICK_SIMULATED if "--simulate" in arguments else QUICK
+        self._arguments[cluster] = [*arguments, *quick]
         invitation = self.installation.invite(self.client, cluster, labels or {})
         await self.start_agent(cluster, failpoints=failpoints, more=invitation)
         await self.until_ready(cluster)
