@@ -18,6 +18,7 @@ from controlplane.known.records import Change, Lease, OutboxRecord
 from controlplane.loops.footprint import Footprint
 from controlplane.loops.ports import Bus, OrderMark, Store
 from controlplane.loops.running import LoopMetrics
+from schemas.wire.limits import is_limits, limits_key
 from schemas.wire.orders import Verb, Version
 from schemas.wire.reports import Work, WorkState
 from schemas.wire.subjects import RELEASE, Subjects
@@ -192,8 +193,8 @@ class Settle:
         return Change(
             id=0,
             at=0.0,
-            kind="Workload",
-            name=workload.name if workload else uid,
+            kind="Limits" if is_limits(uid) else "Workload",
+            name=workload.name if workload else self._tenant_of(uid),
             uid=uid,
             what=standing,
             by=f"agent/{record.name if record else cluster}",
@@ -203,6 +204,11 @@ class Settle:
                 "refusals": [f"{refusal.reason}: {refusal.message}" for refusal in work.refusals],
             },
         )
+
+    def _tenant_of(self, key: str) -> str:
+        """Whose limits they are; the key itself where nobody is known by it."""
+        names = self._known.tenants if is_limits(key) else ()
+        return next((name for name in names if limits_key(name) == key), key)
 
 
 def _standing_of(work: Work) -> str:

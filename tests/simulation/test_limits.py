@@ -409,3 +409,27 @@ async def test_a_removed_cluster_gets_none() -> None:
     assert order is not None
     await store.commit_orders(member.lease, [replace(order, workload=KEY)])
     assert [each.workload for each in (await store.load()).outbox if each.workload == KEY] == []
+
+
+async def test_what_becomes_of_limits_is_told_of_the_tenant_and_their_removal_leaves_nothing() -> None:
+    member = Member()
+    await member.start(shop=limited())
+    await member.submit("web", "shop", 4)
+    await member.decide()
+    await member.pass_time()
+    around = member.fleet.around
+    settle = around.settle(member.lease)
+    member.say(KEY, WorkState.REFUSED)
+    settle.offer(member.cluster, KEY)
+    await settle.run_pass()
+    await member.change("shop", {})
+    await member.decide()
+    await member.pass_time(SWEEP_SECONDS)
+    member.say(KEY, WorkState.WITHDRAWN)
+    settle.offer(member.cluster, KEY)
+    await settle.run_pass()
+    told = [each for each in await around.store.changes(0, 100) if each.kind == "Limits"]
+    assert [(each.name, each.what) for each in told] == [("shop", "Refused"), ("shop", "Withdrawn")]
+    assert member.order(KEY) is None
+    assert KEY not in {each.workload for each in (await around.store.load()).outbox}
+    assert not member.known.unordered.get(member.cluster)
