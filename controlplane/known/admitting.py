@@ -25,7 +25,7 @@ from schemas.reasons import Reason
 _ORDER = {Reason.QUOTA_AWAITED: 0, Reason.QUOTA_EXCEEDED: 2}
 GAVE_WAY = "gaveWay"
 """Of a decision's explanation: it was preempted, and not admitted since."""
-QUOTA_REASONS = frozenset({Reason.QUOTA_EXCEEDED, Reason.QUOTA_AWAITED})
+QUOTA_REASONS = frozenset({Reason.QUOTA_EXCEEDED, Reason.QUOTA_AWAITED, Reason.BUDGET_EXHAUSTED})
 """What waits for these waits until something of its quota is free again."""
 
 

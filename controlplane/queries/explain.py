@@ -35,7 +35,8 @@ class Explaining:
         self._known, self._record = known, record
         compiled = Compiler(known).compiled(record)
         self._views = Views(known).all(now)
-        self._decision, self._lost = decide_as_placed_again(known, compiled, self._views)
+        admission, self._lost = decide_as_placed_again(known, compiled, self._views)
+        compiled, self._decision = admission.compiled, admission.decision
         gone = leaving(known, compiled)
         if self._decision.error is not None or not gone.isdisjoint(self._decision.assignments):
             gone = frozenset[str]()

@@ -1,7 +1,9 @@
 """Workloads in lost clusters as readers see them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
+from controlplane.known.admitting import QUOTA_REASONS, Admission, admit
 from controlplane.known.compiling import Compiled
 from controlplane.known.known import Known
 from controlplane.known.losing import is_stranded, leaving, outlook_of, outlooks
@@ -36,19 +38,33 @@ def lost_row(known: Known, record: WorkloadRecord, cluster: str, verb: Verb) -> 
 
 def decide_as_placed_again(
     known: Known, compiled: Compiled, views: list[ClusterView]
-) -> tuple[Decision, Mapping[str, RefusalRow]]:
+) -> tuple[Admission, Mapping[str, RefusalRow]]:
     """The decision that would be made now, and what becomes of it in each lost cluster that it runs in."""
     rows = {
         cluster: RefusalRow(each.reason.value, each.message)
         for cluster, each in outlooks(known, compiled).items()
     }
     gone = leaving(known, compiled)
-    decision = decide(known, compiled, views, gone)
-    if not gone or decision.error is None:
-        return decision, rows
-    error = decision.error
+    admission = _admit(known, compiled, views, gone)
+    error = admission.decision.error
+    if not gone or error is None:
+        return admission, rows
     for cluster in gone:
         began = f"unreachable since {clock_text(known.losses.unreachable[cluster])}"
         text = f"{began}; it stays, since elsewhere: {error.message}"
         rows[cluster] = RefusalRow(error.reason.value, text)
-    return decide(known, compiled, views), rows
+    return _admit(known, compiled, views), rows
+
+
+def _admit(
+    known: Known, compiled: Compiled, views: list[ClusterView], gone: Collection[str] = ()
+) -> Admission:
+    """Of what lacks quota, also where it could run."""
+    admission = admit(known, compiled, views, gone)
+    error = admission.decision.error
+    if error is None or error.reason not in QUOTA_REASONS:
+        return admission
+    decision: Decision = decide(known, admission.compiled, views, gone)
+    if decision.error is not None:
+        error = replace(error, message=f"{error.message}; {decision.error.message}")
+    return replace(admission, decision=replace(decision, assignments={}, error=error))
