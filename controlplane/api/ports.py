@@ -12,7 +12,7 @@ from controlplane.alerts.entry import Entry
 from controlplane.alerts.history import AttemptLine, HistoryLine, HistoryQuery
 from controlplane.intent import Intent
 from controlplane.known.known import Known
-from controlplane.known.records import Change, LedgerEntry, LedgerQuery, SpentRecord
+from controlplane.known.records import Change, LedgerEntry, LedgerQuery
 from controlplane.loops.alert_ports import Channels
 from controlplane.loops.ports import Clock
 
@@ -77,10 +77,6 @@ class LedgerReader(Protocol):
 
     async def ledger_balances(self, ids: Collection[int]) -> Mapping[int, int]:
         """What the balance of each of these entries came to after it, by id."""
-        ...
-
-    async def read_spent(self) -> Sequence[SpentRecord]:
-        """Of budgets, as it was settled last."""
         ...
 
 

@@ -13,6 +13,7 @@ from controlplane.api.routes import (
     events,
     health,
     inventory,
+    quota,
     quota_requests,
     silences,
     streams,
@@ -44,7 +45,7 @@ def create_api(deps: ApiDeps) -> FastAPI:
     problems.install(app)
     app.router.routes[:0] = [*alertmanager.routes(deps), *workloads.shortcuts(deps, PREFIX)]
     app.add_middleware(Telemetry, registry=deps.metrics)
-    for module in (clusters, workloads, inventory, quota_requests, streams, events):
+    for module in (clusters, workloads, inventory, quota, quota_requests, streams, events):
         app.include_router(module.router(deps), prefix=PREFIX)
     for router in documents.routers(deps):
         app.include_router(router, prefix=PREFIX)

@@ -100,7 +100,7 @@ class BorrowerRow:
 
 @dataclass(frozen=True)
 class HelpRow:
-    """What would let it in. kind: Request, Leaving, Window, Reclaim, Budget, Smaller, Declare.
+    """What would let it in. kind: Leaving, Window, Budget, Smaller, Request.
 
     command: ready to run, "" for none. at: when it comes by itself, 0 where it does not.
     """
@@ -113,9 +113,9 @@ class HelpRow:
 
 @dataclass(frozen=True)
 class WaitingRow:
-    """since: when it was first decided that it waits. asked: what it needs; missing: of that, what lacks.
+    """since: when that was decided. asked: what it needs; missing: of that, what lacks.
 
-    victims: names of workloads that give way for it.
+    borrowers: of what is missing, who has more than their own.
     """
 
     workload: str
@@ -126,7 +126,6 @@ class WaitingRow:
     message: str
     asked: FlavorAmounts
     missing: FlavorAmounts
-    victims: tuple[str, ...]
     borrowers: tuple[BorrowerRow, ...]
     helps: tuple[HelpRow, ...]
 

@@ -1,0 +1,195 @@
+"""One tenant's quota explained: what each of its workloads waits for, who has it, and what would help."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+
+from controlplane.known.admitting import candidate_of
+from controlplane.known.compiling import Compiler
+from controlplane.known.known import Known
+from controlplane.known.records import QuotaRequestRecord, RequestState, WorkloadRecord
+from controlplane.queries.quota import Looking, declared_flavors, waits_for_quota
+from controlplane.queries.quota_helping import Helping
+from controlplane.queries.quota_rows import (
+    BorrowerRow,
+    ChargedRow,
+    FlavorAmounts,
+    GrantRow,
+    TenantQuotaExplained,
+    WaitingRow,
+    WindowRow,
+)
+from controlplane.quota.declared import in_force, limits_of
+from controlplane.quota.lending import borrowed
+from controlplane.quota.quota import NOTHING, Amounts, FlavorResource
+from controlplane.quota.tree import Kind, Node
+from controlplane.quota.windows import is_open, next_change
+
+MOST_WAITING = 100
+MOST_CHARGED = 500
+MOST_BORROWERS = 10
+
+
+class ExplainingQuota:
+    """Of one tenant, over what is known now. requests: of its, those that wait to be decided."""
+
+    def __init__(
+        self,
+        known: Known,
+        tenant: str,
+        now: float,
+        requests: Iterable[QuotaRequestRecord] = (),
+    ) -> None:
+        self._known, self._tenant, self._now = known, tenant, now
+        known.quotas.refresh(known.documents, now)
+        self._looking = Looking(known, now)
+        self._requests = tuple(requests)
+        self._compiler = Compiler(known)
+
+    def steps(self) -> Iterator[None]:
+        """Work it out; others may run between two steps."""
+        yield from self._looking.steps()
+
+    def explained(self) -> TenantQuotaExplained:
+        """After all steps."""
+        known, looking = self._known, self._looking
+        node = known.quotas.tree.tenant(self._tenant)
+        row = looking.row(node) if node is not None else looking.unbounded(self._tenant)
+        windows = tuple(self._windows(node)) if node is not None else ()
+        helping = Helping(known, row, windows, self._now)
+        return TenantQuotaExplained(
+            tenant=row,
+            above=tuple(looking.row(each) for each in _above(node)),
+            waiting=tuple(self._waiting(node, helping)),
+            charged=tuple(islice(self._charged(), MOST_CHARGED)),
+            windows=windows,
+            grants=tuple(self._grants()),
+        )
+
+    def _waiting(self, node: Node | None, helping: Helping) -> Iterator[WaitingRow]:
+        """Within a tenant the highest priority comes first, then the oldest."""
+        known = self._known
+        records = [
+            record
+            for uid, record in known.workloads.items()
+            if record.tenant == self._tenant and waits_for_quota(known, uid)
+        ]
+        records.sort(key=lambda each: (-priority_of(each), each.created_at, each.uid))
+        for record in records[:MOST_WAITING]:
+            decision = known.decisions[record.uid]
+            asked = self._asked(record)
+            missing = known.quotas.usage.lacking(self._tenant, asked)
+            yield WaitingRow(
+                workload=record.name,
+                uid=record.uid,
+                priority=priority_of(record),
+                since=decision.decided_at,
+                reason=decision.reason,
+                message=decision.message,
+                asked=by_flavor(asked),
+                missing=by_flavor(missing),
+                borrowers=tuple(self._borrowers(node, missing)),
+                helps=tuple(helping.helps(decision.reason, self._compiler, record, asked, missing)),
+            )
+
+    def _asked(self, record: WorkloadRecord) -> Amounts:
+        try:
+            candidate = candidate_of(self._known, self._compiler.compiled(record))
+        except ValueError:
+            return NOTHING
+        return candidate.needs if candidate is not None else NOTHING
+
+    def _borrowers(self, node: Node | None, missing: Amounts) -> Iterator[BorrowerRow]:
+        """Of what is missing, those under the same root who have more than their own, the most first."""
+        usage = self._known.quotas.usage
+        for key in sorted(missing):
+            found = [
+                each
+                for each in usage.borrowers(key)
+                if node is not None
+                and each.kind is Kind.TENANT
+                and each.root is node.root
+                and each is not node
+            ]
+            found.sort(key=lambda each: (-borrowed(usage, each, key), each.name))
+            for each in found[:MOST_BORROWERS]:
+                yield BorrowerRow(each.kind.value, each.name, *key, borrowed=borrowed(usage, each, key))
+
+    def _charged(self) -> Iterator[ChargedRow]:
+        known, charges, name = self._known, self._known.quotas.charges, self._tenant
+        leaving = charges.leaving().get(name, {})
+        drift = {place: held[name] for place, held in charges.drifting().items() if name in held}
+        charged = {
+            (uid, cluster) for uid in known.quotas.workloads_of(name) for cluster in charges.clusters_of(uid)
+        }
+        rows = [
+            self._charged_in(*place, leaving.get(place, NOTHING), drift.get(place, NOTHING))
+            for place in charged | drift.keys()
+        ]
+        return iter(sorted(rows, key=lambda row: (not row.workload, row.workload, row.cluster)))
+
+    def _charged_in(self, uid: str, cluster: str, leaving: Amounts, drift: Amounts) -> ChargedRow:
+        record, where = self._known.workloads.get(uid), self._known.clusters.get(cluster)
+        return ChargedRow(
+            workload=record.name if record is not None else uid,
+            uid=uid,
+            cluster=where.name if where is not None else cluster,
+            priority=priority_of(record) if record is not None else 0,
+            charged=by_flavor(self._known.quotas.charges.of(uid, cluster, self._tenant)),
+            leaving=by_flavor(leaving),
+            drift=by_flavor(drift),
+        )
+
+    def _windows(self, node: Node) -> Iterator[WindowRow]:
+        for each in (node, *_above(node)):
+            record = self._known.documents[each.kind.value].records.get(each.name)
+            for flavor in declared_flavors(record) if record is not None else ():
+                for resource in flavor.resources:
+                    for window in resource.windows:
+                        yield WindowRow(
+                            kind=each.kind.value,
+                            name=each.name,
+                            window=window.name,
+                            flavor=flavor.name,
+                            resource=resource.name,
+                            nominal=limits_of(window, resource.name).nominal,
+                            open=is_open(window, self._now),
+                            changes_at=next_change(window, self._now) or 0.0,
+                        )
+
+    def _grants(self) -> Iterator[GrantRow]:
+        held = [
+            each
+            for each in self._known.quotas.grants
+            if each.tenant == self._tenant and in_force(each, self._now)
+        ]
+        pending = [each for each in self._requests if each.state is RequestState.PENDING]
+        for each in sorted((*held, *pending), key=lambda each: each.id):
+            yield GrantRow(
+                each.id,
+                each.state.value,
+                each.amounts,
+                each.until,
+                each.why,
+                each.requested_by,
+                each.decided_by,
+            )
+
+
+def by_flavor(amounts: Mapping[FlavorResource, int]) -> FlavorAmounts:
+    found: dict[str, dict[str, int]] = {}
+    for (flavor, resource), amount in sorted(amounts.items()):
+        found.setdefault(flavor, {})[resource] = amount
+    return found
+
+
+def priority_of(record: WorkloadRecord) -> int:
+    return int(record.spec.get("priority", 0))
+
+
+def _above(node: Node | None) -> tuple[Node, ...]:
+    """From the root down."""
+    found: list[Node] = []
+    while node is not None and node.parent is not None:
+        node = node.parent
+        found.append(node)
+    return tuple(reversed(found))
