@@ -11,6 +11,7 @@ from controlplane.interpreters.kinds import kind_of
 from controlplane.known.known import Known
 from controlplane.known.records import DocumentRecord, OutboxRecord
 from controlplane.placement.claims import matches
+from controlplane.quota.limit_objects import Set, read
 from controlplane.quota.limits import OBLIGED, Placed, Pods, Resources, unset
 from controlplane.quota.quota import PODS, Amounts
 from controlplane.quota.surging import NONE, surge_of
@@ -175,6 +176,16 @@ class Limiting:
                     amount = part.count * one + part.surge.of(part.count, one, 0)
                     sums[resource] = sums.get(resource, 0) + amount
         return found
+
+
+def set_by(order: OutboxRecord | None) -> Mapping[str, Set]:
+    """What an order sets, by namespace; nothing where there is none. ValueError where it is none of ours."""
+    if order is None or order.verb is not Verb.APPLY:
+        return {}
+    try:
+        return read(msgspec.json.decode(order.body, type=OrderBody).objects)
+    except (KeyError, msgspec.MsgspecError) as error:
+        raise ValueError(f"order {order.workload}: {error}") from error
 
 
 def _rule(tenant: str, record: DocumentRecord) -> LimitsRule:

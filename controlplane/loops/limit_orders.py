@@ -1,13 +1,13 @@
-"""Limits of one tenant in one cluster as an order: written, signed, and read again."""
+"""Limits of one tenant in one cluster as an order: written and signed."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import msgspec
 
 from controlplane.known.records import OutboxRecord
 from controlplane.loops.orders import MAX_ORDER_BYTES, Signer, dropped
-from controlplane.quota.limit_objects import Set, objects, read
+from controlplane.quota.limit_objects import objects
 from controlplane.quota.limits import Limits
 from schemas.wire.limits import limits_key
 from schemas.wire.orders import OrderBody, Verb, Version
@@ -55,13 +55,3 @@ def signed(draft: Draft, version: Version, signer: Signer, before: OutboxRecord 
         signer.sign(draft.cluster, draft.key, draft.verb, version, draft.body),
         acknowledged=before.acknowledged if before is not None else None,
     )
-
-
-def set_by(order: OutboxRecord | None) -> Mapping[str, Set]:
-    """What an order sets, by namespace; nothing where there is none. ValueError where it is none of ours."""
-    if order is None or order.verb is not Verb.APPLY:
-        return {}
-    try:
-        return read(msgspec.json.decode(order.body, type=OrderBody).objects)
-    except (KeyError, msgspec.MsgspecError) as error:
-        raise ValueError(f"order {order.workload}: {error}") from error

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 import structlog
 
 from controlplane.known.known import Known
-from controlplane.known.limiting import ENFORCE, Limiting, LimitsRule, mode_of
+from controlplane.known.limiting import ENFORCE, Limiting, LimitsRule, mode_of, set_by
 from controlplane.known.records import Lease, OutboxRecord, Standing
-from controlplane.loops.limit_orders import Draft, draft, set_by, signed, withdrawal
+from controlplane.loops.limit_orders import Draft, draft, signed, withdrawal
 from controlplane.loops.orders import Signer
 from controlplane.loops.ports import Clock, Store
 from controlplane.quota.limit_objects import Set, bounded, is_changed, is_raised

@@ -9,9 +9,9 @@ import pytest
 
 from controlplane.intent import WorkloadDraft
 from controlplane.known.known import Heard
+from controlplane.known.limiting import set_by
 from controlplane.known.records import Lease, OutboxRecord, Request, WorkloadRecord
 from controlplane.loops.dispatch import Dispatch
-from controlplane.loops.limit_orders import set_by
 from controlplane.loops.limits import (
     AWAITED_SECONDS,
     LOWER_SECONDS,
