@@ -5,7 +5,16 @@ from collections.abc import Sequence
 
 import typer
 
-from controlplane.cli import alerting, clusters, inventory, quota, reading, silences, starting, writing
+from controlplane.cli import (
+    alerting,
+    clusters,
+    inventory,
+    quota_requests,
+    reading,
+    silences,
+    starting,
+    writing,
+)
 
 _HELP = """Muster: every cluster streams in; one place decides.
 
@@ -40,7 +49,7 @@ for command, panel in (
 clusters.app.command("register", help="As invite.")(clusters.invite)
 app.add_typer(alerting.app, rich_help_panel=_READ)
 app.add_typer(silences.app, rich_help_panel=_WRITE)
-app.add_typer(quota.app, rich_help_panel=_READ)
+app.add_typer(quota_requests.app, rich_help_panel=_READ)
 app.add_typer(clusters.app, rich_help_panel=_WRITE)
 app.add_typer(starting.nats_app, rich_help_panel=_START)
 

@@ -19,12 +19,16 @@ START_SECONDS = 45.0
 
 @dataclass
 class Installation:
-    """One centre (with embedded NATS and Postgres) and any number of agents in one folder."""
+    """One centre (with embedded NATS and Postgres) and any number of agents in one folder.
+
+    approver_token: of somebody else than the administrator: who asks for quota does not grant it.
+    """
 
     folder: Path
     durable: bool = True
     centre_environment: Mapping[str, str] = field(default_factory=dict[str, str])
     token: str = field(default_factory=lambda: f"mt1_{secrets.token_urlsafe(32)}", repr=False)
+    approver_token: str = field(default_factory=lambda: f"mt1_{secrets.token_urlsafe(32)}", repr=False)
     port: int = field(default_factory=lambda: USUAL_PORT if port_is_free(USUAL_PORT) else free_port())
     _centre: ServerProcess | None = None
     _agents: dict[str, ServerProcess] = field(default_factory=dict[str, ServerProcess])
@@ -48,7 +52,11 @@ class Installation:
         tokens = home / "tokens"
         if not tokens.exists():
             tokens.touch(mode=0o600)
-            tokens.write_text(f"{token_entry('demo', Role.ADMIN, self.token)}\n")
+            entries = (
+                token_entry("demo", Role.ADMIN, self.token),
+                token_entry("demo-approver", Role.APPROVER, self.approver_token),
+            )
+            tokens.write_text("".join(f"{entry}\n" for entry in entries))
         self._centre = ServerProcess(
             name="centre",
             command=[sys.executable, "-m", "controlplane"],
