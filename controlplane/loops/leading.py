@@ -1,6 +1,6 @@
 """Everything one process of the centre runs, over ports: what each replica runs, what only a leader does.
 
-Every replica: ingest, sampling of what is used, and leadership. The leader, in its epoch:
+Every replica: ingest, sampling of what is used, budgets, and leadership. The leader, in its epoch:
 1. load Postgres, and wait until STATE and USAGE are drained;
 2. answer beats, and run place, dispatch, settle, releasing, drifting, alert, requests, watchdog and expiring
    until the lease ends.
@@ -18,6 +18,8 @@ from controlplane.known.known import Known
 from controlplane.known.records import Lease
 from controlplane.loops.alert import AlertLog
 from controlplane.loops.beats import Beats, NotLeading
+from controlplane.loops.budgeting import PASS_SECONDS as BUDGETING_SECONDS
+from controlplane.loops.budgeting import Budgeting
 from controlplane.loops.dispatch import Dispatch
 from controlplane.loops.drifting import PASS_SECONDS as DRIFTING_SECONDS
 from controlplane.loops.drifting import Drifting
@@ -129,6 +131,18 @@ class Centre:
                     Wake(),
                     self._ports.metrics,
                     period_seconds=SAMPLE_SECONDS,
+                )
+            )
+            budgeting = Budgeting(
+                self._ports.store, self.known, self._ports.clock, quota_freed=self._wakes.place.up
+            )
+            group.create_task(
+                keep_running(
+                    "budgeting",
+                    budgeting.run_pass,
+                    Wake(),
+                    self._ports.metrics,
+                    period_seconds=BUDGETING_SECONDS,
                 )
             )
 

@@ -147,7 +147,8 @@ class Store(Protocol):
     ) -> Collection[str]:
         """Placements, ledger, outbox, decision and changes in one transaction. Returns the uids skipped.
 
-        Decisions that charge something are skipped when the quota is no longer that of `quota_version`.
+        Decisions that charge something are skipped when the quota is no longer that of `quota_version`, and
+        when the tenant's budget is spent.
         """
         ...
 
@@ -155,9 +156,11 @@ class Store(Protocol):
         """Releases and drift: what no decision is needed for."""
         ...
 
-    async def record_spent(self, lease: Lease, spent: Sequence[SpentRecord]) -> None:
-        """Instead of what was known of these tenants."""
+    async def settle_budgets(self) -> None:
+        """What was spent until now, also where nothing is charged; who has no more is told. By anybody."""
         ...
+
+    async def read_spent(self) -> Sequence[SpentRecord]: ...
 
     async def balances_after(self, after: tuple[str, str], places: int) -> Sequence[BalanceRecord]:
         """Of the next so many places (workload, cluster) in the order of the store, each whole."""

@@ -41,11 +41,6 @@ class Ledger:
             settled = await spent.settle_all(connection, now)
             await changes.append(connection, settled.changes)
 
-    async def record_spent(self, lease: Lease, spent: Sequence[SpentRecord]) -> None:
-        async with self._pool.transaction() as connection:
-            await leases.hold(connection, lease)
-            await ledger.put_spent(connection, spent)
-
     async def read_quota(self) -> QuotaState:
         async with self._pool.connection() as connection:
             return await quota_head.read(connection)

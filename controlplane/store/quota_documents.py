@@ -9,14 +9,14 @@ from controlplane.quota.problems import Declared, QuotaProblem
 from controlplane.quota.quota import Amounts, FlavorResource
 from controlplane.store import quota_head, spent
 from controlplane.store.codecs import Connection
+from schemas.manifests.quota import Budget
 
 MOST_NAMED = 20
 _DOCUMENTS = (
     "select kind, name, spec, resource_version from document where kind = any($1) order by kind, name"
 )
 _CHARGED = (
-    "select tenant, flavor, resource, sum(amount) as amount from balance"
-    " where flavor <> '' group by tenant, flavor, resource"
+    "select tenant, flavor, resource, sum(amount) as amount from balance group by tenant, flavor, resource"
 )
 _specs = SpecCache()
 Record = DocumentRecord | None
@@ -29,23 +29,24 @@ async def check_and_settle(
 
     What was spent until now is spent at the prices, and under the budgets, that were in force.
     """
-    if not _moves(kind, before, after):
+    if not moves(kind, before, after):
         return ()
     stored: dict[str, list[DocumentRecord]] = {}
     for row in await connection.fetch(_DOCUMENTS, list(BOUNDING)):
         fields = dict(row)
         stored.setdefault(fields.pop("kind"), []).append(DocumentRecord(**fields))
-    old = declared_of(_with(stored, kind, after, before), _specs)
+    old = declared_of(as_it_was(stored, kind, after, before), _specs)
     new = declared_of(stored, _specs)
     grants = [quota_head.request_of(dict(row)) for row in await connection.fetch(quota_head.GRANTED)]
     now = await connection.fetchval("select extract(epoch from clock_timestamp())::float8")
     record = after or before
     assert record is not None  # noqa: S101 - one of them is there
     refuse(problems_of_change(old, new, await _charged(connection), grants, now), kind, record.name)
-    return await _settle(connection, old, new, now)
+    was, becomes = changed_budgets(old, new)
+    return (await spent.settle_as(connection, was, becomes, old.flavors, now)).changes
 
 
-def _moves(kind: str, before: Record, after: Record) -> bool:
+def moves(kind: str, before: Record, after: Record) -> bool:
     """Whether it changes what quota is: of a Tenant, most is something else."""
     if kind != "Tenant":
         return True
@@ -56,7 +57,7 @@ def _quota(record: Record) -> object:
     return record.spec.get("quota") if record is not None else None
 
 
-def _with(
+def as_it_was(
     stored: Mapping[str, Iterable[DocumentRecord]], kind: str, after: Record, before: Record
 ) -> dict[str, list[DocumentRecord]]:
     """As it was."""
@@ -89,12 +90,14 @@ async def _charged(connection: Connection) -> dict[str, Amounts]:
     return dict(found)
 
 
-async def _settle(connection: Connection, old: Declared, new: Declared, now: float) -> Sequence[Change]:
-    """Of tenants whose budget or whose prices change."""
+def changed_budgets(old: Declared, new: Declared) -> tuple[dict[str, Budget], dict[str, Budget]]:
+    """Before and after it, by tenant: where the budget changes, or what it is counted in may."""
     was = {name: each.budget for name, each in old.tenants.items() if each.budget is not None}
     becomes = {name: each.budget for name, each in new.tenants.items() if each.budget is not None}
-    if old.flavors == new.flavors:
-        touched = {name for name in {*was, *becomes} if was.get(name) != becomes.get(name)}
-        was = {name: each for name, each in was.items() if name in touched}
-        becomes = {name: each for name, each in becomes.items() if name in touched}
-    return (await spent.settle_as(connection, was, becomes, old.flavors, now)).changes
+    if old.flavors != new.flavors:
+        return was, becomes
+    touched = {name for name in {*was, *becomes} if was.get(name) != becomes.get(name)}
+    return (
+        {name: each for name, each in was.items() if name in touched},
+        {name: each for name, each in becomes.items() if name in touched},
+    )

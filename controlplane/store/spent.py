@@ -3,15 +3,17 @@
 Under quota_head, held or advanced; rows of `spent` are locked after it, by tenant, and before any balance.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from controlplane.interpreters import NotUnderstood
-from controlplane.known.records import Change, DocumentRecord, SpentRecord
-from controlplane.quota import budgets
+from controlplane.known.records import Change, DocumentRecord
 from controlplane.quota.changing import SpecCache
 from controlplane.quota.declared import flavor_of
+from controlplane.quota.paying import Told, paid
 from controlplane.quota.quota import Amounts, Flavor, FlavorResource
 from controlplane.store import ledger
 from controlplane.store.codecs import Connection
@@ -56,7 +58,7 @@ async def settle_all(connection: Connection, now: float) -> Settled:
 
 
 async def _settle_rows(connection: Connection, rows: Sequence[Mapping[str, Any]], now: float) -> Settled:
-    named = {row["name"]: Budget.model_validate(row["budget"]) for row in rows if row["budget"] is not None}
+    named = budgets_of((row["name"], row["budget"]) for row in rows)
     if not named:
         return NOTHING_SETTLED
     records = [DocumentRecord(**dict(row)) for row in await connection.fetch(_FLAVORS)]
@@ -75,35 +77,17 @@ async def settle_as(
     tenants = sorted({*before, *after})
     if not tenants:
         return NOTHING_SETTLED
-    held = {
-        row["tenant"]: ledger.spent_of(dict(row))
-        for row in await connection.fetch(
-            f"{ledger.SPENT} where tenant = any($1) order by tenant for update", tenants
-        )
-    }
+    rows = await connection.fetch(
+        f"{ledger.SPENT} where tenant = any($1) order by tenant for update", tenants
+    )
+    held = {row["tenant"]: ledger.spent_of(dict(row)) for row in rows}
     charged = await _charged(connection, list(before))
-    priced = _priced(flavors)
-    found: list[SpentRecord] = []
-    exhausted: set[str] = set()
-    changes: list[Change] = []
-    for tenant in tenants:
-        old, new, was = before.get(tenant), after.get(tenant), held.get(tenant)
-        spent = was
-        if old is not None:
-            at_rate = budgets.rate(priced, charged.get(tenant, {}), old.currency)
-            spent = budgets.spent_until(tenant, old, was, at_rate, now)
-        if new is None:
-            continue
-        spent = budgets.spent_until(tenant, new, spent, 0, now)
-        found.append(spent)
-        if budgets.is_exhausted(new, spent):
-            exhausted.add(tenant)
-        changes += _told(tenant, old, was, new, spent)
-    await ledger.put_spent(connection, found)
+    found = paid(before, after, held, priced(flavors), charged, now)
+    await ledger.put_spent(connection, found.spent)
     gone = [tenant for tenant in tenants if tenant not in after]
     if gone:
         await connection.execute("delete from spent where tenant = any($1)", gone)
-    return Settled(frozenset(exhausted), tuple(changes))
+    return Settled(found.exhausted, changes_of(found.told))
 
 
 async def _charged(connection: Connection, tenants: Sequence[str]) -> dict[str, Amounts]:
@@ -113,7 +97,19 @@ async def _charged(connection: Connection, tenants: Sequence[str]) -> dict[str, 
     return dict(found)
 
 
-def _priced(flavors: Mapping[str, FlavorSpec]) -> dict[str, Flavor]:
+def budgets_of(found: Iterable[tuple[str, Any]]) -> dict[str, Budget]:
+    """By tenant; without what another release has stored, and this one does not understand."""
+    budgets: dict[str, Budget] = {}
+    for name, budget in found:
+        try:
+            if budget is not None:
+                budgets[name] = Budget.model_validate(budget)
+        except ValidationError:
+            continue
+    return budgets
+
+
+def priced(flavors: Mapping[str, FlavorSpec]) -> dict[str, Flavor]:
     found: dict[str, Flavor] = {}
     for name, spec in flavors.items():
         if spec.prices is None:
@@ -125,20 +121,5 @@ def _priced(flavors: Mapping[str, FlavorSpec]) -> dict[str, Flavor]:
     return found
 
 
-def _told(
-    tenant: str, old: Budget | None, was: SpentRecord | None, new: Budget, spent: SpentRecord
-) -> list[Change]:
-    """What is so for the first time in this period."""
-    same = old is not None and was is not None and (was.since, was.currency) == (spent.since, spent.currency)
-    found: list[Change] = []
-    for what, holds in (("BudgetWarned", budgets.is_warned), ("BudgetExhausted", budgets.is_exhausted)):
-        before = same and old is not None and was is not None and holds(old, was)
-        if holds(new, spent) and not before:
-            detail = {
-                "percent": budgets.spent_percent(new, spent),
-                "budget": str(new.amount),
-                "currency": new.currency,
-                "until": budgets.period_of(new, spent.until).until,
-            }
-            found.append(changed("Tenant", tenant, "", what, DECIDER, **detail))
-    return found
+def changes_of(told: Iterable[Told]) -> tuple[Change, ...]:
+    return tuple(changed("Tenant", each.tenant, "", each.what, DECIDER, **each.detail) for each in told)

@@ -83,7 +83,7 @@ class PostgresWorld:
     _names: list[str] = field(default_factory=list[str])
 
     async def pass_time(self, seconds: float) -> None:
-        aged = {"lease": "expires_at", "answered": "at", "invitation": "expires_at"}
+        aged = {"lease": "expires_at", "answered": "at", "invitation": "expires_at", "spent": "until"}
         async with raw(self.dsn) as connection:
             for table, column in aged.items():
                 await connection.execute(

@@ -15,7 +15,6 @@ from controlplane.known.records import (
     Lease,
     LedgerLine,
     LedgerQuery,
-    SpentRecord,
     WorkloadRecord,
 )
 from controlplane.loops.ports import LeaseLost, NewDecision
@@ -349,14 +348,6 @@ class TestReading:
         of = await store.balances_of([("w2", "a"), ("w9", "a"), ("w1", "b")])
         assert {(each.workload, each.amount) for each in of} == {("w2", 2), ("w2", 6), ("w1", 4)}
 
-    async def test_what_was_spent(self, store: AnyStore) -> None:
-        lease = await lead(store)
-        first = SpentRecord("shop", "EUR", 1_700_000_000.0, 1_700_000_060.5, 10**20)
-        later = replace(first, until=1_700_000_061.0, amount=10**20 + 1)
-        await store.record_spent(lease, [first, replace(first, tenant="bank")])
-        await store.record_spent(lease, [later])
-        assert set((await store.load()).spent) == {later, replace(first, tenant="bank")}
-
 
 @dataclass(frozen=True)
 class Step:
@@ -468,14 +459,11 @@ class TestLeases:
         new = await lead(world.store, "second")
         before = await balances(world.store)
         more = replace(decision(work, order("a", old, 50, verb=Verb.WITHDRAW)), lines=(line(work.uid, 5),))
-        spent = SpentRecord("shop", "EUR", 0.0, 1.0, 1)
         for late in (
             world.store.commit_decisions(old, [more], await version(world.store)),
             world.store.commit_lines(old, [line(work.uid, -1, Cause.RELEASED)]),
-            world.store.record_spent(old, [spent]),
         ):
             with pytest.raises(LeaseLost):
                 await late
         assert await balances(world.store) == before
-        assert (await world.store.load()).spent == ()
         await world.store.commit_lines(new, [line(work.uid, -1, Cause.RELEASED)])

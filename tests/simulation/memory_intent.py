@@ -58,6 +58,11 @@ class MemoryIntent(MemoryQuotaRequests):
     def append(self, changes: Sequence[Change]) -> None:
         raise NotImplementedError
 
+    def check_and_settle(
+        self, kind: str, before: DocumentRecord | None, after: DocumentRecord | None
+    ) -> None:
+        raise NotImplementedError
+
     def new_uid(self) -> str:
         return str(UUID(int=self._random.getrandbits(128), version=4))
 
@@ -148,6 +153,7 @@ class MemoryIntent(MemoryQuotaRequests):
         self, kind: str, before: DocumentRecord | None, after: DocumentRecord | None, write: Write
     ) -> list[Change]:
         if kind in documents.BOUNDING:
+            self.check_and_settle(kind, before, after)
             self.tables.quota_version += 1
         if kind != "Interpreter":
             return []

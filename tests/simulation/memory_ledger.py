@@ -16,18 +16,13 @@ from controlplane.known.records import (
 )
 from controlplane.loops.ports import QuotaState
 from controlplane.store import ledger, ledger_reading
-from tests.simulation.memory_tables import Tables
+from tests.simulation.memory_spent import MemorySpent
 
 T = TypeVar("T")
 
 
-class MemoryLedger:
+class MemoryLedger(MemorySpent):
     """What it stands on (tables, time, carrying) is the store's."""
-
-    tables: Tables
-
-    def now(self) -> float:
-        raise NotImplementedError
 
     async def carry(self, effect: Callable[[], T]) -> T:
         raise NotImplementedError
@@ -47,10 +42,18 @@ class MemoryLedger:
 
     async def commit_lines(self, lease: Lease, lines: Sequence[LedgerLine]) -> None:
         ledger.check_undecided(lines)
-        await self.carry_held(lease, lambda: self.enter_lines(lines))
 
-    async def record_spent(self, lease: Lease, spent: Sequence[SpentRecord]) -> None:
-        await self.carry_held(lease, lambda: self.tables.spent.update({each.tenant: each for each in spent}))
+        def effect() -> None:
+            self.settle({line.tenant for line in lines})
+            self.enter_lines(lines)
+
+        await self.carry_held(lease, effect)
+
+    async def settle_budgets(self) -> None:
+        await self.carry(lambda: self.settle() and None)
+
+    async def read_spent(self) -> Sequence[SpentRecord]:
+        return await self.carry(lambda: list(self.tables.spent.values()))
 
     async def balances_after(self, after: tuple[str, str], places: int) -> Sequence[BalanceRecord]:
         def effect() -> list[BalanceRecord]:

@@ -247,6 +247,7 @@ class MemoryStore(MemoryLedger, MemoryIntent):
             },
             now=self.now(),
             quota_moved=quota_version != tables.quota_version,
+            exhausted=self.settle({line.tenant for decision in decisions for line in decision.lines}),
         )
         outcomes.take(decisions)
         self.enter_lines(outcomes.lines)
