@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from controlplane.known.charging import beyond, charge_in, least, requests_of
 from controlplane.known.compiling import Compiled
 from controlplane.known.finished import finished_in
-from controlplane.known.flavors import UNBOUNDED, Assignment, assignments, held_flavors
+from controlplane.known.flavors import UNBOUNDED, Assignment, Chosen, assignments, held_flavors
 from controlplane.known.known import Known
-from controlplane.known.records import WorkloadRecord
+from controlplane.known.records import Cause, WorkloadRecord
 from controlplane.known.views import asked as asked_of
 from controlplane.known.views import decide
 from controlplane.placement import ClusterView, Decision, Refused
@@ -33,7 +33,7 @@ QUOTA_REASONS = frozenset({Reason.QUOTA_EXCEEDED, Reason.QUOTA_AWAITED, Reason.B
 class Admission:
     """compiled: with the flavors that it was given. asked: what it comes to in each cluster that it gets; nothing where it has run to its end.
 
-    victims: uids of what has to give way first. needs: what it would be charged more than now.
+    victims: uids of what has to give way first. needs: what it would be charged more than now. cause: of that.
     """
 
     compiled: Compiled
@@ -42,6 +42,7 @@ class Admission:
     asked: Mapping[str, Amounts] = field(default_factory=dict[str, Amounts])
     victims: tuple[str, ...] = ()
     needs: Amounts = field(default_factory=lambda: NOTHING)
+    cause: Cause = Cause.PLACED
 
 
 def admit(
@@ -82,6 +83,8 @@ class _Admitting:
         tried = self.tried()
         if isinstance(tried, Refused):
             return self._refused(tried)
+        if self._is_to_adopt():
+            return self._adopted(tried[0])
         failed: list[tuple[Refused, Admission]] = []
         for assignment in tried:
             found = self._with(assignment)
@@ -101,15 +104,37 @@ class _Admitting:
         compiled, known = self.compiled, self.known
         components = compiled.interpretation.components
         requests = [requests_of(self.quota, each.demand, None) for each in components]
-        decision = known.decisions.get(compiled.record.uid)
-        held = held_flavors(decision.explanation) if decision is not None else None
-        stays = (
+        return assignments(
+            self.quota, known.quotas.flavors, components, requests, self._held(), anew=not self._stays()
+        )
+
+    def _held(self) -> Chosen | None:
+        decision = self.known.decisions.get(self.compiled.record.uid)
+        return held_flavors(decision.explanation) if decision is not None else None
+
+    def _stays(self) -> bool:
+        """Whether this revision of it is placed."""
+        record = self.compiled.record
+        decision = self.known.decisions.get(record.uid)
+        return (
             decision is not None
             and decision.placed
-            and decision.revision == compiled.record.revision
-            and bool(known.placements_of(compiled.record.uid))
+            and decision.revision == record.revision
+            and bool(self.known.placements_of(record.uid))
         )
-        return assignments(self.quota, known.quotas.flavors, components, requests, held, anew=not stays)
+
+    def _is_to_adopt(self) -> bool:
+        """It was placed before its tenant had a quota."""
+        return self._held() is None and self._stays()
+
+    def _adopted(self, assignment: Assignment) -> Admission:
+        """It counts, and goes on where it is: nothing of it is told to go to other nodes."""
+        assignment = replace(assignment, flavorings={})
+        decision = decide(self.known, self.compiled, self.views, self.gone)
+        if decision.error is not None:
+            return Admission(self.compiled, decision)
+        asked = _asked(self.known, self.compiled, self.quota, assignment, self.views, decision)
+        return Admission(self.compiled, decision, assignment, asked, cause=Cause.MOVED)
 
     def floor(self, assignment: Assignment) -> dict[FlavorResource, int]:
         """So much more it is charged at least."""

@@ -7,7 +7,7 @@ from controlplane.known.charges import Charges
 from controlplane.known.documents import Shelf
 from controlplane.known.records import BalanceRecord, DocumentRecord, LedgerLine, QuotaRequestRecord
 from controlplane.quota.declared import cohort_quota, flavor_of, granted, next_change, tenant_quota
-from controlplane.quota.quota import Amounts, Flavor, TenantQuota
+from controlplane.quota.quota import UNFLAVORED, Amounts, Flavor, TenantQuota
 from controlplane.quota.tree import Tree
 from controlplane.quota.usage import Usage
 from schemas.manifests import CohortSpec, FlavorSpec, TenantSpec
@@ -63,6 +63,20 @@ class Quotas:
             held = self._workloads.setdefault(tenant, set())
             is_charged = any(self.charges.of(uid, each, tenant) for each in self.charges.clusters_of(uid))
             (held.add if is_charged else held.discard)(uid)
+
+    def to_adopt(self) -> list[str]:
+        """uids of what was charged before its tenant had a quota, and is covered by it now."""
+        found: list[str] = []
+        for name, quota in self.tenants.items():
+            covered = {(UNFLAVORED, each) for group in quota.groups for each in group.resources}
+            if covered.isdisjoint(self.usage.of(name)):
+                continue
+            found += [
+                uid
+                for uid in self.workloads_of(name)
+                if not covered.isdisjoint(self.charges.total(uid, name))
+            ]
+        return sorted(found)
 
     def workloads_of(self, tenant: str) -> Iterable[str]:
         """uids of what is charged to a tenant."""

@@ -15,7 +15,7 @@ from controlplane.known.compiling import Compiled, Compiler
 from controlplane.known.explained import explained, gave_way, remembered
 from controlplane.known.known import Known
 from controlplane.known.losing import DELETED, PLACED, is_stranded, leaving
-from controlplane.known.records import Cause, DecisionRecord, LedgerLine, WorkloadRecord
+from controlplane.known.records import DecisionRecord, LedgerLine, WorkloadRecord
 from controlplane.known.views import Views, summary
 from controlplane.loops.failover import listed
 from controlplane.loops.orders import OrderTooLarge, OrderWriter, Signer, understood_anew
@@ -262,7 +262,7 @@ class Deciding:
                 record.uid,
                 cluster,
                 beyond(asked, charges.of(record.uid, cluster, record.tenant)),
-                Cause.PLACED,
+                admission.cause,
                 versions.get(cluster),
             )
         )

@@ -133,7 +133,8 @@ class Place:
         until = loop.time() + SECONDS_AT_ONCE
         self._failover.look()
         now = self._clock.now()
-        self._known.quotas.refresh(self._known.documents, now)
+        if self._known.quotas.refresh(self._known.documents, now):
+            self._due |= dict.fromkeys(self._known.quotas.to_adopt())
         views = self._views.all(now)
         made: list[Made] = []
         while len(made) < DECISIONS_AT_ONCE and loop.time() < until:

@@ -9,7 +9,7 @@ from controlplane.known.records import DocumentRecord, QuotaRequestRecord
 from controlplane.quota.declared import cohort_quota, granted, tenant_quota
 from controlplane.quota.overused import overused
 from controlplane.quota.problems import Declared, QuotaProblem, problems
-from controlplane.quota.quota import Amounts, Limits
+from controlplane.quota.quota import UNFLAVORED, Amounts, FlavorResource, Limits, TenantQuota
 from controlplane.quota.tree import CohortCycle, Tree
 from schemas.manifests.cohort import CohortSpec, FlavorSpec
 from schemas.manifests.tenant import TenantSpec
@@ -112,10 +112,24 @@ def _overdrawn(
     old, new = _tree(before, grants, at), _tree(after, grants, at)
     if old is None or new is None:
         return
-    for each in overused(old, new, used):
+    for each in overused(
+        old, new, {name: adopted(new.tenants.get(name), each) for name, each in used.items()}
+    ):
         limits = new.tenants[each.tenant].limits.get((each.flavor, each.resource), Limits())
         if each.used > limits.nominal:
             yield QuotaProblem("Tenant", each.tenant, "spec.quota", str(each), is_of_use=True)
+
+
+def adopted(quota: TenantQuota | None, used: Amounts) -> Amounts:
+    """What was charged before its tenant had a quota counts as of the first flavor that covers it."""
+    if quota is None:
+        return used
+    found: dict[FlavorResource, int] = {}
+    for (flavor, resource), amount in used.items():
+        if flavor == UNFLAVORED:
+            flavor = next((each.flavors[0] for each in quota.groups if resource in each.resources), flavor)
+        found[flavor, resource] = found.get((flavor, resource), 0) + amount
+    return found
 
 
 def _tree(declared: Declared, grants: Iterable[QuotaRequestRecord], at: float) -> Tree | None:

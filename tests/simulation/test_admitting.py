@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.intent import Taken
 from controlplane.known.charging import lines_of
 from controlplane.known.known import Known
 from controlplane.known.records import BalanceRecord, Cause
@@ -288,3 +289,26 @@ async def test_a_flavor_puts_the_pods_on_its_nodes_and_the_next_is_tried_where_t
     assert [(each.flavor, each.amount) for each in balances] == [("amd", 4000)]
     (order,) = (await store.load()).outbox
     assert b'"key":"arch","operator":"In","values":["amd64"]' in order.body
+
+
+async def test_what_ran_before_its_tenant_had_a_quota_counts_from_then_on() -> None:
+    centre = Centre()
+    await centre.begin(shop={})
+    await centre.submit("web", "shop", 6)
+    await centre.decide()
+    await centre.change("shop", quota(cpu=10))
+    await centre.decide()
+    await centre.submit("api", "shop", 6)
+    await centre.decide()
+    assert (centre.said("web"), centre.said("api")) == ("Placed", Reason.QUOTA_EXCEEDED)
+    (order,) = (await centre.fleet.around.store.load()).outbox
+    assert order.version.generation == 1, "it goes on as it was ordered"
+
+
+async def test_a_quota_below_what_runs_already_is_not_taken() -> None:
+    centre = Centre()
+    await centre.begin(shop={})
+    await centre.submit("web", "shop", 6)
+    await centre.decide()
+    with pytest.raises(Taken, match="tenant shop uses 6 cpu of flavor default"):
+        await centre.change("shop", quota(cpu=5))
