@@ -27,7 +27,7 @@ def difference(stored: Mapping[str, Any] | None, written: Mapping[str, Any]) -> 
 
 
 def _lines(manifest: Mapping[str, Any]) -> list[str]:
-    shown = {**manifest, "spec": _shown(manifest["spec"])}
+    shown = {**manifest, "spec": _shown(manifest.get("spec") or {})}
     return to_yaml(_sorted(shown)).splitlines()
 
 
