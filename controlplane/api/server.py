@@ -14,6 +14,7 @@ from controlplane.api.routes import (
     health,
     inventory,
     quota,
+    quota_limits,
     quota_requests,
     silences,
     streams,
@@ -45,7 +46,7 @@ def create_api(deps: ApiDeps) -> FastAPI:
     problems.install(app)
     app.router.routes[:0] = [*alertmanager.routes(deps), *workloads.shortcuts(deps, PREFIX)]
     app.add_middleware(Telemetry, registry=deps.metrics)
-    for module in (clusters, workloads, inventory, quota, quota_requests, streams, events):
+    for module in (clusters, workloads, inventory, quota, quota_limits, quota_requests, streams, events):
         app.include_router(module.router(deps), prefix=PREFIX)
     for router in documents.routers(deps):
         app.include_router(router, prefix=PREFIX)

@@ -9,6 +9,7 @@ from controlplane.cli import (
     alerting,
     clusters,
     inventory,
+    quota_limits,
     quota_requests,
     reading,
     silences,
@@ -49,6 +50,7 @@ for command, panel in (
 clusters.app.command("register", help="As invite.")(clusters.invite)
 app.add_typer(alerting.app, rich_help_panel=_READ)
 app.add_typer(silences.app, rich_help_panel=_WRITE)
+quota_requests.app.command()(quota_limits.limits)
 app.add_typer(quota_requests.app, rich_help_panel=_READ)
 app.add_typer(clusters.app, rich_help_panel=_WRITE)
 app.add_typer(starting.nats_app, rich_help_panel=_START)

@@ -1,0 +1,33 @@
+"""Limits of tenants in the member clusters: what is set, and what would be refused."""
+
+import asyncio
+
+from fastapi import APIRouter, Depends, Response
+
+from controlplane.access.tokens import Act
+from controlplane.api.answers import answer, documented
+from controlplane.api.bearer import require
+from controlplane.api.ports import ApiDeps
+from controlplane.api.problems import not_found
+from controlplane.queries.quota_limits import TenantLimits, TenantLimitsRow
+
+
+def router(deps: ApiDeps) -> APIRouter:
+    api = APIRouter(tags=["quota"], dependencies=[Depends(require(deps.access, Act.READ))])
+
+    @api.get(
+        "/quota/tenants/{name}/limits",
+        responses=documented(TenantLimitsRow, "By cluster and namespace: what is set, what would be refused"),
+    )
+    async def limits(name: str) -> Response:
+        """ResourceQuota objects of one tenant in the member clusters: as they are ordered, or, where they are
+        not enforced, as they would be."""
+        looking = TenantLimits(deps.known, name)
+        for _ in looking.steps():
+            await asyncio.sleep(0)
+        found = looking.row()
+        if found is None:
+            raise not_found(f"tenant {name!r}")
+        return answer(found)
+
+    return api
