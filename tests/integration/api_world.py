@@ -139,6 +139,7 @@ async def api_world(dsn: str, nats: NatsInstallation) -> AsyncGenerator[World, N
             known=known,
             intent=store,
             changes=store,
+            ledger=store,
             registrar=registrar,
             sealer=SecretValues(generate().master),
             access=Access(
