@@ -24,8 +24,8 @@ def ordered_in(known: Known, uid: str, cluster: str) -> Ordered | None:
 
 def is_finished(known: Known, uid: str, cluster: str) -> bool:
     """Whether the agent says so of the order that stands: a new revision begins anew."""
-    work, ordered = known.work.get(uid, {}).get(cluster), ordered_in(known, uid, cluster)
-    return work is not None and ordered is not None and has_finished(ordered, work)
+    work, order = known.work.get(uid, {}).get(cluster), known.order(cluster, uid)
+    return work is not None and order is not None and has_finished(Ordered(order.verb, order.version), work)
 
 
 def finished_in(known: Known, uid: str, revision: int) -> frozenset[str]:

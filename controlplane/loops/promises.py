@@ -8,6 +8,7 @@ import msgspec
 
 from controlplane.fleet import Part, Promise
 from controlplane.interpreters import Interpretation, Kinds, interpret
+from controlplane.known.finished import is_finished
 from controlplane.known.known import Known
 from controlplane.known.views import Views
 from controlplane.loops.ports import Clock
@@ -88,7 +89,8 @@ class Promises:
         """The promise as its committed order has it: that order's own objects say what a replica asks for."""
         order = self._known.order(cluster, uid)
         placement = self._known.placements_of(uid).get(cluster)
-        if order is None or placement is None or order.verb is not Verb.APPLY:
+        done = is_finished(self._known, uid, cluster)
+        if done or order is None or placement is None or order.verb is not Verb.APPLY:
             self._known.fleet.unpromise(cluster, uid)
             return
         objects = msgspec.json.decode(order.body, type=OrderBody).objects

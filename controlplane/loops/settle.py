@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
+from controlplane.known.finished import is_finished
 from controlplane.known.known import Known
 from controlplane.known.records import Change, Lease, OutboxRecord
 from controlplane.loops.footprint import Footprint
@@ -88,6 +89,7 @@ class Settle:
             await self._acknowledge(works)
             self._count(works)
             self._note_unordered(works)
+            self._make_room(works)
             await self._tell(works)
             await self._remove(works)
             for pair in pairs:
@@ -130,6 +132,12 @@ class Settle:
                 unordered.add(uid)
             else:
                 unordered.discard(uid)
+
+    def _make_room(self, works: Mapping[Pair, Work]) -> None:
+        """What has run to its end takes no room any more."""
+        for cluster, uid in works:
+            if is_finished(self._known, uid, cluster):
+                self._known.fleet.unpromise(cluster, uid)
 
     async def _remove(self, works: Mapping[Pair, Work]) -> None:
         gone: list[OrderMark] = []
