@@ -13,6 +13,7 @@ from controlplane.known.views import Views
 from controlplane.placement.compiled import compiled_affinity
 from controlplane.placement.filters import selected
 from controlplane.queries.clusters import cluster_row, placed_counts
+from controlplane.queries.quota_facts import QUOTA_FIELDS, QuotaFacts
 from controlplane.queries.rows import ClusterRow, PlacementRow, StreamRow, WorkloadRow
 from controlplane.queries.streams import stream_row
 from controlplane.queries.tenants import TENANTS, TenantRow
@@ -89,10 +90,11 @@ class Facts:
                     yield Thing(labels, plain_row(row))
 
     def _tenants(self, spec: AlertRuleSpec) -> Iterator[Thing]:
-        row_of = TENANTS.rows(self._known)
+        row_of, quota = TENANTS.rows(self._known), QuotaFacts(self._known, self._now)
         for record in list(self._known.tenants.values()):
             if _meant(spec, record.name):
-                yield Thing({"tenant": record.name}, plain_row(row_of(record)))
+                row = {**plain_row(row_of(record)), **quota.of(record)}
+                yield Thing({"tenant": record.name}, row)
 
     def _fleet(self, _: AlertRuleSpec) -> Iterator[Thing]:
         placed = placed_counts(self._known)
@@ -137,7 +139,8 @@ def sample(over: str) -> Row:
         name: _NOTHING[hint] if hint in _NOTHING else [] if get_origin(hint) is tuple else {}
         for name, hint in get_type_hints(_ROWS[over]).items()
     }
-    return {**row, "silent_seconds": 0} if over == "agent" else row
+    more = {"agent": ("silent_seconds",), "tenant": QUOTA_FIELDS}.get(over, ())
+    return {**row, **dict.fromkeys(more, 0)}
 
 
 def _whole(value: Any) -> Any:
