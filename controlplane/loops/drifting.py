@@ -31,14 +31,16 @@ class Drifting:
         known: Known,
         clock: Clock,
         lease: Lease,
+        ledger: asyncio.Lock | None = None,
         *,
         quota_freed: Callable[[], None] = lambda: None,
     ) -> None:
-        """quota_freed: called when some of it is gone."""
+        """ledger: whoever holds it may write to it. quota_freed: called when some of it is gone."""
         self._store = store
         self._known = known
         self._clock = clock
         self._lease = lease
+        self._ledger = ledger or asyncio.Lock()
         self._freed = quota_freed
         self._seeing = Seeing(known)
         self._patience = Patience(WORKLOAD_SECONDS, FOREIGN_SECONDS)
@@ -73,11 +75,12 @@ class Drifting:
         return by_cluster
 
     async def _commit(self, lines: list[LedgerLine]) -> None:
-        try:
-            await self._store.commit_lines(self._lease, lines)
-        except StoreUnavailable as error:
-            # Committed or not: only a leader that loads everything anew knows which.
-            raise LeaseLost(f"the outcome of a commit is unknown: {error}") from error
-        self._known.quotas.enter(lines)
+        async with self._ledger:
+            try:
+                await self._store.commit_lines(self._lease, lines)
+            except StoreUnavailable as error:
+                # Committed or not: only a leader that loads everything anew knows which.
+                raise LeaseLost(f"the outcome of a commit is unknown: {error}") from error
+            self._known.quotas.enter(lines)
         if any(line.amount < 0 for line in lines):
             self._freed()

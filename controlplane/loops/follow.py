@@ -2,8 +2,8 @@
 
 1. Read the change rows above the cursor, in commit order.
 2. Where one of them bounds quota: read the version of all that does, and the grants.
-3. Re-read each workload, cluster and document (tenant, interpreter, ...) that they name, once. They are as new
-   as that version, or newer: what is decided on an older quota than its version says would be committed.
+3. Re-read each workload, cluster and document (tenant, interpreter, ...) that they name, once. They are as
+   new as that version, or newer: were they older, what is decided on them would be committed.
 4. Put them into memory; say which workloads were touched, by a write or by what became of a cluster.
 """
 

@@ -2,8 +2,8 @@
 
 Every replica: ingest, sampling of what is used, budgets, and leadership. The leader, in its epoch:
 1. load Postgres, and wait until STATE and USAGE are drained;
-2. answer beats, and run place, dispatch, settle, releasing, drifting, alert, requests, watchdog and expiring
-   until the lease ends.
+2. answer beats, and run place, dispatch, settle, releasing, drifting, auditing, alert, requests, watchdog and
+   expiring until the lease ends.
 """
 
 import asyncio
@@ -17,6 +17,8 @@ from controlplane.fleet.slack import SAMPLE_SECONDS
 from controlplane.known.known import Known
 from controlplane.known.records import Lease
 from controlplane.loops.alert import AlertLog
+from controlplane.loops.auditing import PASS_SECONDS as AUDITING_SECONDS
+from controlplane.loops.auditing import Auditing
 from controlplane.loops.beats import Beats, NotLeading
 from controlplane.loops.budgeting import PASS_SECONDS as BUDGETING_SECONDS
 from controlplane.loops.budgeting import Budgeting
@@ -172,7 +174,8 @@ class Centre:
         releasing = Releasing(
             ports.store, known, ports.clock, lease, ledger, quota_freed=self._wakes.place.up
         )
-        drifting = Drifting(ports.store, known, ports.clock, lease, quota_freed=self._wakes.place.up)
+        drifting = Drifting(ports.store, known, ports.clock, lease, ledger, quota_freed=self._wakes.place.up)
+        auditing = Auditing(ports.store, known, ledger, ports.metrics)
         settle = Settle(
             ports.store,
             ports.bus,
@@ -231,6 +234,7 @@ class Centre:
             ("drifting", drifting.run_pass, Wake(), DRIFTING_SECONDS),
             ("requests", requests.run_pass, Wake(), PASS_SECONDS),
             ("watchdog", watchdog.run_pass, self._wakes.watchdog, PASS_SECONDS),
+            ("auditing", auditing.run_pass, Wake(), AUDITING_SECONDS),
             ("expiring", Expiring(ports.store, lease).run_pass, Wake(), EXPIRING_SECONDS),
         ]
         self._settle, self._releasing, self._beats = settle, releasing, beats
