@@ -7,16 +7,19 @@ from dataclasses import dataclass, replace
 from controlplane.known.admitting import (
     QUOTA_REASONS,
     _admitted,  # pyright: ignore[reportPrivateUsage]
+    admit,
     candidate_of,
 )
 from controlplane.known.compiling import Compiler
 from controlplane.known.known import Known
 from controlplane.known.records import QuotaRequestRecord, RequestState
+from controlplane.known.views import Views
 from controlplane.quota.declared import grant_amounts, granted
 from controlplane.quota.effect import Effect, Entry, Measure, Question, Shift, effect
-from controlplane.quota.overused import not_there, usage_of
+from controlplane.quota.overused import not_there
 from controlplane.quota.quota import Amounts, Candidate, FlavorResource
 from controlplane.quota.tree import Kind, Tree
+from controlplane.quota.usage import Usage
 from schemas.reasons import Reason
 
 MOST_WAITING = 2_000
@@ -84,8 +87,8 @@ class EffectRow:
     """What approving would do. problems: why it would be refused; none: it would not.
 
     borrowing: names of tenants and cohorts that come to borrow, or to borrow more. admissible: in the order
-    in which they come; where there is room for them is not asked. waiting: how many wait under this root for
-    quota; judged: of these, how many were looked at.
+    in which they come, each with what it would be charged where there is room for it by itself. waiting: how
+    many wait under this root for quota; judged: of these, how many were looked at.
     """
 
     taken_from: str
@@ -137,7 +140,8 @@ def foreseen(
     after = Tree.of(tenants.values(), cohorts.values())
     used = {name: known.quotas.usage.of(name) for name in before.tenants}
     donor = (Kind(taken_from[0]), taken_from[1]) if taken_from is not None else None
-    waiting = yield from _waiting(known, after, used, record.tenant)
+    line = _Line(known, after, now)
+    waiting = yield from line.waiting(record.tenant)
     question = Question(
         before,
         after,
@@ -146,6 +150,7 @@ def foreseen(
         donor,
         tuple(sorted(grant_amounts(record))),
         waiting,
+        line.needs,
         _admitted(known),
         _leaving(known),
         known.quotas.claims,
@@ -164,31 +169,56 @@ def _not_there(before: Tree, grant: QuotaRequestRecord) -> list[str]:
     return not_there(donor, kind, name, grant_amounts(grant))
 
 
-def _waiting(
-    known: Known, after: Tree, used: Mapping[str, Amounts], tenant: str
-) -> Generator[None, None, tuple[Candidate, ...]]:
-    """Who waits for quota under the tenant's root, each with the flavors that it would be given after."""
-    then = copy(known)
-    then.quotas = copy(known.quotas)
-    then.quotas.tree, then.quotas.usage = after, usage_of(after, used)
-    compiler, root, found = Compiler(then), after.root(tenant), list[Candidate]()
-    for uid, decision in list(known.decisions.items()):
-        record = known.workloads.get(uid)
-        if decision.placed or record is None or decision.reason not in _WAITS:
-            continue
-        if not record.tenant or after.root(record.tenant) != root:
-            continue
-        yield
+class _Line:
+    """Who would wait in another tree, and for how much."""
+
+    def __init__(self, known: Known, tree: Tree, now: float) -> None:
+        self._known, self._tree = known, tree
+        # As if nobody used anything: what it comes to then is what it needs.
+        self._free = copy(known)
+        self._free.quotas = copy(known.quotas)
+        self._free.quotas.tree, self._free.quotas.usage, self._free.quotas.claims = tree, Usage(tree), {}
+        self._compiler = Compiler(self._free)
+        self._views = Views(known).all(now)
+        self._needs: dict[str, Amounts | None] = {}
+
+    def waiting(self, tenant: str) -> Generator[None, None, tuple[Candidate, ...]]:
+        """Under the tenant's root: with the flavors that each would be given, and what it needs at least."""
+        known, tree = self._known, self._tree
+        root, found = tree.root(tenant), list[Candidate]()
+        for uid, decision in list(known.decisions.items()):
+            record = known.workloads.get(uid)
+            if decision.placed or record is None or decision.reason not in _WAITS:
+                continue
+            if not record.tenant or tree.root(record.tenant) != root:
+                continue
+            yield
+            try:
+                candidate = candidate_of(self._free, self._compiler.compiled(record))
+            except ValueError:
+                # What is stored of it is not understood any more: it waits for something else.
+                continue
+            if candidate is not None:
+                found.append(candidate)
+            if len(found) == MOST_WAITING:
+                break
+        return tuple(found)
+
+    def needs(self, candidate: Candidate) -> Amounts | None:
+        """What it would be charged where it would be placed; None where that is nowhere."""
+        if candidate.uid not in self._needs:
+            self._needs[candidate.uid] = self._placed(candidate.uid)
+        return self._needs[candidate.uid]
+
+    def _placed(self, uid: str) -> Amounts | None:
+        record = self._known.workloads.get(uid)
+        if record is None:
+            return None
         try:
-            candidate = candidate_of(then, compiler.compiled(record))
+            admission = admit(self._free, self._compiler.compiled(record), self._views)
         except ValueError:
-            # What is stored of it is not understood any more: it waits for something else.
-            continue
-        if candidate is not None:
-            found.append(candidate)
-        if len(found) == MOST_WAITING:
-            break
-    return tuple(found)
+            return None
+        return admission.needs if admission.decision.error is None else None
 
 
 def _leaving(known: Known) -> Mapping[str, Amounts]:

@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controlplane.quota.admission import Fits, Preempts, judge
 from controlplane.quota.lending import borrowed
@@ -17,7 +17,7 @@ from controlplane.quota.quota import Admitted, Amounts, Candidate, FlavorResourc
 from controlplane.quota.tree import Kind, Node, Tree
 from controlplane.quota.usage import UNBOUNDED, Usage
 
-MOST_JUDGED = 500
+MOST_JUDGED = 200
 """Of those who wait, the first so many."""
 
 
@@ -26,7 +26,8 @@ class Question:
     """before, after: without the grant and with it. used: by tenant, all that is charged and seen.
 
     tenant: who asks. donor: from whom it is taken, if from anybody. keys: what it is about. waiting: who
-    waits for quota under the asker's root. admitted: by tenant, what runs and is not on its way out.
+    waits for quota under the asker's root, with what it needs at least; needs: all that it would be charged,
+    or None where no quota would let it run. admitted: by tenant, what runs and is not on its way out.
     leaving: by tenant, what is. claims: of who waits for that, by uid.
     """
 
@@ -37,6 +38,7 @@ class Question:
     donor: tuple[Kind, str] | None
     keys: tuple[FlavorResource, ...]
     waiting: tuple[Candidate, ...] = ()
+    needs: Callable[[Candidate], Amounts | None] = lambda candidate: candidate.needs
     admitted: Callable[[str], Iterable[Admitted]] = lambda _: ()
     leaving: Mapping[str, Amounts] = field(default_factory=dict[str, Amounts])
     claims: Mapping[str, tuple[str, Amounts]] = field(default_factory=dict[str, tuple[str, Amounts]])
@@ -181,7 +183,10 @@ def _entries(
 
     while (uid := pending.pick(usage)) is not None:
         yield
-        candidate = by_uid[uid]
+        needs = question.needs(by_uid[uid])
+        if needs is None:
+            continue
+        candidate = replace(by_uid[uid], needs=needs)
         others = {each: claim for each, claim in claims.items() if each != uid}
         verdict = judge(usage, candidate, admitted, leaving, others)
         if isinstance(verdict, Fits):

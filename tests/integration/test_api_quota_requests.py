@@ -297,12 +297,15 @@ class TestTheEffect:
         await ok(await call(world, "POST", f"/{made['id']}/approve", APPROVER, less))
 
     async def test_what_waits_and_would_come_in(self, world: World) -> None:
+        """As far as the grant goes, where there is a cluster for it."""
+        made = await asked(world, amounts={"default": {"cpu": "3"}})
         await decided(world, "front", "shop", cpu=4_000)
         await decided(world, "checkout", "shop", waits_for=Reason.QUOTA_EXCEEDED)
         await decided(world, "search", "shop", waits_for=Reason.QUOTA_EXCEEDED)
         await decided(world, "other", "bank", waits_for=Reason.QUOTA_EXCEEDED)
-        made = await asked(world, amounts={"default": {"cpu": "3"}})
         await fresh(world)
+        assert (await self.effect(world, made["id"]))["admissible"] == []
+        world.report(await world.join("north"), 3)
         found = await self.effect(world, made["id"])
         assert [(each["workload"], each["victims"]) for each in found["admissible"]] == [("checkout", [])]
         assert (found["waiting"], found["judged"], found["problems"]) == (3, 3, [])

@@ -43,6 +43,7 @@ def asked(
     donor: tuple[Kind, str] | None = None,
     running: Iterable[Admitted] = (),
     leaving: Mapping[str, Amounts] | None = None,
+    needs: Mapping[str, Amounts | None] | None = None,
 ) -> Effect:
     held = list(running)
     question = Question(
@@ -53,6 +54,7 @@ def asked(
         donor,
         (CPU,),
         waiting,
+        lambda candidate: (needs or {}).get(candidate.uid, candidate.needs),
         lambda name: [each for each in held if each.tenant == name],
         leaving or {},
     )
@@ -182,6 +184,18 @@ class TestEntries:
         assert [each.uid for each in found.entries] == ["web-1", "web-2"]
         victims = [uid for each in found.entries for uid in each.victims]
         assert sorted(victims) == ["b1", "b2"]
+
+    def test_all_that_it_would_be_charged_counts_and_what_has_no_room_does_not(self) -> None:
+        found = asked(
+            ALONE,
+            ALONE_AFTER,
+            {"shop": 10},
+            waits("twice", "shop", 6, at=1.0),
+            waits("nowhere", "shop", 1, at=2.0),
+            waits("once", "shop", 6, at=3.0),
+            needs={"twice": {CPU: 12}, "nowhere": None},
+        )
+        assert [each.uid for each in found.entries] == ["once"]
 
     def test_without_more_quota_nothing_comes_in(self) -> None:
         found = asked(ALONE, ALONE, {"shop": 10}, waits("a", "shop", 1))
