@@ -32,8 +32,9 @@ class Usage:
         kept = {name: self.of(name) for name in self._tenants()}
         self.tree = tree
         self._used = [{} for _ in tree.nodes]
-        self._loose, self._over, self._freed = {}, {}, {}
-        self._all_freed += 1
+        self._loose, self._over = {}, {}
+        self._all_freed += 1 + max(self._freed.values(), default=0)
+        self._freed = {}
         for name, amounts in kept.items():
             self.add(name, amounts)
 
