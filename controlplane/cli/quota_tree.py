@@ -7,6 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from controlplane.cli.output import Row, amount, console
+from schemas.quantities import quantity_text
 
 MOST_BAR, LEAST_BAR = 24, 8
 USED, BORROWED, LENT, FREE = "█", "▓", "▒", "░"
@@ -141,10 +142,17 @@ def budget_text(budget: Mapping[str, Any]) -> Text:
     return Text(f"{budget['share']:.0%} of {budget['amount']} {budget['currency']} spent", style=style)
 
 
+def shown(resource: str, value: int) -> str:
+    """Short, and never rounded to what it is not: 250m, not 0.2."""
+    if resource == "cpu" and value % 100 and value < 10_000:
+        return quantity_text(resource, value)
+    return amount(resource, value)
+
+
 def _line(prefix: str, quota: Row) -> _Line:
-    resource, used = str(quota["resource"]), amount(quota["resource"], quota["used"])
-    of = f" / {amount(resource, quota['total'])}" if quota["available"] is not None else ""
-    free = amount(resource, quota["available"]) if quota["available"] is not None else ""
+    resource, used = str(quota["resource"]), shown(quota["resource"], quota["used"])
+    of = f" / {shown(resource, quota['total'])}" if quota["available"] is not None else ""
+    free = shown(resource, quota["available"]) if quota["available"] is not None else ""
     label = Text.assemble((prefix, "dim"), (f"{quota['flavor'] or '-'} ", "cyan"), resource)
     return _Line(label, f"{used}{of}", free, Text(", ").join(_notes(quota)), quota)
 
@@ -158,7 +166,7 @@ def _notes(quota: Row) -> Iterable[Text]:
         ("leaving", "leaving", "dim"),
     ):
         if quota[field]:
-            yield Text(f"{said} {amount(resource, quota[field])}", style=style)
+            yield Text(f"{said} {shown(resource, quota[field])}", style=style)
     if quota["window"]:
         yield Text(f"window {quota['window']}", style="magenta")
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from shlex import quote
 
 from controlplane.known.charging import least
 from controlplane.known.compiling import Compiler
@@ -95,10 +96,11 @@ class Helping:
     def _request(self, missing: Amounts, workload: str) -> HelpRow:
         told = ", ".join(_told(key, amount) for key, amount in sorted(missing.items()))
         amounts = " ".join(
-            f"{flavor}/{resource}={quantity_text(resource, amount)}"
+            f"--add {flavor}:{resource}={quantity_text(resource, amount)}"
             for (flavor, resource), amount in sorted(missing.items())
         )
-        command = f"muster quota request {self._row.name} {amounts} --why 'for {workload}'"
+        why = quote(f"for {workload}")
+        command = f"muster quota request --tenant {self._row.name} {amounts} --why {why}"
         return HelpRow("Request", f"ask for {told}", command)
 
     def _on_its_way_out(self) -> Iterator[tuple[str, Amounts]]:
