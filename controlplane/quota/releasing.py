@@ -60,11 +60,12 @@ def _is_settled(pods: Mapping[str, int], version: Version, work: Work) -> bool:
     if work.carried_out != version or work.state is not WorkState.APPLIED:
         return False
     placed = sum(pods.values()) or sum(status.desired for status in work.objects)
+    is_updated = all(each.healthy and each.updated >= each.desired for each in work.objects)
     if work.living is None:
-        # Of an older agent: its pods are told apart by what their controllers say only.
-        return work.pods <= placed and all(
-            each.healthy and each.updated >= each.desired for each in work.objects
-        )
-    # Pods that bear no template were made by an operator that does not hand labels on.
+        # An older agent does not tell: then what their controllers say has to do.
+        return work.pods <= placed and is_updated
+    if "" in work.living and not is_updated:
+        # Made by an operator that does not hand the label of the template on.
+        return False
     of_others = work.living.keys() - pods.keys() - {""}
     return not work.leaving and not of_others and sum(work.living.values()) <= placed

@@ -13,9 +13,11 @@ from controlplane.loops.drifting import FOREIGN_SECONDS, WORKLOAD_SECONDS, Drift
 from controlplane.loops.ports import LeaseLost
 from controlplane.loops.releasing import ALL_SECONDS, Releasing
 from schemas.wire.orders import Verb, Version
-from schemas.wire.reports import Bound, Foreign, Namespace, Namespaces, ObjectStatus, Work, WorkState
+from schemas.wire.reports import Bound, Facts, Foreign, Namespace, Namespaces, ObjectStatus, Work, WorkState
+from tests.conformance.store_worlds import ME, draft
 from tests.simulation.network import Fate
 from tests.simulation.test_admitting import Centre, quota
+from tests.simulation.test_reschedule import DYNAMIC, deployment
 from tests.unit import reports
 
 pytestmark = pytest.mark.promise(2)
@@ -31,6 +33,9 @@ class Watching(Centre):
 
     async def begin(self, *, cores: int = 100, **tenants: Any) -> None:
         await super().begin(cores=cores, **tenants)
+        served = ["apps/v1/Deployment", "autoscaling/v2/HorizontalPodAutoscaler"]
+        facts = Facts(incarnation=1, sequence=2, layout=1, kubernetes_version="v1.34.1", served=served)
+        reports.apply(self.known.fleet, self.cluster, "facts", facts)
         self.watch()
 
     def watch(self) -> None:
@@ -39,6 +44,19 @@ class Watching(Centre):
         store, clock = self.fleet.around.store, self.fleet.around.clock
         self.releasing = Releasing(store, self.known, clock, lease, ledger)
         self.drifting = Drifting(store, self.known, clock, lease)
+
+    async def submit_scaled(self, name: str, tenant: str, cpu: int, *, most: int) -> None:
+        target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+        where = {"name": name, "namespace": tenant}
+        scaler = {
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": where,
+            "spec": {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": most},
+        }
+        manifests = [deployment(cpu) | {"metadata": where}, scaler]
+        made = draft(manifests=manifests, placement={"replicaScheduling": DYNAMIC})
+        await self.fleet.around.store.submit_workload(replace(made, name=name, tenant=tenant), ME)
 
     @property
     def cluster(self) -> str:
@@ -209,6 +227,36 @@ class TestTheEndOfACharge:
         centre.releasing._ledger.release()  # pyright: ignore[reportPrivateUsage]
         await released
         assert await centre.charged() == {"shop": 2}
+
+
+class TestUnderAnAutoscaler:
+    """It is charged for as many pods as it may come to."""
+
+    async def begun(self) -> Watching:
+        centre = Watching()
+        await centre.begin(shop=quota(cpu=20))
+        await centre.submit_scaled("web", "shop", 6, most=9)
+        await centre.decide()
+        assert await centre.charged() == {"shop": 9}
+        return centre
+
+    async def test_fewer_pods_release_nothing_and_more_are_no_drift(self) -> None:
+        centre = await self.begun()
+        await centre.reported("web", 2)
+        assert await centre.charged() == {"shop": 9}
+        centre.bound([("web", 9)])
+        await centre.reported("web", 9)
+        assert await centre.look(WORKLOAD_SECONDS) == {}
+        assert await centre.charged() == {"shop": 9}
+
+    async def test_a_lower_ceiling_is_released_once_there_are_no_more_pods_than_that(self) -> None:
+        centre = await self.begun()
+        await centre.submit_scaled("web", "shop", 6, most=4)
+        await centre.decide()
+        await centre.reported("web", 7)
+        assert await centre.charged() == {"shop": 9}
+        await centre.reported("web", 3)
+        assert await centre.charged() == {"shop": 4}
 
 
 class TestWhatRanToItsEnd:

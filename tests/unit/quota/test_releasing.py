@@ -52,6 +52,9 @@ CASES = {
     "a pod is being deleted": Case(THREE, work(living={"t2": 3}, leaving=1, pods=4), None),
     "pods that are over hold nothing": Case(THREE, work(living={"t2": 3}, pods=9), ASKED),
     "pods without a template: made by an operator": Case(THREE, work(living={"": 3}, pods=3), ASKED),
+    "pods without a template, of which some are not updated": Case(
+        THREE, work(living={"": 3}, pods=3, objects=[status(desired=3, updated=2)]), None
+    ),
     "recorded, not carried out": Case(THREE, work(WorkState.RECORDED, carried_out=OLD), None),
     "failed": Case(THREE, work(WorkState.FAILED), None),
     "held by the agent": Case(THREE, work(WorkState.HELD, carried_out=OLD), None),
