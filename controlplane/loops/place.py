@@ -230,6 +230,9 @@ class Place:
                 # What a lost cluster may still run counts until its agent reports that it is gone.
                 if order.cluster not in known.losses.unreachable:
                     known.fleet.unpromise(order.cluster, uid)
+        for cluster, promise in one.promises.items():
+            # Its earlier revision may have been reported finished meanwhile: that took the promise away.
+            known.fleet.promise(cluster, uid, promise)
         if new.reason == Reason.PREEMPTED:
             self._waiting.park(one.record)
         if one.record.deleted:
