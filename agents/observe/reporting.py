@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+import structlog
+
 from agents.observe.cache import Cache, Changes
 from agents.observe.facts import Discovered, Given, facts
 from agents.observe.nodes import inventory, next_layout, profiles, shard_of
@@ -13,6 +15,7 @@ from schemas.wire.hardware import Topology
 from schemas.wire.reports import Report, Work
 from schemas.wire.subjects import shard_name
 
+_log = structlog.get_logger()
 COUNTS_EVERY = 4
 """Reports between two of one workload that differ in counts alone: mostly more is to be said in a moment."""
 
@@ -45,6 +48,7 @@ class Reporting:
         self._number = 0
         self._stale_zones: set[str] = set()
         self._later: set[str] = set()
+        self._is_too_much = False
         self.discovered = Discovered()
 
     def report(self) -> None:
@@ -76,8 +80,13 @@ class Reporting:
         """Offer what pods of others take by namespace, where it changed. ordered: workloads ordered here."""
         sums = self._cache.namespaces
         sums.ordered(ordered, self._cache.pods_of)
-        if sums.changed:
-            self._outlet.offer("namespaces", sums.report())
+        if not sums.changed:
+            return
+        report = sums.report()
+        if report.left_out and not self._is_too_much:
+            _log.warning("namespaces_left_out", told=len(report.namespaces), left_out=report.left_out)
+        self._is_too_much = report.left_out > 0
+        self._outlet.offer("namespaces", report)
 
     @property
     def owes(self) -> bool:

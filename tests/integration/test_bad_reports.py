@@ -18,7 +18,7 @@ from agents.ports import BusUnavailable
 from schemas.wire.codec import encode, pack_column
 from schemas.wire.hardware import Hardware, Topology
 from schemas.wire.orders import Order
-from schemas.wire.reports import Inventory, Stamp, Usage
+from schemas.wire.reports import MOST_NAMESPACES, Inventory, Namespaces, Stamp, Usage
 from tests.circle import Circle, Object, deployment, eventually, only, workload
 
 CLUSTER, OTHER = "east", "west"
@@ -71,6 +71,16 @@ def topology(**changes: Any) -> bytes:
         "zones": 2,
     }
     return _report(Topology, {**fields, **changes})
+
+
+def namespaces(**changes: Any) -> bytes:
+    """One namespace with one pod, as it should be but for `changes`."""
+    fields: Object = {
+        "profiles": [""],
+        "resources": ["cpu"],
+        "namespaces": [["shop", [[0, 1, [100]]], [["limits.cpu", 1, ["pod"]]]]],
+    }
+    return _report(Namespaces, {**fields, **changes})
 
 
 def hardware(**changes: Any) -> bytes:
@@ -134,6 +144,18 @@ BAD_REPORTS: dict[str, tuple[str, bytes, str]] = {
         "profile.0123456789abcdef",
         b'{"incarnation": 1, "sequence": 1, "labels": {"a": "b"}}',
         "its labels have the hash",
+    ),
+    "pods on a profile that is not there": ("namespaces", namespaces(profiles=[]), "shop names what is not"),
+    "amounts too few": ("namespaces", namespaces(resources=["cpu", "memory"]), "shop names what is not"),
+    "a negative number of pods": (
+        "namespaces",
+        namespaces(namespaces=[["shop", [[0, -1, [100]]]]]),
+        "Expected `int` >= 0",
+    ),
+    "more namespaces than are taken": (
+        "namespaces",
+        namespaces(namespaces=[[str(each)] for each in range(MOST_NAMESPACES + 1)]),
+        "up to 2,000 are taken",
     ),
     "negative usage": ("usage", usage(foreign=[pack_column([-5])]), "foreign cpu"),
     "usage of a node that is not there": ("usage", usage(bound=[["uid", "t", 1, 1, 0]]), "names a node"),
