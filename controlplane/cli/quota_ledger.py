@@ -29,10 +29,11 @@ def _amount(row: Row) -> Text:
 
 
 def _where(row: Row, *, with_tenant: bool) -> Text:
-    whose = f"{row['tenant']}/" if with_tenant else ""
+    whose = f"{row['tenant']}: " if with_tenant else ""
     # Of no workload: pods that others made in the tenant's namespaces.
     return Text(f"{whose}{row['workload'] or '(foreign)'}") + dim(f" in {row['cluster']}")
 
 
 def _order(row: Row) -> Text:
-    return dim(f"{row['epoch']}.{row['generation']}" if row["generation"] else "-")
+    """Its generation, which is given once: the epoch is in JSON."""
+    return dim(str(row["generation"] or "-"))
