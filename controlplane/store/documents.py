@@ -37,6 +37,8 @@ async def bound_quota(
     kind: str, connection: Connection, before: Record, after: Record, write: Write
 ) -> Sequence[Change]:
     """Of what bounds anybody's quota: from here until the commit nobody is charged anything."""
+    if not quota_documents.moves(kind, before, after):
+        return ()
     await quota_head.advance(connection)
     return await quota_documents.check_and_settle(connection, kind, before, after)
 

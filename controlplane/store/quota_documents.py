@@ -25,12 +25,10 @@ Record = DocumentRecord | None
 async def check_and_settle(
     connection: Connection, kind: str, before: Record, after: Record
 ) -> Sequence[Change]:
-    """After the document is written, under quota_head. Raises Unfit, Taken; then nothing is written.
+    """After the document is written, under quota_head, where it `moves`. Raises Unfit, Taken: nothing is.
 
     What was spent until now is spent at the prices, and under the budgets, that were in force.
     """
-    if not moves(kind, before, after):
-        return ()
     stored: dict[str, list[DocumentRecord]] = {}
     for row in await connection.fetch(_DOCUMENTS, list(BOUNDING)):
         fields = dict(row)

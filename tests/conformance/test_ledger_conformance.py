@@ -129,7 +129,7 @@ class TestCharges:
         works = [await store.submit_workload(draft(f"w{number}"), ME) for number in range(4)]
         held = replace(decision(works[2]), lines=(line(works[2].uid, 7),))
         assert not await store.commit_decisions(lease, [held], before)
-        await store.submit_document("Tenant", "shop", {"quota": {}}, ME)
+        await store.submit_document("Cohort", "all", {}, ME)
         new = [
             replace(decision(works[0], order("a", lease, 1)), lines=(line(works[0].uid, 5),)),
             decision(works[1], order("a", lease, 2)),
@@ -147,15 +147,25 @@ class TestCharges:
         assert await balances(store) == {balance(works[0].uid, 5)}
 
 
-Write_ = Callable[[AnyStore], Awaitable[object]]
-QUOTA_WRITES: dict[str, tuple[Write_, int]] = {
-    "a new Tenant": (lambda store: store.submit_document("Tenant", "new", {}, ME), 1),
-    "a Tenant changed": (lambda store: store.submit_document("Tenant", "shop", {"quota": {}}, ME), 1),
+QuotaWrite = Callable[[AnyStore], Awaitable[object]]
+OWNED = {"namespaces": ["n"], "quota": {}}
+QUOTA_WRITES: dict[str, tuple[QuotaWrite, int]] = {
+    "a new Tenant with a quota": (lambda store: store.submit_document("Tenant", "new", OWNED, ME), 1),
+    "a Tenant's quota": (
+        lambda store: store.submit_document("Tenant", "shop", OWNED | {"quota": {"weight": 2}}, ME),
+        1,
+    ),
+    "a quota taken away": (lambda store: store.submit_document("Tenant", "shop", {}, ME), 1),
     "a Tenant deleted": (lambda store: store.delete_document("Tenant", "shop", ME), 1),
     "a Cohort": (lambda store: store.submit_document("Cohort", "all", {}, ME), 1),
     "a Flavor": (lambda store: store.submit_document("Flavor", "amd", {}, ME), 1),
-    "the same Tenant again": (lambda store: store.submit_document("Tenant", "shop", {}, ME), 0),
-    "an answer given again": (lambda store: store.submit_document("Tenant", "keyed", {}, KEYED), 0),
+    "a Tenant's namespaces": (
+        lambda store: store.submit_document("Tenant", "shop", OWNED | {"namespaces": ["m"]}, ME),
+        0,
+    ),
+    "a new Tenant without a quota": (lambda store: store.submit_document("Tenant", "new", {}, ME), 0),
+    "the same Tenant again": (lambda store: store.submit_document("Tenant", "shop", OWNED, ME), 0),
+    "an answer given again": (lambda store: store.submit_document("Tenant", "keyed", OWNED, KEYED), 0),
     "an AlertRule": (lambda store: store.submit_document("AlertRule", "hot", {}, ME), 0),
     "a workload": (lambda store: store.submit_workload(draft(), ME), 0),
 }
@@ -166,8 +176,8 @@ class TestVersion:
     @pytest.mark.parametrize("case", QUOTA_WRITES)
     async def test_grows_with_every_write_that_bounds_quota(self, store: AnyStore, case: str) -> None:
         write, steps = QUOTA_WRITES[case]
-        await store.submit_document("Tenant", "shop", {}, ME)
-        await store.submit_document("Tenant", "keyed", {}, KEYED)
+        await store.submit_document("Tenant", "shop", OWNED, ME)
+        await store.submit_document("Tenant", "keyed", OWNED, KEYED)
         before = await version(store)
         await write(store)
         assert await version(store) == before + steps
@@ -201,7 +211,7 @@ class TestLines:
 
     async def test_drift_needs_no_certain_quota(self, store: AnyStore) -> None:
         lease = await lead(store)
-        await store.submit_document("Tenant", "shop", {}, ME)
+        await store.submit_document("Cohort", "all", {}, ME)
         await store.commit_lines(lease, [line("", 8, Cause.DRIFTED)])
         assert await balances(store) == {balance("", 8, drift=True)}
 
@@ -391,7 +401,8 @@ class Course:
         for number, step in enumerate(steps):
             match step.act:
                 case "quota":
-                    await self._store.submit_document("Tenant", "shop", {"n": [self._name, number]}, ME)
+                    spec = {"nodeLabels": {"course": f"{self._name}-{number}"}}
+                    await self._store.submit_document("Flavor", "other", spec, ME)
                 case "write":
                     # The decision after it is made on what was seen before.
                     await self._store.submit_workload(draft(f"{self._name}-{step.workload}", n=number), ME)

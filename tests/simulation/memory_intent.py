@@ -20,7 +20,7 @@ from controlplane.known.records import (
     Standing,
     WorkloadRecord,
 )
-from controlplane.store import documents, interpreters
+from controlplane.store import documents, interpreters, quota_documents
 from controlplane.store.clusters import check_requested, cluster_changed
 from controlplane.store.codecs import plain
 from controlplane.store.settlement import (
@@ -152,7 +152,7 @@ class MemoryIntent(MemoryQuotaRequests):
     def _follow(
         self, kind: str, before: DocumentRecord | None, after: DocumentRecord | None, write: Write
     ) -> list[Change]:
-        if kind in documents.BOUNDING:
+        if kind in documents.BOUNDING and quota_documents.moves(kind, before, after):
             self.check_and_settle(kind, before, after)
             self.tables.quota_version += 1
         if kind != "Interpreter":
