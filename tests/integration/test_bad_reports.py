@@ -217,7 +217,7 @@ def _tails() -> list[tuple[str, str]]:
 
 def _subject(circle: Circle, number: int, tail: str) -> str:
     kind, _, name = tail.partition(".")
-    if kind in ("inventory", "usage", "topology") and not name:
+    if kind in ("inventory", "usage", "topology", "namespaces") and not name:
         name = f"4096-{number}"
     if kind == "usage":
         return circle.subjects.usage(circle.cluster_id(CLUSTER), name)
