@@ -24,13 +24,14 @@ def asks_of(spec: PodSpec) -> dict[str, int]:
 def unset_of(spec: PodSpec) -> tuple[str, ...]:
     """Of cpu and memory, what some container does not state: `requests.cpu`, `limits.memory`, ...; sorted.
 
-    A ResourceQuota that names it refuses such a pod. What the pod states as a whole is stated for all.
+    A ResourceQuota that names it refuses such a pod; one that states anything as a whole it does not look at.
     Source: Kubernetes pkg/quota/v1/evaluator/core/pods.go, Constraints.
     """
     containers = (*spec.containers, *(spec.init_containers or ()))
     stated = [_stated(each.resources) for each in containers]
-    whole = _stated(spec.resources)
-    lacking = tuple(each for each in _OBLIGED if each not in whole and not all(each in one for one in stated))
+    if any(is_pod_level(each.partition(".")[2]) for each in _stated(spec.resources)):
+        return ()
+    lacking = tuple(each for each in _OBLIGED if not all(each in one for one in stated))
     return _SHARED.setdefault(lacking, lacking)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from controlplane.quota.quota import PODS
 from controlplane.quota.surging import NONE, Surge
+from schemas.pods import is_pod_level
 from schemas.quantities import quantity_amount, quantity_text
 
 Resources = Mapping[str, int]
@@ -180,10 +181,12 @@ def read_hard(written: Mapping[str, Any]) -> dict[str, int]:
 def unset(pod: Mapping[str, Any], covered: Collection[str]) -> tuple[tuple[str, str], ...]:
     """(container, resource) of what a ResourceQuota refuses the pod for. pod: its spec, as it is written.
 
-    A request that is left out is the limit, where there is one; what the pod itself asks for is asked for.
-    Source: pkg/quota/v1/evaluator/core/pods.go, Constraints.
+    A request that is left out is the limit, where there is one. A pod that asks for anything itself is not
+    looked at further. Source: pkg/quota/v1/evaluator/core/pods.go, Constraints.
     """
-    obliged = [each for each in OBLIGED if each in covered and each not in _asked(pod)]
+    if any(is_pod_level(each) for each in _asked(pod)):
+        return ()
+    obliged = [each for each in OBLIGED if each in covered]
     return tuple(
         (str(container.get("name", "")), resource)
         for part in ("containers", "initContainers")

@@ -136,13 +136,17 @@ SPECS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
         ("limits.cpu", "limits.memory", "requests.memory"),
     ),
     ({"containers": [{}], "resources": {"limits": {"cpu": "1", "memory": "1"}}}, ()),
+    ({"containers": [{}], "resources": {"requests": {"cpu": "1"}}}, ()),
 ]
 
 
 @pytest.mark.parametrize(
     ("spec", "unset"),
     SPECS,
-    ids=["none", "requests-only", "limits-make-requests", "one-of-two", "an-init-container", "of-the-pod"],
+    ids=[
+        *("none", "requests-only", "limits-make-requests", "one-of-two", "an-init-container", "of-the-pod"),
+        "of-the-pod-in-part",
+    ],
 )
 def test_what_a_quota_would_ask_every_container_for(spec: dict[str, Any], unset: tuple[str, ...]) -> None:
     raw = msgspec.json.encode({"metadata": {"name": "p", "namespace": "shop"}, "spec": spec})

@@ -214,8 +214,8 @@ def test_a_share_of_pods_that_are_counted_by_their_nodes_is_of_all_of_them() -> 
         ),
         pytest.param(
             {"resources": {"requests": {"cpu": "1"}}, "containers": [{"name": "a"}]},
-            (("a", "memory"),),
-            id="the pod itself asks for it",
+            (),
+            id="the pod itself asks for something",
         ),
         pytest.param({"containers": None}, (), id="no containers at all"),
     ],
