@@ -61,10 +61,13 @@ def judge(
     node = usage.tree.tenant(candidate.tenant)
     if node is None:
         return Fits()
-    never = {key: need - most for key, need, most in _potentials(usage, candidate) if need > most}
-    if never:
-        return Lacks(never, _never(usage, candidate, never), never=True)
     now = usage.lacking(candidate.tenant, candidate.needs)
+    if now:
+        never = _never(usage, candidate)
+        if never is not None:
+            return never
+    elif not leaving and not claims:
+        return _fits(usage, candidate)
     ahead = usage.trial()
     try:
         looked = _look_ahead(usage, ahead, node, candidate, leaving, claims)
@@ -74,15 +77,11 @@ def judge(
             return Preempts(victims) if victims else Lacks(missing, _why(usage, candidate, node, missing))
     finally:
         ahead.undo()
-    return (
-        Awaits() if now else Fits(bool(candidate.needs) and usage.borrows(candidate.tenant, candidate.needs))
-    )
+    return Awaits() if now else _fits(usage, candidate)
 
 
-def _potentials(usage: Usage, candidate: Candidate) -> Iterable[tuple[FlavorResource, int, int]]:
-    for key, need in candidate.needs.items():
-        if need > 0:
-            yield key, need, usage.potential(candidate.tenant, key)
+def _fits(usage: Usage, candidate: Candidate) -> Fits:
+    return Fits(bool(candidate.needs) and usage.borrows(candidate.tenant, candidate.needs))
 
 
 def _look_ahead(
@@ -111,15 +110,18 @@ def _look_ahead(
     return looked
 
 
-def _never(usage: Usage, candidate: Candidate, never: Mapping[FlavorResource, int]) -> str:
+def _never(usage: Usage, candidate: Candidate) -> Lacks | None:
+    never: dict[FlavorResource, int] = {}
     told: list[str] = []
-    for key in sorted(never):
-        need, most = candidate.needs[key], usage.potential(candidate.tenant, key)
-        told.append(
-            f"{_named(key)}: {_text(key, need)} is more than the {_text(key, most)} that "
-            f"tenant {candidate.tenant} could ever have"
-        )
-    return "; ".join(told)
+    for key, need in sorted(candidate.needs.items()):
+        most = usage.potential(candidate.tenant, key)
+        if need > most:
+            never[key] = need - most
+            told.append(
+                f"{_named(key)}: {_text(key, need)} is more than the {_text(key, most)} that "
+                f"tenant {candidate.tenant} could ever have"
+            )
+    return Lacks(never, "; ".join(told), never=True) if never else None
 
 
 def _why(usage: Usage, candidate: Candidate, node: Node, missing: Mapping[FlavorResource, int]) -> str:

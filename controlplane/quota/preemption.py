@@ -12,9 +12,9 @@ Each of these excludes that the workload may take it back from the preemptor. Wh
 it chooses, is checked again for the final set: there, giving back the tenant's own could make the preemptor's
 share too high for what was taken of others, and they preempted each other (kubernetes-sigs/kueue#14543).
 
-Three or more could still go round, each by another rule or for another resource. So what gave way before takes
-of others only what was admitted before it was created, unless all its needs are within its own quota: once
-all that goes round was admitted later than all of it was created, nothing else is taken any more.
+Three or more could still go round, each by another rule or for another resource. So what gave way before
+takes of others only what was admitted before it was created, unless all its needs are within its own quota:
+once all that goes round was admitted later than all of it was created, nothing else is taken any more.
 """
 
 from collections.abc import Iterable, Iterator

@@ -8,6 +8,10 @@ from enum import StrEnum
 
 from controlplane.quota.quota import CohortQuota, FlavorResource, Limits, TenantQuota
 
+Bounds = tuple[int, int, int | None]
+"""subtree, local, borrowing limit."""
+NO_QUOTA: Bounds = (0, 0, None)
+
 
 class CohortCycle(ValueError):
     """names: of the cohorts on it, each the parent of the one before, and the last of them of the first."""
@@ -26,12 +30,13 @@ class Node:
     """A tenant or a cohort.
 
     subtree: its quota and what its children lend to it. local: of that, what it never lends to its parent.
+    bounds: both, and the borrowing limit, of each flavor and resource that it has quota of.
     index: its place among all nodes of the tree. root: itself where it has no parent.
     """
 
     __slots__ = (
-        "_lendable", "_potential", "children", "depth", "index", "kind", "limits", "local", "name", "parent",
-        "root", "subtree", "weight",
+        "_lendable", "_potential", "bounds", "children", "depth", "index", "kind", "limits", "local", "name",
+        "parent", "root", "subtree", "weight",
     )  # fmt: skip
 
     def __init__(self, kind: Kind, name: str, weight: int, limits: Mapping[FlavorResource, Limits]) -> None:
@@ -43,6 +48,7 @@ class Node:
         self.children: tuple[Node, ...] = ()
         self.subtree: dict[FlavorResource, int] = {}
         self.local: dict[FlavorResource, int] = {}
+        self.bounds: dict[FlavorResource, Bounds] = {}
         self.index = 0
         self.depth = 0
         self.root: Node = self
@@ -98,6 +104,10 @@ class Node:
                 kept = self.subtree.get(key, 0) - limits.lending
                 if kept > 0:
                     self.local[key] = kept
+        for key, subtree in self.subtree.items():
+            limits = self.limits.get(key)
+            borrowing = limits.borrowing if limits is not None else None
+            self.bounds[key] = subtree, self.local.get(key, 0), borrowing
 
 
 class Tree:

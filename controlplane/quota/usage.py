@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from controlplane.quota.quota import NOTHING, UNFLAVORED, Amounts, FlavorResource
 from controlplane.quota.shares import NO_SHARE, Share, share_of
-from controlplane.quota.tree import Node, Tree, root_name
+from controlplane.quota.tree import NO_QUOTA, Node, Tree, root_name
 
 UNBOUNDED = 2**62
 """What is available where nothing bounds it."""
@@ -86,20 +86,19 @@ class Usage:
         least: int | None = None
         while True:
             used = self._used[node.index].get(key, 0)
-            subtree = node.subtree.get(key, 0)
-            if node.parent is None:
+            subtree, local, borrowing = node.bounds.get(key, NO_QUOTA)
+            parent = node.parent
+            if parent is None:
                 left = kept + subtree - used
                 return left if least is None or left < least else least
-            local = node.local.get(key, 0)
             beyond = used - local
             if beyond < 0:
                 kept, beyond = kept - beyond, 0
-            limits = node.limits.get(key)
-            if limits is not None and limits.borrowing is not None:
-                allowed = kept + subtree - local - beyond + limits.borrowing
+            if borrowing is not None:
+                allowed = kept + subtree - local - beyond + borrowing
                 if least is None or allowed < least:
                     least = allowed
-            node = node.parent
+            node = parent
 
     def potential(self, tenant: str, key: FlavorResource) -> int:
         node = self.tree.tenant(tenant)
@@ -216,12 +215,11 @@ class Usage:
                 used.pop(key, None)
             if node.parent is None:
                 return
-            subtree = node.subtree.get(key, 0)
+            subtree, local, _ = node.bounds.get(key, NO_QUOTA)
             if after > subtree >= before:
                 self._over.setdefault(key, {})[node] = None
             elif before > subtree >= after:
                 del self._over[key][node]
-            local = node.local.get(key, 0)
             if local:
                 delta = max(0, after - local) - max(0, before - local)
                 if not delta:

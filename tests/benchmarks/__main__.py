@@ -5,10 +5,11 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.benchmarks import alerting, decisions, fleet, ledger, placements
+from tests.benchmarks import alerting, decisions, fleet, ledger, placements, quota
 
 FIGURES: dict[str, Callable[[], dict[str, float]]] = {
     "decisions": decisions.figures,
+    "quota": quota.figures,
     "fleet": fleet.figures,
     "ledger": ledger.figures,
     "placements": placements.figures,
