@@ -196,9 +196,10 @@ def _drawn(line: _Line, widths: tuple[int, int, int, int]) -> Text:
     start = line.label.copy()
     start.pad_right(label - line.label.cell_len)
     drawn = bar(line.quota, bar_) if line.free else Text(" " * bar_)
-    return Text(_GAP).join(
-        (start, drawn, Text(line.used.rjust(used)), Text(line.free.rjust(free)), line.notes)
-    )
+    cells = (start, drawn, Text(line.used.rjust(used)), Text(line.free.rjust(free)), line.notes)
+    text = Text(_GAP).join(cells)
+    text.rstrip()
+    return text
 
 
 def lines_of(rows: Iterable[Row]) -> Iterable[Row]:
