@@ -349,6 +349,11 @@ class Fleet:
         member = self._known(cluster)
         return {} if member is None else member.standing.of(member.reported.shards())
 
+    def standing_changed(self, cluster: str) -> set[str]:
+        """Workloads of which `standing` changed since this was last asked: for one who asks."""
+        member = self._known(cluster)
+        return set() if member is None else member.standing.take_changed()
+
     def label_set(self, cluster: str, profile_hash: str) -> LabelSet | None:
         """What nodes of this profile have in common; None where it is not known."""
         member = self._known(cluster)

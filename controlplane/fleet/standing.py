@@ -29,6 +29,12 @@ class Standing:
     def __init__(self) -> None:
         self._shards: dict[int, tuple[NodeRows, UsageRows, dict[str, _Asked]]] = {}
         self._found: dict[str, Stands] = {}
+        self._changed: set[str] = set()
+
+    def take_changed(self) -> set[str]:
+        """Workloads of which something changed since this was last asked."""
+        changed, self._changed = self._changed, set()
+        return changed
 
     def of(self, slots: Iterable[tuple[int, Slot]]) -> Mapping[str, Stands]:
         """By workload; the same object for a workload as long as nothing of it changed. Do not change it."""
@@ -52,6 +58,7 @@ class Standing:
             touched |= self._shards.pop(index)[2].keys()
         for workload in touched:
             self._merge(workload)
+        self._changed |= touched
         return self._found
 
     def _merge(self, workload: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from weakref import WeakKeyDictionary
 
 from controlplane.fleet.label_sets import LabelSet
@@ -21,12 +22,21 @@ _NOWHERE: frozenset[str] = frozenset()
 _Found = dict[FlavorResource, int]
 
 
+IN_TURN = 4
+"""Of what did not change in a cluster, one in so many is looked at again at each look."""
+
+
 @dataclass
 class _Nodes:
-    """Of one cluster: which flavors its nodes are of, and what follows from that."""
+    """Of one cluster: which flavors its nodes are of, and what follows from that.
+
+    drifting: by workload, whose it is and what it takes beyond its charge, where that is anything.
+    """
 
     flavors: Mapping[str, Flavor]
     labels: Mapping[str, str]
+    looks: int = 0
+    drifting: dict[str, tuple[str, _Found]] = field(default_factory=dict[str, tuple[str, _Found]])
     of: WeakKeyDictionary[LabelSet, frozenset[str]] = field(default_factory=WeakKeyDictionary)
     workloads: dict[str, tuple[Stands, Amounts, str, TenantQuota | None, _Found]] = field(
         default_factory=dict[str, tuple[Stands, Amounts, str, TenantQuota | None, _Found]]
@@ -55,21 +65,37 @@ class Seeing:
         nodes = self._nodes.get(cluster)
         if nodes is None or nodes.flavors is not known.quotas.flavors or nodes.labels is not view.labels:
             nodes = self._nodes[cluster] = _Nodes(known.quotas.flavors, view.labels)
-        found: dict[Key, int] = {}
-        standing = known.fleet.standing(cluster)
-        for uid, stands in standing.items():
-            tenant = self._tenant_of(uid, record)
-            if tenant:
-                drift = self._of_workload(nodes, view, uid, stands, tenant)
-                found |= {(tenant, uid, *key): amount for key, amount in drift.items()}
-        for uid in nodes.workloads.keys() - standing.keys():
-            del nodes.workloads[uid]
+        self._look_at_workloads(nodes, view, record)
+        found: dict[Key, int] = {
+            (tenant, uid, *key): amount
+            for uid, (tenant, drift) in nodes.drifting.items()
+            for key, amount in drift.items()
+        }
         report = known.namespaces.get(cluster)
         if report is None:
             return found | {key: amount for key, amount in entered.items() if not key[1]}
         for tenant, drift in self._of_namespaces(nodes, view, record, report).items():
             found |= {(tenant, "", *key): amount for key, amount in drift.items()}
         return found
+
+    def _look_at_workloads(self, nodes: _Nodes, view: ClusterView, record: ClusterRecord) -> None:
+        """Those of which pods came or went, those that drift, and of the others some: charges change, too."""
+        fleet, is_first = self._known.fleet, not nodes.looks
+        standing, changed = fleet.standing(record.id), fleet.standing_changed(record.id)
+        nodes.looks += 1
+        due = standing if is_first else islice(standing, nodes.looks % IN_TURN, None, IN_TURN)
+        for uid in {**dict.fromkeys(due), **dict.fromkeys(changed), **nodes.drifting}:
+            stands = standing.get(uid)
+            tenant = self._tenant_of(uid, record) if stands is not None else ""
+            drift: _Found = {}
+            if stands is not None and tenant:
+                drift = self._of_workload(nodes, view, uid, stands, tenant)
+            if drift:
+                nodes.drifting[uid] = tenant, drift
+            else:
+                nodes.drifting.pop(uid, None)
+            if stands is None:
+                nodes.workloads.pop(uid, None)
 
     def _tenant_of(self, uid: str, record: ClusterRecord) -> str:
         """Whose drift it is what this workload takes there beyond its charge; "" for nobody's.

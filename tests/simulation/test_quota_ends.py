@@ -11,7 +11,7 @@ from controlplane.known.finished import finished_in, is_finished
 from controlplane.known.records import Cause, Standing
 from controlplane.loops.drifting import FOREIGN_SECONDS, WORKLOAD_SECONDS, Drifting
 from controlplane.loops.ports import LeaseLost
-from controlplane.loops.releasing import ALL_SECONDS, Releasing
+from controlplane.loops.releasing import UNORDERED_SECONDS, Releasing
 from schemas.wire.orders import Verb, Version
 from schemas.wire.reports import Bound, Facts, Foreign, Namespace, Namespaces, ObjectStatus, Work, WorkState
 from tests.conformance.store_worlds import ME, draft
@@ -181,7 +181,7 @@ class TestTheEndOfACharge:
         known, uid = centre.known, centre.uid("web")
         # The row went, and the process died before the charge did.
         known.forget_order(centre.cluster, uid)
-        centre.fleet.around.clock.seconds += ALL_SECONDS
+        centre.fleet.around.clock.seconds += UNORDERED_SECONDS
         await centre.releasing.run_pass()
         assert await centre.charged() == {}
 
@@ -189,7 +189,7 @@ class TestTheEndOfACharge:
         centre = await begun()
         record = centre.known.clusters[centre.cluster]
         centre.known.put_cluster(replace(record, standing=Standing.REMOVED))
-        centre.fleet.around.clock.seconds += ALL_SECONDS
+        centre.fleet.around.clock.seconds += UNORDERED_SECONDS
         await centre.releasing.run_pass()
         assert await centre.charged() == {}
 
