@@ -12,8 +12,9 @@ from asyncpg import UniqueViolationError
 
 from controlplane.intent import NotFound, Taken, Write
 from controlplane.known.records import Change, DocumentRecord
-from controlplane.store import answered, changes, interpreters, quota_documents, quota_head
+from controlplane.store import answered, changes, interpreters, quota_documents, quota_head, quota_requests
 from controlplane.store.codecs import Connection, plain
+from controlplane.store.quota_asking import Step
 from controlplane.store.settlement import changed, check_condition, fingerprint
 
 COLUMNS = "name, spec, resource_version"
@@ -37,10 +38,14 @@ async def bound_quota(
     kind: str, connection: Connection, before: Record, after: Record, write: Write
 ) -> Sequence[Change]:
     """Of what bounds anybody's quota: from here until the commit nobody is charged anything."""
-    if not quota_documents.moves(kind, before, after):
-        return ()
-    await quota_head.advance(connection)
-    return await quota_documents.check_and_settle(connection, kind, before, after)
+    ended: list[Step] = []
+    if kind == "Tenant" and before is not None and after is None:
+        ended = await quota_requests.end_of_tenant(connection, before.name, write.principal)
+    followed = [step.change for step in ended]
+    if ended or quota_documents.moves(kind, before, after):
+        await quota_head.advance(connection)
+        followed += await quota_documents.check_and_settle(connection, kind, before, after)
+    return followed
 
 
 BOUNDING = ("Tenant", "Cohort", "Flavor")

@@ -13,6 +13,8 @@ KIND = "QuotaRequest"
 MOST_AMOUNTS = 100
 MOST_PENDING = 100
 """Of one tenant. More are asked for by mistake."""
+NO_TENANT = "its tenant is deleted"
+OPEN = (RequestState.PENDING, RequestState.GRANTED)
 _OVERFLOW = 2**63 - 1
 Flat = Mapping[tuple[str, str], int]
 
@@ -112,12 +114,12 @@ def given_back(
     return _step(record, RequestState.GIVEN_BACK.value, write.principal, amounts=back, left=rest)
 
 
-def expired(record: QuotaRequestRecord, by: str, moment: Moment) -> Step:
-    """One that waited, or a grant: whose it was, and from whom it was taken, stays on it."""
+def expired(record: QuotaRequestRecord, by: str, moment: Moment, why: str = "nobody decided in time") -> Step:
+    """One that waited (why: nobody decides), or a grant: whose and from whom it was stays on it."""
     was = record.state
     record = replace(record, state=RequestState.EXPIRED, resource_version=moment.version)
     if was is RequestState.PENDING:
-        record = replace(record, decided_by=by, decided_at=moment.now, decision="nobody decided in time")
+        record = replace(record, decided_by=by, decided_at=moment.now, decision=why)
     return _step(record, RequestState.EXPIRED.value, by, was=was.value)
 
 

@@ -111,6 +111,27 @@ async def expire(connection: Connection, lease: Lease, limit: int) -> int:
     return len(steps)
 
 
+async def end_of_tenant(connection: Connection, tenant: str, by: str) -> list[Step]:
+    """What it asked for and was granted ends with it: another tenant of its name starts with nothing.
+
+    Before quota_head is locked; a grant that ends moves quota. The changes are to be appended.
+    """
+    rows = await connection.fetch(
+        f"{_SELECT} where tenant = $1 and state = any($2) order by id for update",
+        tenant,
+        [state.value for state in quota_asking.OPEN],
+    )
+    steps = [
+        quota_asking.expired(
+            quota_head.request_of(dict(row)), by, await _moment(connection), quota_asking.NO_TENANT
+        )
+        for row in rows
+    ]
+    for step in steps:
+        await _update(connection, step.record)
+    return steps
+
+
 async def read(connection: Connection, id_: int) -> QuotaRequestRecord:
     """Raises NotFound."""
     return _record(id_, await connection.fetchrow(f"{_SELECT} where id = $1", id_))

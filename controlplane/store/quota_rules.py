@@ -5,99 +5,92 @@ from dataclasses import dataclass
 from typing import Any
 
 from controlplane.intent import QuotaDraft, Unfit
-from controlplane.known.records import QuotaRequestRecord, RequestState
+from controlplane.known.records import DocumentRecord, QuotaRequestRecord, RequestState
+from controlplane.quota.changing import BOUNDING, SpecCache, adopted, declared_of
 from controlplane.quota.declared import cohort_quota, granted, tenant_quota
 from controlplane.quota.overused import not_there, overused
+from controlplane.quota.problems import Declared
 from controlplane.quota.quota import Amounts, CohortQuota, FlavorResource, TenantQuota
 from controlplane.quota.tree import Tree
-from controlplane.store import documents, quota_head
-from controlplane.store.codecs import Connection, transposed
+from controlplane.store import quota_head
+from controlplane.store.codecs import Connection
 from controlplane.store.quota_asking import flat
-from schemas.manifests.cohort import CohortSpec
-from schemas.manifests.quota import QuotaSpec
 
-_DOCUMENTS = "select kind, name, spec from document where kind in ('Tenant', 'Cohort', 'Flavor')"
+_DOCUMENTS = "select kind, name, spec, resource_version from document where kind = any($1)"
 _CHARGED = (
-    "select tenant, flavor, resource, sum(amount) as amount from balance where (flavor, resource) in"
-    " (select * from unnest($1::text[], $2::text[])) group by tenant, flavor, resource"
+    "select tenant, flavor, resource, sum(amount) as amount from balance where resource = any($1)"
+    " group by tenant, flavor, resource"
 )
 MOST_NAMED = 20
+_specs = SpecCache()
 
 
 @dataclass(frozen=True)
-class Declared:
-    """What bounds quota: documents that do, grants in force, and what is charged, by tenant.
+class Bounds:
+    """What bounds quota: documents, grants in force, and what is charged, by tenant.
 
-    quotas: of tenants that have one. flavors: names.
+    tenants: names of all, also of those without a quota.
     """
 
     tenants: frozenset[str]
-    quotas: Mapping[str, QuotaSpec]
-    cohorts: Mapping[str, CohortSpec]
-    flavors: frozenset[str]
-    grants: tuple[QuotaRequestRecord, ...]
-    charged: Mapping[str, Amounts]
+    declared: Declared
+    grants: tuple[QuotaRequestRecord, ...] = ()
+    charged: Mapping[str, Amounts] | None = None
 
     @classmethod
     def of(
         cls,
-        found: Mapping[str, Iterable[tuple[str, Any]]],
+        documents: Mapping[str, Iterable[DocumentRecord]],
         grants: Iterable[QuotaRequestRecord] = (),
         charged: Mapping[str, Amounts] | None = None,
-    ) -> "Declared":
-        """found: by kind, name and spec of each document."""
-        quotas = {name: spec["quota"] for name, spec in found.get("Tenant", ()) if spec.get("quota")}
-        return cls(
-            frozenset(name for name, _ in found.get("Tenant", ())),
-            {name: QuotaSpec.model_validate(spec) for name, spec in quotas.items()},
-            {name: CohortSpec.model_validate(spec) for name, spec in found.get("Cohort", ())},
-            frozenset(name for name, _ in found.get("Flavor", ())),
-            tuple(grants),
-            charged or {},
-        )
+        specs: SpecCache | None = None,
+    ) -> "Bounds":
+        """documents: by kind. specs: of other looks at the same documents."""
+        names = frozenset(each.name for each in documents.get("Tenant", ()))
+        return cls(names, declared_of(documents, specs or SpecCache()), tuple(grants), charged)
 
     def at(
         self, now: float, grants: Iterable[QuotaRequestRecord]
     ) -> tuple[dict[str, TenantQuota], dict[str, CohortQuota]]:
         return granted(
-            {name: tenant_quota(name, spec, now) for name, spec in self.quotas.items()},
-            {name: cohort_quota(name, spec, now) for name, spec in self.cohorts.items()},
+            {name: tenant_quota(name, spec, now) for name, spec in self.declared.tenants.items()},
+            {name: cohort_quota(name, spec, now) for name, spec in self.declared.cohorts.items()},
             grants,
             now,
         )
 
 
-def check_draft(draft: QuotaDraft, declared: Declared) -> None:
+def check_draft(draft: QuotaDraft, bounds: Bounds) -> None:
     """Raises Unfit where there is no such tenant or flavor, or the tenant is not bounded."""
-    if draft.tenant not in declared.tenants:
+    if draft.tenant not in bounds.tenants:
         raise Unfit(("tenant", f"there is no tenant {draft.tenant!r}"))
-    if draft.tenant not in declared.quotas:
+    if draft.tenant not in bounds.declared.tenants:
         raise Unfit(("tenant", f"tenant {draft.tenant!r} has no quota: it is not bounded, and needs none"))
-    known = declared.flavors | {each.name for each in declared.quotas[draft.tenant].flavors}
-    missing = [flavor for flavor in draft.amounts if flavor not in known]
+    missing = [flavor for flavor in draft.amounts if flavor not in bounds.declared.flavors]
     if missing:
         raise Unfit(*((f"amounts.{flavor}", f"there is no flavor {flavor!r}") for flavor in missing))
 
 
-def check_moved(declared: Declared, after: QuotaRequestRecord, now: float) -> None:
+def check_moved(bounds: Bounds, after: QuotaRequestRecord, now: float) -> None:
     """Of a request as it would be from now on, granted or given back. Raises Unfit, naming who is in the way.
 
     Refused is what takes more than there is, and what leaves somebody with less than is used already.
     """
-    others = [each for each in declared.grants if each.id != after.id]
-    kept = [*others, after] if after.state is RequestState.GRANTED else others
-    before_tenants, before_cohorts = declared.at(now, declared.grants)
-    if after.state is RequestState.GRANTED:
-        if after.tenant not in declared.quotas:
-            raise Unfit(("tenant", f"tenant {after.tenant!r} has no quota any more: it is not bounded"))
-        if after.taken_from is not None:
-            others_tenants, others_cohorts = declared.at(now, others)
-            _check_donor(after, others_tenants, others_cohorts)
-    after_tenants, after_cohorts = declared.at(now, kept)
-    before = Tree.of(before_tenants.values(), before_cohorts.values())
-    found = overused(before, Tree.of(after_tenants.values(), after_cohorts.values()), declared.charged)
+    is_grant = after.state is RequestState.GRANTED
+    others = [each for each in bounds.grants if each.id != after.id]
+    if is_grant and after.tenant not in bounds.declared.tenants:
+        raise Unfit(("tenant", f"tenant {after.tenant!r} has no quota any more: it is not bounded"))
+    if is_grant and after.taken_from is not None:
+        _check_donor(after, *bounds.at(now, others))
+    before_tenants, before_cohorts = bounds.at(now, bounds.grants)
+    tenants, cohorts = bounds.at(now, [*others, after] if is_grant else others)
+    found = overused(
+        Tree.of(before_tenants.values(), before_cohorts.values()),
+        Tree.of(tenants.values(), cohorts.values()),
+        {name: adopted(tenants.get(name), each) for name, each in (bounds.charged or {}).items()},
+    )
     if found:
-        field = "taken_from" if after.state is RequestState.GRANTED and after.taken_from else "amounts"
+        field = "taken_from" if is_grant and after.taken_from else "amounts"
         raise Unfit(*((field, str(each)) for each in found[:MOST_NAMED]))
 
 
@@ -113,23 +106,30 @@ def _check_donor(
 
 async def check_asked(connection: Connection, draft: QuotaDraft) -> None:
     """As check_draft, of what is stored."""
-    found = {
-        "Tenant": await documents.read(connection, "Tenant", [draft.tenant]),
-        "Flavor": await documents.read(connection, "Flavor", draft.amounts),
-    }
-    rows = {kind: [(each.name, each.spec) for each in records] for kind, records in found.items()}
-    check_draft(draft, Declared.of(rows))
+    rows = await connection.fetch(
+        f"{_DOCUMENTS} and (kind = 'Tenant' and name = $2 or kind = 'Flavor' and name = any($3))",
+        list(BOUNDING),
+        draft.tenant,
+        list(draft.amounts),
+    )
+    check_draft(draft, Bounds.of(_by_kind(rows)))
 
 
 async def check_stored(connection: Connection, after: QuotaRequestRecord, now: float) -> None:
     """As check_moved, of what is stored, under the lock of quota_head: `after` is not written yet."""
-    found: dict[str, list[tuple[str, Any]]] = {}
-    for row in await connection.fetch(_DOCUMENTS):
-        found.setdefault(row["kind"], []).append((row["name"], row["spec"]))
+    documents = _by_kind(await connection.fetch(_DOCUMENTS, list(BOUNDING)))
     grants = [quota_head.request_of(dict(row)) for row in await connection.fetch(quota_head.GRANTED)]
     touched = [after, *(each for each in grants if each.id == after.id)]
-    keys = {key for each in touched for key in flat(each.amounts)}
+    resources = {resource for each in touched for _, resource in flat(each.amounts)}
     charged: dict[str, dict[FlavorResource, int]] = {}
-    for row in await connection.fetch(_CHARGED, *transposed(sorted(keys), 2)):
+    for row in await connection.fetch(_CHARGED, sorted(resources)):
         charged.setdefault(row["tenant"], {})[row["flavor"], row["resource"]] = int(row["amount"])
-    check_moved(Declared.of(found, grants, charged), after, now)
+    check_moved(Bounds.of(documents, grants, charged, _specs), after, now)
+
+
+def _by_kind(rows: Iterable[Any]) -> dict[str, list[DocumentRecord]]:
+    found: dict[str, list[DocumentRecord]] = {}
+    for row in rows:
+        fields = dict(row)
+        found.setdefault(str(fields.pop("kind")), []).append(DocumentRecord(**fields))
+    return found

@@ -25,6 +25,7 @@ from tests.conformance.store_worlds import AnyStore, PostgresWorld, World, decis
 pytest_plugins = ["tests.conformance.store_fixtures"]
 BOB, MAX, EVE = Write("bob"), Write("max"), Write("eve")
 TEN: QuotaAmounts = {"default": {"cpu": "10", "memory": "64Gi"}}
+SIX: QuotaAmounts = {"default": {"cpu": "6"}}
 FAR = 4_000_000_000.0
 
 
@@ -260,7 +261,7 @@ class TestDeciding:
 
     async def test_what_one_grant_took_the_next_does_not_find(self, asked_of: AnyStore) -> None:
         store = asked_of
-        six = ten(amounts={"default": {"cpu": "6"}})
+        six = ten(amounts=SIX)
         first, second = [await store.request_quota(six, BOB) for _ in range(2)]
         from_bank = QuotaGrant(("Tenant", "bank"))
         await store.approve_quota_request(first.id, from_bank, MAX)
@@ -282,7 +283,7 @@ class TestDeciding:
     ) -> None:
         store = asked_of
         await uses(store, tenant, used)
-        record = await store.request_quota(ten(amounts={"default": {"cpu": "6"}}), BOB)
+        record = await store.request_quota(ten(amounts=SIX), BOB)
         grant = QuotaGrant(("Tenant", donor))
         if not says:
             assert (await store.approve_quota_request(record.id, grant, MAX)).state is RequestState.GRANTED
@@ -418,6 +419,37 @@ class TestRunningOut:
         await run_out(world, [record.id])
         assert await store.expire_quota_requests(await lead(store), 10) == 1
         assert (await store.quota_request(record.id)).state is RequestState.EXPIRED
+
+
+class TestOfADeletedTenant:
+    async def test_its_requests_and_grants_end_with_it(self, asked_of: AnyStore) -> None:
+        """Another one of its name starts with what is declared, and the donor has its own again."""
+        store = asked_of
+        waits, granted, other = [await store.request_quota(ten(of), BOB) for of in ("shop", "shop", "bank")]
+        await store.approve_quota_request(granted.id, QuotaGrant(("Tenant", "alone"), amounts=SIX), MAX)
+        version = (await store.read_quota()).version
+        await store.delete_document("Tenant", "shop", EVE)
+        states = [(await store.quota_request(each.id)).state for each in (waits, granted, other)]
+        assert states == [RequestState.EXPIRED, RequestState.EXPIRED, RequestState.PENDING]
+        assert (await store.quota_request(waits.id)).decision == "its tenant is deleted"
+        quota = await store.read_quota()
+        assert (quota.version > version, list(quota.grants)) == (True, [])
+        changes = (await store.changes(0, 1000))[-3:]
+        assert [(each.kind, each.name, each.what, each.by) for each in changes] == [
+            ("QuotaRequest", str(waits.id), "Expired", "eve"),
+            ("QuotaRequest", str(granted.id), "Expired", "eve"),
+            ("Tenant", "shop", "Deleted", "eve"),
+        ]
+
+    async def test_while_somebody_approves_it_one_of_the_two_comes_first(self, asked_of: AnyStore) -> None:
+        store = asked_of
+        made = [await store.request_quota(ten(), BOB) for _ in range(4)]
+        await asyncio.gather(
+            *(store.approve_quota_request(each.id, QuotaGrant(), MAX) for each in made),
+            store.delete_document("Tenant", "shop", EVE),
+            return_exceptions=True,
+        )
+        assert list((await store.read_quota()).grants) == []
 
 
 async def run_out(world: World, ids: list[int]) -> None:

@@ -152,11 +152,14 @@ class MemoryIntent(MemoryQuotaRequests):
     def _follow(
         self, kind: str, before: DocumentRecord | None, after: DocumentRecord | None, write: Write
     ) -> list[Change]:
-        if kind in documents.BOUNDING and quota_documents.moves(kind, before, after):
+        ended: list[Change] = []
+        if kind == "Tenant" and before is not None and after is None:
+            ended = self.end_of_tenant(before.name, write.principal)
+        if kind in documents.BOUNDING and (ended or quota_documents.moves(kind, before, after)):
             self.check_and_settle(kind, before, after)
             self.tables.quota_version += 1
         if kind != "Interpreter":
-            return []
+            return ended
         if before is not None and interpreters.leaves_its_target(before, after):
             found = users(self.tables.workloads.values(), interpreters.target_of(before.spec))
             if found:

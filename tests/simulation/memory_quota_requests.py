@@ -4,11 +4,11 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from controlplane.intent import NotFound, QuotaAmounts, QuotaDraft, QuotaGrant, Write
-from controlplane.known.records import Change, Lease, QuotaRequestRecord, RequestState
+from controlplane.known.records import Change, DocumentRecord, Lease, QuotaRequestRecord, RequestState
 from controlplane.store import quota_asking, quota_rules
 from controlplane.store.outcomes import DECIDER
 from controlplane.store.quota_asking import Moment, Step, operation
-from controlplane.store.quota_rules import Declared
+from controlplane.store.quota_rules import Bounds
 from tests.simulation.memory_tables import Tables
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class MemoryQuotaRequests:
 
     async def request_quota(self, draft: QuotaDraft, write: Write) -> QuotaRequestRecord:
         def act() -> QuotaRequestRecord:
-            quota_rules.check_draft(draft, self._declared())
+            quota_rules.check_draft(draft, self._bounds())
             pending = [
                 each
                 for each in self.tables.quota_requests.values()
@@ -106,7 +106,7 @@ class MemoryQuotaRequests:
             due = [
                 each
                 for each in self.tables.quota_requests.values()
-                if each.state in (RequestState.PENDING, RequestState.GRANTED) and 0 < each.until <= self.now()
+                if each.state in quota_asking.OPEN and 0 < each.until <= self.now()
             ]
             due = sorted(due, key=lambda each: (each.until, each.id))[:limit]
             if any(each.state is RequestState.GRANTED for each in due):
@@ -116,6 +116,17 @@ class MemoryQuotaRequests:
             return len(due)
 
         return await self.carry_held(lease, act)
+
+    def end_of_tenant(self, tenant: str, by: str) -> list[Change]:
+        """The changes, to be appended."""
+        held = sorted(self.tables.quota_requests.values(), key=lambda each: each.id)
+        steps = [
+            quota_asking.expired(each, by, self._moment(), quota_asking.NO_TENANT)
+            for each in held
+            if each.tenant == tenant and each.state in quota_asking.OPEN
+        ]
+        self.tables.quota_requests.update({step.record.id: step.record for step in steps})
+        return [step.change for step in steps]
 
     async def _step(
         self,
@@ -129,7 +140,7 @@ class MemoryQuotaRequests:
         def act() -> QuotaRequestRecord:
             step = become(self._request(id), self._moment())
             if moves:
-                quota_rules.check_moved(self._declared(), step.record, self.now())
+                quota_rules.check_moved(self._bounds(), step.record, self.now())
                 self.tables.quota_version += 1
             return self._take(step)
 
@@ -148,13 +159,13 @@ class MemoryQuotaRequests:
         self.append([step.change])
         return step.record
 
-    def _declared(self) -> Declared:
+    def _bounds(self) -> Bounds:
         charged: dict[str, dict[tuple[str, str], int]] = {}
         for (_, _, tenant, flavor, resource, _), amount in self.tables.balances.items():
             held = charged.setdefault(tenant, {})
             held[flavor, resource] = held.get((flavor, resource), 0) + amount
-        documents: dict[str, list[tuple[str, object]]] = {}
-        for (kind, name), record in self.tables.documents.items():
-            documents.setdefault(kind, []).append((name, record.spec))
+        documents: dict[str, list[DocumentRecord]] = {}
+        for (kind, _), record in self.tables.documents.items():
+            documents.setdefault(kind, []).append(record)
         granted = [each for each in self.tables.quota_requests.values() if each.state is RequestState.GRANTED]
-        return Declared.of(documents, granted, charged)
+        return Bounds.of(documents, granted, charged)
