@@ -7,6 +7,7 @@ then whether the quota allows exactly that. What must preempt tries the next fla
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from controlplane.known.charges import Charges
 from controlplane.known.charging import beyond, charge_in, least, requests_of
 from controlplane.known.compiling import Compiled
 from controlplane.known.finished import finished_in
@@ -320,18 +321,32 @@ def _held(known: Known, uid: str, tenant: str) -> dict[FlavorResource, int]:
     )
 
 
-def _leaving(known: Known, uid: str) -> dict[str, Amounts]:
+def _leaving(known: Known, uid: str) -> Mapping[str, Amounts]:
     """By tenant, of others than `uid`: of what it has left itself, it could be charged as much again.
 
     What a lost cluster holds may never be reported gone: nobody waits for that.
     """
+    charges, unreachable = known.quotas.charges, known.losses.unreachable
+    if not unreachable:
+        return _without(charges, uid)
     found: dict[str, Amounts] = {}
-    for tenant, places in known.quotas.charges.leaving().items():
+    for tenant, places in charges.leaving().items():
         found[tenant] = _added(
             amounts
             for (workload, cluster), amounts in places.items()
-            if workload != uid and cluster not in known.losses.unreachable
+            if workload != uid and cluster not in unreachable
         )
+    return found
+
+
+def _without(charges: Charges, uid: str) -> Mapping[str, Amounts]:
+    found = charges.all_leaving()
+    for cluster in charges.clusters_of(uid):
+        for tenant in charges.tenants_of(uid, cluster):
+            own = charges.leaving().get(tenant, {}).get((uid, cluster))
+            if own:
+                left = {key: amount - own.get(key, 0) for key, amount in found[tenant].items()}
+                found = {**found, tenant: left}
     return found
 
 

@@ -24,6 +24,7 @@ class Charges:
         self._places: dict[str, set[str]] = {}
         self._leaving: dict[str, dict[Place, Amounts]] = {}
         self._left_by: dict[Place, set[str]] = {}
+        self._left: dict[str, dict[FlavorResource, int]] = {}
 
     def replace(self, balances: Iterable[BalanceRecord]) -> None:
         self.__init__()
@@ -100,6 +101,10 @@ class Charges:
         """What is charged and not asked for any more, by tenant."""
         return self._leaving
 
+    def all_leaving(self) -> Mapping[str, Amounts]:
+        """The same, all places of a tenant together."""
+        return self._left
+
     def balances(self) -> Iterable[BalanceRecord]:
         for drift, held in ((False, self._charged), (True, self._drift)):
             for (uid, cluster), by_tenant in held.items():
@@ -125,6 +130,7 @@ class Charges:
                 for key, amount in charged.get(tenant, NOTHING).items()
                 if amount > asked.get(key, 0)
             }
+            self._recount(tenant, self._leaving.get(tenant, {}).get(place, NOTHING), rest)
             if rest:
                 self._leaving.setdefault(tenant, {})[place] = rest
                 self._left_by.setdefault(place, set()).add(tenant)
@@ -132,6 +138,18 @@ class Charges:
                 self._leaving[tenant].pop(place, None)
                 if not self._leaving[tenant]:
                     del self._leaving[tenant]
+
+    def _recount(self, tenant: str, before: Amounts, after: Amounts) -> None:
+        if not before and not after:
+            return
+        total = self._left.setdefault(tenant, {})
+        for sign, amounts in ((-1, before), (1, after)):
+            for key, amount in amounts.items():
+                total[key] = total.get(key, 0) + sign * amount
+                if not total[key]:
+                    del total[key]
+        if not total:
+            del self._left[tenant]
 
 
 def _add(held: dict[Place, _Held], place: Place, tenant: str, key: FlavorResource, amount: int) -> None:

@@ -23,7 +23,7 @@ def requests_of(quota: TenantQuota | None, demand: Demand, view: ClusterView | N
     """Of one pod; what Muster counts itself only where a quota of its tenant names it."""
     found = dict(demand.requests)
     pods = found.pop(PODS, 0)
-    covered = frozenset[str]() if quota is None else _covered(quota)
+    covered = frozenset[str]() if quota is None else quota.covered
     if PODS in covered:
         found[PODS] = pods
     for attachment, count in demand.pools:
@@ -50,7 +50,7 @@ def charge_in(
             pods = fleet.matching(resolved.demand, [view.id])[0]
         for resource, amount in requests_of(quota, resolved.demand, view).items():
             _more(found, (assignment.flavor(component.name, resource), resource), amount * pods)
-    if quota is not None and OBJECTS in _covered(quota):
+    if quota is not None and OBJECTS in quota.covered:
         name = interpretation.components[0].name if interpretation.components else ""
         _more(found, (assignment.flavor(name, OBJECTS), OBJECTS), len(interpretation.objects))
     return found
@@ -76,10 +76,6 @@ def lines_of(
 ) -> Iterator[LedgerLine]:
     for (flavor, resource), amount in sorted(amounts.items()):
         yield LedgerLine(tenant, uid, cluster, flavor, resource, amount, cause, version)
-
-
-def _covered(quota: TenantQuota) -> frozenset[str]:
-    return frozenset[str]().union(*(group.resources for group in quota.groups))
 
 
 def _pool(attachment: str, view: ClusterView | None) -> str:

@@ -60,9 +60,10 @@ def assignments(
     requests: of each component, what one replica asks for. Refused (QuotaNotGranted) names what no flavor of
     the tenant covers.
     """
-    covered = {resource for group in quota.groups for resource in group.resources}
     if quota.refuses_uncovered:
-        lacking = sorted({name for each in requests for name in each} - covered - {*COUNTED_WHERE_NAMED})
+        lacking = sorted(
+            {name for each in requests for name in each} - quota.covered - {*COUNTED_WHERE_NAMED}
+        )
         if lacking:
             text = f"tenant {quota.name} was granted no {', '.join(lacking)}: muster quota request"
             return Refused(Reason.QUOTA_NOT_GRANTED, text)

@@ -5,7 +5,10 @@ from controlplane.known.compiling import Compiler
 from controlplane.known.known import Known
 from controlplane.known.records import WorkloadRecord
 from controlplane.quota.pending import Pending
-from controlplane.quota.quota import Candidate
+from controlplane.quota.quota import Candidate, Within
+from schemas.reasons import Reason
+
+MOST_LACKING = 16
 
 
 class Waiting:
@@ -15,6 +18,8 @@ class Waiting:
         self._known = known
         self._compiler = compiler
         self._pending = Pending()
+        self._candidates: dict[str, Candidate] = {}
+        self._lacking: dict[str, tuple[tuple[int, int], list[Candidate]]] = {}
 
     def __contains__(self, uid: str) -> bool:
         return uid in self._pending
@@ -23,14 +28,23 @@ class Waiting:
         """Whether it has to wait for its turn; where it stood before in the line is forgotten."""
         candidate = self._candidate(record)
         if candidate is None:
-            self._pending.drop(record.uid)
+            self.leave(record.uid)
             return False
-        self._pending.put(candidate)
+        self._put(candidate)
         return True
 
     def next(self) -> str | None:
-        """By fair share; None where nobody is left who might be admitted."""
-        return self._pending.pick(self._known.quotas.usage)
+        """By fair share; None where nobody is left who might be admitted.
+
+        Who asks for no less than another of its tenant that lacked quota just now lacks it too.
+        """
+        usage = self._known.quotas.usage
+        while (uid := self._pending.pick(usage)) is not None:
+            candidate = self._candidates[uid]
+            if not self._is_hopeless(candidate):
+                return uid
+            self._park(candidate)
+        return None
 
     def wake(self) -> None:
         """What waited for something to be free again stands in the line again."""
@@ -38,11 +52,26 @@ class Waiting:
 
     def park(self, record: WorkloadRecord) -> None:
         """It was refused for its quota: until something of that is free again."""
-        if self.take(record):
-            self._pending.park(record.uid, self._known.quotas.tree.root(record.tenant))
+        candidate = self._candidate(record)
+        if candidate is None:
+            self.leave(record.uid)
+            return
+        self._put(candidate)
+        self._park(candidate)
+        held = self._known.decisions.get(record.uid)
+        if held is not None and held.reason == Reason.QUOTA_EXCEEDED:
+            self._note_lacking(candidate)
 
     def leave(self, uid: str) -> None:
+        self._candidates.pop(uid, None)
         self._pending.drop(uid)
+
+    def _put(self, candidate: Candidate) -> None:
+        self._candidates[candidate.uid] = candidate
+        self._pending.put(candidate)
+
+    def _park(self, candidate: Candidate) -> None:
+        self._pending.park(candidate.uid, self._known.quotas.tree.root(candidate.tenant))
 
     def _candidate(self, record: WorkloadRecord) -> Candidate | None:
         if record.deleted or record.tenant not in self._known.quotas.tenants:
@@ -52,3 +81,37 @@ class Waiting:
         except ValueError:
             # The decision says what is wrong with it.
             return None
+
+    def _note_lacking(self, candidate: Candidate) -> None:
+        at = self._freed(candidate)
+        before, lacking = self._lacking.get(candidate.tenant, (at, []))
+        known = lacking if before == at else []
+        self._lacking[candidate.tenant] = at, [*known[1 - MOST_LACKING :], candidate]
+
+    def _is_hopeless(self, candidate: Candidate) -> bool:
+        """Only of those who were told so before: the others have to hear why they wait."""
+        record, held = self._known.workloads.get(candidate.uid), self._known.decisions.get(candidate.uid)
+        if record is None or held is None or held.resource_version != record.resource_version:
+            return False
+        at, lacking = self._lacking.get(candidate.tenant, ((0, 0), []))
+        return (
+            held.reason == Reason.QUOTA_EXCEEDED
+            and at == self._freed(candidate)
+            and any(self._asks_no_less(candidate, each) for each in lacking)
+        )
+
+    def _asks_no_less(self, candidate: Candidate, than: Candidate) -> bool:
+        """And nobody would give way to it who would not to the other."""
+        quota = self._known.quotas.tenants[candidate.tenant]
+        by_age = quota.preemption.within is Within.LOWER_OR_NEWER_EQUAL
+        return (
+            candidate.priority <= than.priority
+            and not than.gave_way
+            and (not by_age or candidate.created_at >= than.created_at)
+            and all(candidate.needs.get(key, 0) >= amount for key, amount in than.needs.items())
+        )
+
+    def _freed(self, candidate: Candidate) -> tuple[int, int]:
+        """Changes with whatever may let it in."""
+        quotas = self._known.quotas
+        return quotas.refreshed, quotas.usage.freed(quotas.tree.root(candidate.tenant))

@@ -7,6 +7,7 @@ millicores, everything else in units.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
 
 from controlplane.fleet import Requirement
@@ -101,6 +102,11 @@ class TenantQuota:
     preemption: Preemption = Preemption()
     refuses_uncovered: bool = True
     strict: bool = False
+
+    @cached_property
+    def covered(self) -> frozenset[str]:
+        """Resources of all its groups."""
+        return frozenset[str]().union(*(group.resources for group in self.groups))
 
 
 @dataclass(frozen=True)
