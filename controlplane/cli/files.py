@@ -7,10 +7,25 @@ from pathlib import Path
 from typing import Any, cast
 
 from controlplane.client import ClientError
-from controlplane.migration import Given, GivenPolicy, converted, given_object
+from controlplane.migration import (
+    Given,
+    GivenFederated,
+    GivenKueue,
+    GivenPolicy,
+    converted,
+    converted_federated,
+    converted_quota,
+    given_object,
+)
+from controlplane.migration.claims import reach
+from controlplane.migration.onto import FROM_ANNOTATION
+from controlplane.quota.problems import document_problems
 from schemas.manifests import API_VERSION, DOCUMENTS, Cohort, Fleet, Manifest, ManifestError
 from schemas.manifests.karmada import Propagation, is_karmadas, parse_policy
+from schemas.manifests.karmada_quota import is_federated_quota, parse_federated_quota
+from schemas.manifests.kueue import is_kueues, parse_kueues
 from schemas.manifests.load import KINDS, Problem, load_documents, parse_manifest
+from schemas.manifests.selecting import Precision
 
 _FIRST = ("Flavor", "Cohort", "Tenant")
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -64,12 +79,18 @@ def named_last(manifests: Sequence[Manifest]) -> list[Manifest]:
     return sorted(manifests, key=lambda each: (-_order(each), -depth(each.metadata.name)))
 
 
+_Raw = tuple[dict[str, Any], str, int]
+"""(document, source, index)"""
+
+
 @dataclass
 class _Read:
     """What was found in all files. notes: what people should know."""
 
     manifests: list[Manifest] = field(default_factory=list[Manifest])
     policies: list[GivenPolicy] = field(default_factory=list[GivenPolicy])
+    federated: list[GivenFederated] = field(default_factory=list[GivenFederated])
+    kueues: list[_Raw] = field(default_factory=list[_Raw])
     objects: list[Given] = field(default_factory=list[Given])
     problems: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
@@ -96,15 +117,23 @@ class _Read:
             # As `kubectl get -o yaml` writes several.
             for each in cast(list[Any], items):
                 self._take_one(each, source, index)
+        elif is_federated_quota(fields):
+            quota = parse_federated_quota(fields, source, index)
+            self.federated.append(GivenFederated(quota, source, index))
+        elif is_kueues(fields):
+            self.kueues.append((fields, source, index))
         elif is_karmadas(fields):
             self.policies.append(GivenPolicy(parse_policy(fields, source, index), source, index))
         elif isinstance(version, str) and not version.startswith(API_VERSION.partition("/")[0]):
             self.objects.append(given_object(fields, source, index))
         else:
-            self.manifests.append(parse_manifest(document, source, index))
+            manifest = parse_manifest(document, source, index)
+            _check_quota(manifest, source, index)
+            self.manifests.append(manifest)
 
     def migrate(self) -> None:
-        """What is there for Karmada becomes Workloads. ManifestError."""
+        """What is there for Kueue and Karmada becomes Workloads and quotas. ManifestError."""
+        self._migrate_quotas()
         if any(isinstance(each.policy, Propagation) for each in self.policies):
             result = converted(self.policies, self.objects)
             self.manifests += result.workloads
@@ -118,6 +147,31 @@ class _Read:
         problems = problems or [each.problem(alone) for each in self.policies]
         if problems:
             raise ManifestError(problems)
+
+    def _migrate_quotas(self) -> None:
+        """What a policy of Karmada's selects is for the clusters, and no quota here."""
+        kueues: list[GivenKueue] = []
+        propagating = [each.policy for each in self.policies if isinstance(each.policy, Propagation)]
+        for fields, source, index in self.kueues:
+            given = given_object(fields, source, index) if propagating else None
+            if given is not None and any(
+                reach(each, given.manifest) is not Precision.NONE for each in propagating
+            ):
+                self.objects.append(given)
+            else:
+                kueues.append(GivenKueue(parse_kueues(fields, source, index), source, index))
+        for result in (converted_quota(kueues), converted_federated(self.federated)):
+            for each in result.manifests:
+                _check_quota(each, str(each.metadata.annotations[FROM_ANNOTATION]), 0)
+            self.manifests += result.manifests
+            self.notes += result.notes
+
+
+def _check_quota(manifest: Manifest, source: str, index: int) -> None:
+    """What is wrong with a quota by itself. ManifestError."""
+    found = document_problems(manifest)
+    if found:
+        raise ManifestError([Problem(source, index, each.path, each.message) for each in found])
 
 
 def _say(notes: Sequence[str]) -> None:

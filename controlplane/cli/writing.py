@@ -39,11 +39,13 @@ def apply(
     """Make or change what files say, and show what differs from what was there."""
     from controlplane.cli.files import read_manifests
     from controlplane.cli.output import console
+    from controlplane.cli.quota_files import check_together
 
     manifests = read_manifests(filename)
     brought = [item for each in manifests if each.kind == "Workload" for item in each.spec.manifests]
     failed, workloads = 0, list[str]()
     with connect() as client:
+        check_together(client, manifests)
         for manifest in manifests:
             done = _apply_one(client, manifest, brought, dry_run=dry_run, quiet=quiet)
             failed += not done
@@ -64,11 +66,13 @@ def _apply_one(
     from controlplane.cli.output import console
     from controlplane.cli.reporting import report
     from controlplane.client import Refused
+    from controlplane.migration.onto import onto
 
-    written, where = document(manifest), address(manifest)
+    where = address(manifest)
     name = f"{manifest.kind.lower()}/{manifest.metadata.name}"
     try:
         stored = client.find(where)
+        written = onto(document(manifest), stored.body["manifest"] if stored else None)
         changed = difference(stored.body["manifest"] if stored else None, written)
         if changed is not None and not quiet and (stored is not None or dry_run):
             console().print(changed)
@@ -193,12 +197,14 @@ def diff(filename: FilesOption) -> None:
     from controlplane.cli.differences import difference
     from controlplane.cli.files import address, document, read_manifests
     from controlplane.cli.output import console
+    from controlplane.migration.onto import onto
 
     different = 0
     with connect() as client:
         for manifest in read_manifests(filename):
             stored = client.find(address(manifest))
-            changed = difference(stored.body["manifest"] if stored else None, document(manifest))
+            before = stored.body["manifest"] if stored else None
+            changed = difference(before, onto(document(manifest), before))
             if changed is not None:
                 console().print(changed)
                 different += 1

@@ -16,6 +16,7 @@ from typing import Any
 from controlplane.migration.claims import claimed, is_reserved, overriding, reach
 from controlplane.migration.groups import Group, grouped, joint_placement
 from controlplane.migration.objects import Given, GivenPolicy, Key, Manifest, check_once
+from controlplane.migration.onto import FROM_ANNOTATION
 from controlplane.migration.uses import has_pods
 from schemas.manifests.karmada import (
     Override,
@@ -29,8 +30,6 @@ from schemas.manifests.overrides import Overriders
 from schemas.manifests.selecting import Precision
 from schemas.manifests.workload import Workload
 
-FROM_ANNOTATION = "muster.dev/from"
-"""On a Workload: the policies that it comes from."""
 _LONGEST_NAME = 253
 _WITH_IMAGES = (
     *("v1/Pod", "apps/Deployment", "apps/StatefulSet", "apps/DaemonSet", "apps/ReplicaSet"),

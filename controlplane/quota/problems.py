@@ -9,8 +9,9 @@ from controlplane.known.records import QuotaRequestRecord
 from controlplane.quota import windows
 from controlplane.quota.declared import flavor_of, grant_amounts, in_force, limits_of
 from controlplane.quota.quota import FlavorResource
-from schemas.manifests.cohort import CohortSpec, FlavorSpec
+from schemas.manifests.cohort import Cohort, CohortSpec, Flavor, FlavorSpec
 from schemas.manifests.quota import Amount, FlavorQuota, Quantity, QuotaSpec, ResourceQuota
+from schemas.manifests.tenant import Tenant
 from schemas.quantities import quantity_amount, quantity_text
 
 MOST = 2**63 - 1
@@ -66,6 +67,19 @@ def flavor_problems(name: str, spec: FlavorSpec) -> list[QuotaProblem]:
         path, _, message = str(error).partition(": ")
         return [QuotaProblem("Flavor", name, path, message)]
     return []
+
+
+def document_problems(manifest: object) -> list[QuotaProblem]:
+    """Of a manifest of any kind: nothing, where it bounds no quota."""
+    match manifest:
+        case Tenant() if manifest.spec.quota is not None:
+            return tenant_problems(manifest.metadata.name, manifest.spec.quota)
+        case Cohort():
+            return cohort_problems(manifest.metadata.name, manifest.spec)
+        case Flavor():
+            return flavor_problems(manifest.metadata.name, manifest.spec)
+        case _:
+            return []
 
 
 def _of_flavors(flavors: Sequence[FlavorQuota], at: str, has_parent: bool) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ from schemas.manifests.placement import ClusterAffinity, Placement
 KARMADA_POLICIES = "policy.karmada.io/v1alpha1"
 
 
-def _only(takes: Callable[[Any], bool], right: str) -> AfterValidator:
+def only(takes: Callable[[Any], bool], right: str) -> AfterValidator:
     def check(value: Any) -> Any:
         if not takes(value):
             raise ValueError(right)
@@ -26,8 +26,8 @@ def _only(takes: Callable[[Any], bool], right: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _nothing(right: str) -> AfterValidator:
-    return _only(lambda value: not value, right)
+def nothing(right: str) -> AfterValidator:
+    return only(lambda value: not value, right)
 
 
 class PolicyMetadata(Strict):
@@ -53,13 +53,13 @@ class ClusterFailover(Strict):
 
     purge_mode: Literal["Directly", "Gracefully"] = "Gracefully"
     state_preservation: Annotated[
-        Any, _nothing("state is not carried from cluster to cluster: leave it out")
+        Any, nothing("state is not carried from cluster to cluster: leave it out")
     ] = None
 
 
 class FailoverBehavior(Strict):
     application: Annotated[
-        Any, _nothing("a workload moves when its cluster is lost, not when it is unhealthy: leave it out")
+        Any, nothing("a workload moves when its cluster is lost, not when it is unhealthy: leave it out")
     ] = None
     cluster: ClusterFailover | None = None
 
@@ -71,18 +71,18 @@ class PropagationSpec(Strict):
     """`association` is what `propagateDeps` was called before."""
 
     resource_selectors: Annotated[Selectors, Field(min_length=1)]
-    association: Annotated[bool, _nothing("Karmada ignores it: say propagateDeps: true")] = False
+    association: Annotated[bool, nothing("Karmada ignores it: say propagateDeps: true")] = False
     propagate_deps: bool = False
     placement: Placement = Placement()
     priority: Annotated[int, Field(ge=-(2**31), le=2**31 - 1)] = 0
     preemption: Annotated[
         Literal["Always", "Never", ""],
-        _only(lambda value: value != "Always", "each apply decides anew by priority: say Never, or nothing"),
+        only(lambda value: value != "Always", "each apply decides anew by priority: say Never, or nothing"),
     ] = "Never"
     dependent_overrides: list[str] | None = None
     scheduler_name: Annotated[
         str,
-        _only(
+        only(
             lambda value: value in ("", "default-scheduler"),
             "there is one scheduler here: say default-scheduler, or nothing",
         ),
@@ -91,18 +91,18 @@ class PropagationSpec(Strict):
     conflict_resolution: Literal["Abort", "Overwrite", ""] = "Abort"
     activation_preference: Annotated[
         Literal["Lazy", ""],
-        _nothing("what is applied takes effect at once: leave it out, and apply later what shall come later"),
+        nothing("what is applied takes effect at once: leave it out, and apply later what shall come later"),
     ] = ""
     suspension: Annotated[
         Suspension | None,
-        _only(
+        only(
             lambda value: value is None or not value.suspends,
             "what is applied is carried out: leave it out, and exclude clusters in placement",
         ),
     ] = None
     preserve_resources_on_deletion: bool | None = None
     schedule_priority: Annotated[
-        Any, _nothing("workloads have no priority among each other yet: leave it out")
+        Any, nothing("workloads have no priority among each other yet: leave it out")
     ] = None
 
 

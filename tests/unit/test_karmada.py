@@ -688,11 +688,11 @@ def test_an_override_that_a_policy_depends_on_is_there_when_it_is_applied_togeth
                 selecting(DEPLOYMENT),
                 {
                     "apiVersion": "policy.karmada.io/v1alpha1",
-                    "kind": "FederatedResourceQuota",
+                    "kind": "ClusterTaintPolicy",
                     "metadata": {},
                 },
             ],
-            "FederatedResourceQuota: of Karmada's, .* are taken: leave it out",
+            "ClusterTaintPolicy: of Karmada's, .* are taken: leave it out",
             id="another-kind-of-karmadas",
         ),
         pytest.param(

@@ -1,0 +1,34 @@
+"""Whether what files say of quota goes with itself and with what is there: before any of it is sent."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from controlplane.cli.files import document
+from controlplane.client import Client, ClientError
+from controlplane.known.records import DocumentRecord
+from controlplane.migration.onto import onto
+from controlplane.quota.changing import BOUNDING, SpecCache, declared_of
+from controlplane.quota.problems import Declared, problems
+from schemas.manifests import Manifest, Tenant
+
+
+def check_together(client: Client, manifests: Sequence[Manifest]) -> None:
+    """ClientError with all that would be refused of what belongs together. The service checks it again."""
+    given = {(each.kind, each.metadata.name): each for each in manifests if each.kind in BOUNDING}
+    if all(isinstance(each, Tenant) and each.spec.quota is None for each in given.values()):
+        return
+    stored: dict[tuple[str, str], Mapping[str, Any]] = {
+        (kind, row["name"]): row["manifest"] for kind in BOUNDING for row in client.pages(f"/{kind.lower()}s")
+    }
+    written = {key: onto(document(each), stored.get(key)) for key, each in given.items()}
+    known = set(problems(_declared(stored)))
+    found = [each for each in problems(_declared({**stored, **written})) if each not in known]
+    if found:
+        raise ClientError("\n".join(map(str, found)), "nothing was sent")
+
+
+def _declared(manifests: Mapping[tuple[str, str], Mapping[str, Any]]) -> Declared:
+    records: dict[str, list[DocumentRecord]] = {kind: [] for kind in BOUNDING}
+    for (kind, name), each in manifests.items():
+        records[kind].append(DocumentRecord(name, each["spec"], 0))
+    return declared_of(records, SpecCache())
