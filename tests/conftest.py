@@ -1,5 +1,6 @@
 """Real servers for tests: one NATS and one Postgres a process; in them an account and a database a test."""
 
+import os
 import secrets
 import shutil
 import tempfile
@@ -23,6 +24,9 @@ from tests.installation import SMALL_BOUNDS, NatsInstallation, NatsServer
 # No test is timed: on a busy machine a deadline finds the machine, not a fault.
 settings.register_profile("muster", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("muster")
+
+# Centres and agents are started a hundred times: each would compile all of its modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 pytest_plugins = ["tests.kube.fixtures", "tests.circle", "tests.workers"]
 

@@ -112,6 +112,7 @@ def controller_manager_command(binary: Path, layout: ControlPlaneLayout) -> list
         "--secure-port=0",
         "--kube-api-qps=200",
         "--kube-api-burst=400",
+        "--horizontal-pod-autoscaler-sync-period=2s",
         "--profiling=false",
     ]
 

@@ -25,7 +25,7 @@ route:
   receiver: ops
   group_by: [service]
   group_wait: 1s
-  group_interval: 3s
+  group_interval: 2s
   repeat_interval: 1h
 receivers:
   - name: ops
@@ -136,7 +136,7 @@ async def test_a_storm_in_which_the_one_that_notifies_dies_again_and_again(storm
     storm.served.kill()
     before = len(storm.webhook.messages)
     await storm.served.start()
-    await asyncio.sleep(4)
+    await asyncio.sleep(3)
     assert len(storm.webhook.messages) == before, "a restart tells nothing again"
     await _resolve(storm)
 
@@ -176,7 +176,11 @@ async def test_another_process_goes_on_when_the_one_that_notifies_is_killed(
     try:
         for group in range(20):
             await (storm.served if group % 2 else other).post(alerts_of(group))
-        assert len(await other.get("/api/v2/alerts")) == 20 * SIZE
+        await eventually(
+            "the other has followed",
+            lambda: other.get("/api/v2/alerts"),
+            lambda listed: len(listed) == 20 * SIZE,
+        )
         await eventually("some are told of", lambda: len(storm.firing()), lambda count: count >= 5)
         storm.served.kill()
         for group in range(20, 40):

@@ -68,9 +68,9 @@ def test_every_scene_is_played_and_all_is_where_it_should_be(tmp_path: Path) -> 
 
 @pytest.mark.timeout(BOUND_SECONDS + 30)
 def test_a_scene_that_does_not_fit_is_left_out_and_that_is_said(tmp_path: Path) -> None:
-    code, ended, said = run_demo(tmp_path, "--for", "20")
+    code, ended, said = run_demo(tmp_path, "--for", "14")
     assert (code, ended["ok"], ended["problems"]) == (0, True, []), said
     assert "edge" in ended["scenes_not_played"]
     assert "edge-07 goes dark" not in said
     if ended["scenes_played"]:
-        assert "the scene edge takes 18 s, and --for 20 has no room for it: it is not played" in said
+        assert "the scene edge takes 18 s, and --for 14 has no room for it: it is not played" in said

@@ -131,7 +131,7 @@ class _Demo:
             cluster_arguments=self._arguments[LOST],
             began=self._began,
             for_seconds=self._for_seconds,
-            hurried=self._for_seconds is not None,
+            hurried=self._for_seconds is not None or self._as_json,
             told=_unsaid if shown else self._say_line,
         )
         playing = asyncio.create_task(story.play())
