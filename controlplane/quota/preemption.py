@@ -56,7 +56,10 @@ def give_way(
 
 @dataclass
 class _Choosing:
-    """sides: by tenant. listed: of those that were looked at, what might be taken, in order."""
+    """sides: by tenant. listed: of those that were looked at, what might be taken, in order.
+
+    unfit: what would have left its side a lower share when it was looked at; that is not looked at twice.
+    """
 
     usage: Usage
     node: Node
@@ -67,6 +70,7 @@ class _Choosing:
     sides: dict[str, Side]
     listed: dict[str, list[Admitted]] = field(default_factory=dict[str, list[Admitted]])
     shares: dict[Node, Share] = field(default_factory=dict[Node, Share])
+    unfit: set[str] = field(default_factory=set[str])
 
     def choose(self, excluded: set[str]) -> tuple[list[Admitted], set[str]]:
         """Whom to take, in order; and the uids of those that could not be justified in the end."""
@@ -74,6 +78,7 @@ class _Choosing:
         try:
             trial.add(self.candidate.tenant, self.candidate.needs)
             self.shares.clear()
+            self.unfit.clear()
             taken: list[Admitted] = []
             for victim in self._victims(excluded):
                 trial.take(victim.tenant, victim.amounts)
@@ -135,9 +140,10 @@ class _Choosing:
         ranked.sort(key=lambda each: each[0])
         for _, side, listed in ranked:
             for each in listed:
-                is_fair = self._is_fair(side, each, gone)
-                if is_fair and self._share(side.facing) <= self._without(side, each):
-                    return each
+                if each.uid not in self.unfit and self._is_fair(side, each, gone):
+                    if self._share(side.facing) <= self._without(side, each):
+                        return each
+                    self.unfit.add(each.uid)
         for _, side, listed in ranked[:1]:
             return next(each for each in listed if self._is_fair(side, each, gone))
         return None
