@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
+from controlplane.cli.explaining import flavors_text
 from controlplane.cli.options import Kind
 from controlplane.cli.output import (
     Column,
@@ -62,6 +63,11 @@ def _workload(body: dict[str, Any]) -> None:
             ("Kinds", ", ".join(status["kinds"])),
             ("Labels", pairs(status["labels"]) or "-"),
             ("Ready", f"{status['ready']} of {max(status['replicas'], status['pods'])}"),
+            ("Priority", f"{status['priority']}"),
+            *(
+                ("Charged", f"{flavors_text(each['charged'])} in {each['cluster']}")
+                for each in body["charged"]
+            ),
         ]
     )
     print_table(COLUMNS[Kind.PLACEMENTS], body["placements"], "placed nowhere: muster explain NAME")

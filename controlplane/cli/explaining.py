@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from controlplane.cli.output import Column, Row, console, print_table, state
+from schemas.quantities import quantity_text
 
 _ORDER = {"Chosen": 0, "Passed": 1, "LeftOut": 2}
 _NAMES = {"preferred_features": "preferred nodes", "preferred_taints": "preferred taints"}
@@ -25,7 +26,7 @@ def show_explanation(body: Mapping[str, Any]) -> None:
     style = "green" if body["placed"] else "red"
     said = body["message"] if body["placed"] else f"{body['reason']}: {body['message']}"
     console().print(Text(f"{body['workload']}: {said}", style=style))
-    _print_indented("", _division(body), "dim")
+    _print_indented("", (*_division(body), *_quota(body)), "dim")
     _print_indented("it would run with any one of:", _changes(body), "cyan")
     rows = sorted(body["clusters"], key=lambda row: (_ORDER[row["verdict"]], row["cluster"]))
     print_table(VERDICTS, rows, "no cluster has joined: muster clusters invite NAME")
@@ -90,6 +91,33 @@ def _division(body: Mapping[str, Any]) -> Iterable[str]:
     yield f"{division['mode']}: {division['how']}"
     if any(each["weight"] is not None or each["had"] for each in division["shares"]):
         yield "; ".join(map(_share, division["shares"]))
+
+
+def _quota(body: Mapping[str, Any]) -> Iterable[str]:
+    """Of what has any: its flavors, and what is charged for it."""
+    flavors = {
+        (flavor, resource) for each in body.get("flavors", {}).values() for resource, flavor in each.items()
+    }
+    if body.get("priority"):
+        yield f"priority {body['priority']}"
+    if flavors:
+        yield f"of {', '.join(f'flavor {flavor}: {resource}' for flavor, resource in sorted(flavors))}"
+    for each in body.get("charged", ()):
+        told = [
+            f"{said}{flavors_text(each[name])}"
+            for name, said in (("charged", ""), ("leaving", "leaving "), ("drift", "drift "))
+            if each[name]
+        ]
+        yield f"charged to {each['tenant']} in {each['cluster']}: {'; '.join(told)}"
+
+
+def flavors_text(flavors: Mapping[str, Mapping[str, int]]) -> str:
+    """`default cpu 4, default memory 16Gi`; `-` for no flavor."""
+    return ", ".join(
+        f"{flavor or '-'} {resource} {quantity_text(resource, amount)}"
+        for flavor, amounts in flavors.items()
+        for resource, amount in amounts.items()
+    )
 
 
 def _share(share: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from controlplane.cli.explaining import flavors_text
 from controlplane.cli.output import Column, Row, age, console, dim, moment, print_table
 from controlplane.cli.quota_tree import budget_text, headline_parts, legend, show_quotas
 from schemas.quantities import quantity_text
@@ -79,8 +80,8 @@ def _show_one(row: Mapping[str, Any], now: float) -> None:
     head.append(f"  for {age(row['since'], now)}", style="dim")
     console().print(head)
     lines = [("why", Text(f"{row['reason']}: {row['message']}", style="red"))]
-    lines += [("asks", Text(_told(row["asked"])))] if row["asked"] else []
-    lines += [("lacks", Text(_told(row["missing"]), style="yellow"))] if row["missing"] else []
+    lines += [("asks", Text(flavors_text(row["asked"])))] if row["asked"] else []
+    lines += [("lacks", Text(flavors_text(row["missing"]), style="yellow"))] if row["missing"] else []
     lines += [("held", each) for each in _borrowers(row["borrowers"])]
     lines += [("helps", Text(each["text"], style="cyan")) for each in row["helps"]]
     _print_below(lines, _LABEL_WIDTH)
@@ -112,14 +113,6 @@ def _borrowers(rows: Iterable[Mapping[str, Any]]) -> Iterable[Text]:
         yield Text(f"{flavor} {resource}: {', '.join(said)}")
 
 
-def _told(flavors: Mapping[str, Mapping[str, int]]) -> str:
-    return ", ".join(
-        f"{flavor or '-'} {resource} {quantity_text(resource, amount)}"
-        for flavor, amounts in flavors.items()
-        for resource, amount in amounts.items()
-    )
-
-
 def _show_charged(rows: list[Row]) -> None:
     if not rows:
         return
@@ -134,8 +127,8 @@ def _show_charged(rows: list[Row]) -> None:
 
 
 def _amounts(row: Row) -> Text:
-    text = Text(_told(row["charged"]))
+    text = Text(flavors_text(row["charged"]))
     for name, style in (("leaving", "dim"), ("drift", "red")):
         if row[name]:
-            text.append(f"{'; ' if text else ''}{name} {_told(row[name])}", style=style)
+            text.append(f"{'; ' if text else ''}{name} {flavors_text(row[name])}", style=style)
     return text

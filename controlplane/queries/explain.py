@@ -12,6 +12,7 @@ from controlplane.known.views import Views, asked, summary
 from controlplane.placement import ClusterView
 from controlplane.placement.telling import Telling, counts_text
 from controlplane.placement.written import fleet_manifest as write_fleet
+from controlplane.queries.charges import charges_of, chosen_flavors, priority_of
 from controlplane.queries.lost import decide_as_placed_again
 from controlplane.queries.rows import ClusterVerdict, Explanation, PlacementRow, RefusalRow
 from controlplane.queries.told import counts_data, division_row, score_rows, suggestion_rows
@@ -63,6 +64,9 @@ class Explaining:
             affinity=decision.affinity_name,
             division=division_row(self._telling.account, {view.id: view.name for view in self._views}),
             changes=suggestion_rows(self._telling.workload_changes),
+            priority=priority_of(record),
+            flavors=chosen_flavors(known, record.uid),
+            charged=charges_of(known, record.uid),
         )
 
     def _verdict(self, view: ClusterView, row: PlacementRow | None) -> ClusterVerdict:

@@ -1,18 +1,18 @@
 """One tenant's quota explained: what each of its workloads waits for, who has it, and what would help."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from controlplane.known.admitting import candidate_of
 from controlplane.known.compiling import Compiler
 from controlplane.known.known import Known
 from controlplane.known.records import QuotaRequestRecord, RequestState, WorkloadRecord
+from controlplane.queries.charges import by_flavor, priority_of
 from controlplane.queries.quota import Looking, declared_flavors, waits_for_quota
 from controlplane.queries.quota_helping import Helping
 from controlplane.queries.quota_rows import (
     BorrowerRow,
     ChargedRow,
-    FlavorAmounts,
     GrantRow,
     TenantQuotaExplained,
     WaitingRow,
@@ -20,7 +20,7 @@ from controlplane.queries.quota_rows import (
 )
 from controlplane.quota.declared import in_force, limits_of
 from controlplane.quota.lending import borrowed
-from controlplane.quota.quota import NOTHING, Amounts, FlavorResource
+from controlplane.quota.quota import NOTHING, Amounts
 from controlplane.quota.tree import Kind, Node
 from controlplane.quota.windows import is_open, next_change
 
@@ -173,17 +173,6 @@ class ExplainingQuota:
                 each.requested_by,
                 each.decided_by,
             )
-
-
-def by_flavor(amounts: Mapping[FlavorResource, int]) -> FlavorAmounts:
-    found: dict[str, dict[str, int]] = {}
-    for (flavor, resource), amount in sorted(amounts.items()):
-        found.setdefault(flavor, {})[resource] = amount
-    return found
-
-
-def priority_of(record: WorkloadRecord) -> int:
-    return int(record.spec.get("priority", 0))
 
 
 def _above(node: Node | None) -> tuple[Node, ...]:

@@ -7,10 +7,7 @@ never.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controlplane.queries.rows import Amounts
-
-FlavorAmounts = Mapping[str, Amounts]
-"""By flavor, then resource. Flavor "": what no quota of its tenant covers."""
+from controlplane.queries.rows import FlavorAmounts
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Amounts = Mapping[str, int]
+FlavorAmounts = Mapping[str, Amounts]
+"""By flavor, then resource. Flavor "": what no quota of its tenant covers."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,8 @@ class WorkloadRow:
     """state: Deciding, Unplaced, Progressing, Running, Finished, Refused, Failed, Held, Deleting.
 
     replicas: promised over all clusters, whole sets of a kind that is placed whole; clusters: the same by
-    cluster name. pods: that are there, ready ones among them. reason: of the last decision.
+    cluster name. pods: that are there, ready ones among them. reason: of the last decision. flavors: of
+    its tenant's quota that it is of.
     """
 
     name: str
@@ -179,6 +182,19 @@ class WorkloadRow:
     resource_version: int
     created_at: float
     updated_at: float
+    priority: int = 0
+    flavors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ChargeRow:
+    """What is charged of quota in one cluster. leaving: of it, what is on its way out. drift: beyond it."""
+
+    cluster: str
+    tenant: str
+    charged: FlavorAmounts
+    leaving: FlavorAmounts
+    drift: FlavorAmounts
 
 
 @dataclass(frozen=True)
@@ -192,6 +208,7 @@ class WorkloadDetail:
     manifest: Mapping[str, Any]
     placements: tuple[PlacementRow, ...]
     warnings: tuple[str, ...] = ()
+    charged: tuple[ChargeRow, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -300,7 +317,7 @@ class Explanation:
     """placed, reason, message: as decided now over what is known. decided: the last decision as committed.
 
     affinity: the group that takes it. changes: what would let it run, the smallest first. warnings: of what
-    was submitted.
+    was submitted. flavors: by component, then resource, as committed. charged: of quota, at this moment.
     """
 
     workload: str
@@ -314,3 +331,6 @@ class Explanation:
     division: DivisionRow | None = None
     changes: tuple[SuggestionRow, ...] = ()
     warnings: tuple[str, ...] = ()
+    priority: int = 0
+    flavors: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    charged: tuple[ChargeRow, ...] = ()

@@ -11,6 +11,7 @@ from controlplane.known.records import (
     PlacementRecord,
     WorkloadRecord,
 )
+from controlplane.queries.charges import charges_of, flavor_names, priority_of
 from controlplane.queries.lost import UNREACHABLE_STATE, lost_row
 from controlplane.queries.paging import Page, Query
 from controlplane.queries.rows import (
@@ -38,6 +39,8 @@ WORKLOADS: Table[WorkloadRow] = Table(
         "reason": lambda row: row.reason,
         "kind": lambda row: row.kinds,
         "cluster": lambda row: tuple(row.clusters),
+        "priority": lambda row: row.priority,
+        "flavor": lambda row: row.flavors,
         "replicas": lambda row: row.replicas,
         "ready": lambda row: row.ready,
         "revision": lambda row: row.revision,
@@ -75,7 +78,10 @@ def list_placements(known: Known, query: Query) -> Page[PlacementRow]:
 
 def workload_detail(known: Known, record: WorkloadRecord) -> WorkloadDetail:
     return WorkloadDetail(
-        workload_row(known, record), manifest_of(record), tuple(placement_rows(known, record))
+        workload_row(known, record),
+        manifest_of(record),
+        tuple(placement_rows(known, record)),
+        charged=charges_of(known, record.uid),
     )
 
 
@@ -112,6 +118,8 @@ def workload_row(known: Known, record: WorkloadRecord) -> WorkloadRow:
         resource_version=record.resource_version,
         created_at=record.created_at,
         updated_at=record.updated_at,
+        priority=priority_of(record),
+        flavors=flavor_names(known, record.uid),
     )
 
 
