@@ -30,5 +30,5 @@ def check_together(client: Client, manifests: Sequence[Manifest]) -> None:
 def _declared(manifests: Mapping[tuple[str, str], Mapping[str, Any]]) -> Declared:
     records: dict[str, list[DocumentRecord]] = {kind: [] for kind in BOUNDING}
     for (kind, name), each in manifests.items():
-        records[kind].append(DocumentRecord(name, each["spec"], 0))
+        records[kind].append(DocumentRecord(name, each.get("spec", {}), 0))
     return declared_of(records, SpecCache())
