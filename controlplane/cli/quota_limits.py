@@ -51,15 +51,16 @@ def _show(body: Mapping[str, Any]) -> None:
     ]
     print_table(_columns(), rows, "nothing of it runs anywhere, and nothing is there by hand")
     for cluster in body["clusters"]:
-        _tell(cluster)
+        _tell(cluster, "refused" if body["limits"] == "Enforce" else "would be refused")
 
 
 def _columns() -> Any:
-    from controlplane.cli.output import Column, Row, amount
+    from controlplane.cli.output import Column, Row
+    from schemas.quantities import quantity_text
 
     def shown(name: str) -> Any:
         def read(row: Row) -> str:
-            return "-" if row[name] is None else amount(str(row["resource"]), int(row[name]))
+            return "-" if row[name] is None else quantity_text(str(row["resource"]), int(row[name]))
 
         return read
 
@@ -76,7 +77,7 @@ def _columns() -> Any:
     )
 
 
-def _tell(cluster: Mapping[str, Any]) -> None:
+def _tell(cluster: Mapping[str, Any], refuses: str) -> None:
     from rich.text import Text
 
     from controlplane.cli.output import console, dim, state
@@ -95,5 +96,5 @@ def _tell(cluster: Mapping[str, Any]) -> None:
             where = f"{cluster['cluster']}/{namespace['namespace']}"
             what = f"workload {refused['workload']}" if refused["workload"] else f"{refused['pods']} pods"
             names = f" ({', '.join(refused['names'])})" if refused["names"] else ""
-            to.print(Text.assemble(("would be refused  ", "yellow"), f"{where}: {what}{names}: "))
+            to.print(Text.assemble((f"{refuses}  ", "yellow"), f"{where}: {what}{names}: "))
             to.print(Text(f"  {refused['message']}"))

@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from schemas.manifests.base import Name, Strict
 from schemas.quantities import quantity_amount
@@ -64,6 +64,11 @@ def calendar_day(value: str) -> str:
     if not (1970 <= year <= 9999 and 1 <= month <= 12 and 1 <= day <= monthrange(year, month)[1]):
         raise ValueError(f"{value!r} is no day: in quotes, as '2026-12-31'")
     return value
+
+
+def off(value: object) -> object:
+    """In YAML `Off` without quotes is False."""
+    return "Off" if value is False else value
 
 
 Weight = Annotated[Quantity, AfterValidator(weight)]
@@ -157,7 +162,7 @@ class QuotaSpec(Strict):
     queueing: Literal["BestEffortFIFO", "StrictFIFO"] = "BestEffortFIFO"
     preemption: PreemptionPolicy = PreemptionPolicy()
     budget: Budget | None = None
-    limits: Literal["Off", "Observe", "Enforce"] = "Off"
+    limits: Annotated[Literal["Off", "Observe", "Enforce"], BeforeValidator(off)] = "Off"
 
     @model_validator(mode="after")
     def _groups(self) -> Self:

@@ -1,11 +1,22 @@
 """Limits of a tenant's namespaces in a member cluster: share, surge and drift, in ResourceQuota's words."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from controlplane.quota.limit_objects import (
+    MOST_NAMESPACES,
+    Set,
+    bounded,
+    is_changed,
+    is_raised,
+    objects,
+    read,
+)
 from controlplane.quota.limits import (
     Limit,
     Placed,
@@ -17,6 +28,8 @@ from controlplane.quota.limits import (
     unset,
 )
 from controlplane.quota.surging import DEFAULT, NONE, Surge, surge_of
+from controlplane.quota.tolerated import KEPT_SECONDS, Tolerated
+from schemas.manifests.quota import QuotaSpec
 
 GI = 1024**3
 COVERED = ("cpu", "memory")
@@ -245,3 +258,114 @@ def test_a_limit_is_never_below_what_is_charged_or_ordered(
     found = limits(("cpu",), placed, {"shop": {"cpu": foreign}})["shop"]["cpu"]
     assert found.share >= max(charged, count * 100)
     assert found.total >= found.share + foreign
+
+
+@pytest.mark.parametrize("written", ["Off", False])
+def test_off_without_quotes_is_off_though_yaml_says_false(written: object) -> None:
+    assert QuotaSpec.model_validate({"limits": written}).limits == "Off"
+
+
+@pytest.mark.parametrize("written", [True, "off", None, 0])
+def test_what_is_no_way_of_limiting_is_refused_by_name(written: object) -> None:
+    with pytest.raises(ValidationError, match="limits"):
+        QuotaSpec.model_validate({"limits": written})
+
+
+Looks = list[tuple[float, dict[str, int]]]
+TOLERATED: dict[str, tuple[dict[str, int] | None, Looks, dict[str, int]]] = {
+    "nothing stands yet: what is there": (None, [(0, {"cpu": 5})], {"cpu": 5}),
+    "more is there than was let in": ({"cpu": 3}, [(0, {"cpu": 9})], {"cpu": 3}),
+    "less for a moment": ({"cpu": 3}, [(0, {"cpu": 1}), (60, {"cpu": 0})], {"cpu": 3}),
+    "less for an hour: the most that was seen": (
+        {"cpu": 3},
+        [(0, {"cpu": 1}), (60, {"cpu": 2}), (KEPT_SECONDS, {})],
+        {"cpu": 2},
+    ),
+    "back within the hour": (
+        {"cpu": 3},
+        [(0, {}), (60, {"cpu": 3}), (KEPT_SECONDS, {}), (KEPT_SECONDS + 60, {})],
+        {"cpu": 3},
+    ),
+    "a resource that was not limited before": (
+        {"cpu": 3},
+        [(0, {"cpu": 4, "memory": 7})],
+        {"cpu": 3, "memory": 7},
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "looks", "expected"), TOLERATED.values(), ids=TOLERATED)
+def test_what_was_there_keeps_its_room(
+    before: dict[str, int] | None, looks: Looks, expected: dict[str, int]
+) -> None:
+    tolerated, place = Tolerated(), ("shop", "a", "shop")
+    found: Mapping[str, int] = {}
+    for now, seen in looks:
+        found = tolerated.of(place, before, seen, now)
+    assert found == expected
+
+
+BEFORE = {"shop": Set({"cpu": 500}, {"cpu": 100}, True), "hand": Set({"cpu": 100}, {"cpu": 100}, False)}
+HAND = {"cpu": Limit(0, 0, 100, 100)}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ordered_in", "raised", "changed"),
+    [
+        pytest.param(
+            {"shop": {"cpu": Limit(400, 0, 100, 100)}, "hand": HAND}, "shop", False, False, id="same"
+        ),
+        pytest.param({"shop": {"cpu": Limit(500, 0, 100, 100)}, "hand": HAND}, "shop", True, True, id="more"),
+        pytest.param(
+            {"shop": {"cpu": Limit(300, 0, 100, 100)}, "hand": HAND}, "shop", False, True, id="less"
+        ),
+        pytest.param({"shop": {"cpu": Limit(500)}, "hand": HAND}, "shop", False, True, id="made of else"),
+        pytest.param({"shop": {"cpu": Limit(400, 0, 100, 100)}}, "shop", False, True, id="a namespace less"),
+        pytest.param(
+            {"shop": {"cpu": Limit(400, 0, 100, 100)}, "hand": HAND, "new": {"cpu": Limit()}},
+            "shop",
+            True,
+            True,
+            id="a namespace more",
+        ),
+        pytest.param(
+            {"shop": {"cpu": Limit(400, 0, 100, 100), "pods": Limit(9)}, "hand": HAND},
+            "shop",
+            True,
+            True,
+            id="a resource more",
+        ),
+        pytest.param(
+            {"shop": {"cpu": Limit(400, 0, 100, 100)}, "hand": HAND},
+            "shop hand",
+            True,
+            False,
+            id="a namespace that is to be made now",
+        ),
+    ],
+)
+def test_when_limits_have_to_be_raised_and_when_they_differ_at_all(
+    wanted: dict[str, dict[str, Limit]], ordered_in: str, raised: bool, changed: bool
+) -> None:
+    assert is_raised(BEFORE, wanted, ordered_in.split()) is raised
+    assert is_changed(BEFORE, wanted) is changed
+
+
+def test_an_order_of_limits_says_all_that_is_remembered_of_them() -> None:
+    limits = {"shop": {"cpu": Limit(400, 100, 30, 20), "memory": Limit(GI)}, "hand": HAND}
+    made = objects("shop", limits, ("shop",))
+    assert read(made) == {
+        "shop": Set({"cpu": 530, "memory": GI}, {"cpu": 20}, True),
+        "hand": Set({"cpu": 100}, {"cpu": 100}, False),
+    }
+    first = next(each for each in made if each["metadata"]["namespace"] == "shop")
+    assert first["metadata"]["name"] == "muster-shop"
+    assert first["metadata"]["annotations"]["muster.dev/share"] == "requests.cpu=400m, requests.memory=1Gi"
+
+
+def test_of_too_many_namespaces_those_with_workloads_are_limited() -> None:
+    limits = {f"n{number:03}": {"cpu": Limit(1)} for number in range(MOST_NAMESPACES + 10)}
+    last = max(limits)
+    found = bounded(limits, {last})
+    assert len(found) == MOST_NAMESPACES
+    assert last in found
