@@ -26,7 +26,7 @@ async def commit(
     """Write those that were decided on what is there now; the uids of the others. Raises LeaseLost."""
     await hold(connection, lease)
     tenants = {line.tenant for decision in decisions for line in decision.lines}
-    quota_moved = bool(tenants) and await quota_head.hold(connection) != quota_version
+    quota_moved = bool(tenants) and await quota_head.held_soon(connection) != quota_version
     outcomes = await _read(connection, decisions)
     outcomes.quota_moved = quota_moved
     if tenants:

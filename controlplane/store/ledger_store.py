@@ -27,9 +27,7 @@ class Ledger:
         ledger.check_undecided(lines)
         async with self._pool.transaction() as connection:
             await leases.hold(connection, lease)
-            await quota_head.hold(connection)
-            now = await connection.fetchval("select extract(epoch from clock_timestamp())::float8")
-            settled = await spent.settle(connection, {line.tenant for line in lines}, now)
+            settled = await spent.settle_released(connection, {line.tenant for line in lines})
             await ledger.enter(connection, lines)
             await changes.append(connection, settled.changes)
 

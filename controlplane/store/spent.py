@@ -15,7 +15,7 @@ from controlplane.quota.changing import SpecCache
 from controlplane.quota.declared import flavor_of
 from controlplane.quota.paying import Told, paid
 from controlplane.quota.quota import Amounts, Flavor, FlavorResource
-from controlplane.store import ledger
+from controlplane.store import ledger, quota_head
 from controlplane.store.codecs import Connection
 from controlplane.store.outcomes import DECIDER
 from controlplane.store.settlement import changed
@@ -49,6 +49,16 @@ async def settle(connection: Connection, tenants: Collection[str], now: float) -
     """Before lines of these tenants are entered, under quota_head: what they had is paid for until `now`."""
     rows = await connection.fetch(f"{_BUDGETS} and name = any($1)", list(tenants))
     return await _settle_rows(connection, [dict(row) for row in rows], now)
+
+
+async def settle_released(connection: Connection, tenants: Collection[str]) -> Settled:
+    """As `settle`. Where none of them has a budget, quota_head is not asked for: what is released waits for
+    nobody who changes quota."""
+    if not await connection.fetchval(f"select exists ({_BUDGETS} and name = any($1))", list(tenants)):
+        return NOTHING_SETTLED
+    await quota_head.hold(connection)
+    now = await connection.fetchval("select extract(epoch from clock_timestamp())::float8")
+    return await settle(connection, tenants, now)
 
 
 async def settle_all(connection: Connection, now: float) -> Settled:

@@ -9,10 +9,11 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
+import asyncpg
 import pytest
 
 from controlplane.intent import QuotaDraft, QuotaGrant, Taken, Unfit, WorkloadDraft, Write
@@ -290,3 +291,61 @@ async def test_nobody_is_ever_above_the_quota_of_the_moment(postgres_world: Post
         group.create_task(grant(postgres_world.store, happened, Random(seed * 100 + 20)))
         group.create_task(observe(dsn, happened))
     assert await postgres_world.store.check_ledger() == []
+
+
+@pytest.mark.promise(2)
+async def test_who_changes_quota_for_long_ends_no_leadership(postgres_world: PostgresWorld) -> None:
+    """What charges waits for it, and is decided again; what does not, and what is released, goes on."""
+    store = postgres_world.store
+    works = await prepare(store)
+    lease = await store.take_lease("deciding", "first", TTL_SECONDS)
+    assert lease is not None
+    version = (await store.read_quota()).version
+    charging, held, free = (_decided(work, amount) for work, amount in zip(works, (1, 5, 0), strict=False))
+    assert not await store.commit_decisions(lease, [held], version)
+    async with raw(postgres_world.dsn) as connection:
+        await connection.execute("begin; select from quota_head for update")
+        began = time.monotonic()
+        assert set(await store.commit_decisions(lease, [charging, free], version)) == {charging.workload}
+        assert time.monotonic() - began < 2
+        released = replace(held.lines[0], amount=-5, cause=Cause.RELEASED)
+        await store.commit_lines(lease, [released])
+        await connection.execute("rollback")
+    assert not await store.commit_decisions(lease, [charging], version)
+    loaded = await store.load()
+    assert [(each.workload, each.amount) for each in loaded.balances] == [(charging.workload, 1)]
+    assert {each.workload for each in loaded.decisions} == {works[number].uid for number in range(3)}
+
+
+async def test_a_short_change_of_quota_is_waited_for(postgres_world: PostgresWorld) -> None:
+    store = postgres_world.store
+    work = (await prepare(store))[0]
+    lease = await store.take_lease("deciding", "first", TTL_SECONDS)
+    assert lease is not None
+    version = (await store.read_quota()).version
+    async with raw(postgres_world.dsn) as connection:
+        await connection.execute("begin; select from quota_head for update")
+        committing = asyncio.create_task(store.commit_decisions(lease, [_decided(work, 1)], version))
+        await _waited_for(connection)
+        await connection.execute("commit")
+        assert not await committing
+        # Nothing of the wait is left behind on the connection.
+        assert not await store.commit_decisions(lease, [_decided(work, 2)], version)
+
+
+async def _waited_for(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    async with asyncio.timeout(5):
+        while not await connection.fetchval(_WAITING):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+_WAITING = (
+    "select exists (select from pg_stat_activity where wait_event_type = 'Lock'"
+    " and datname = current_database())"
+)
+
+
+def _decided(work: WorkloadRecord, amount: int) -> NewDecision:
+    line = LedgerLine(work.tenant, work.uid, "a", *KEY, amount, Cause.PLACED)
+    lines = (line,) if amount else ()
+    return NewDecision(work.uid, work.resource_version, work.revision, True, "", "", {}, lines=lines)
