@@ -94,7 +94,11 @@ class Effect:
 def effect(question: Question) -> Generator[None, None, Effect]:
     """A step for each that is judged: it can take a while where many wait, and others want to run."""
     shifts = tuple(_shifts(question))
+    yield
+    refused = tuple(overused(question.before, question.after, _of_keys(question)))
+    yield
     first = _in_order(question)
+    yield
     late = yield from _entries(question, question.after, first)
     entries: list[Entry] = []
     if late:
@@ -104,7 +108,7 @@ def effect(question: Question) -> Generator[None, None, Effect]:
     return Effect(
         shifts,
         tuple(each for each in shifts if each.after.borrowed > each.before.borrowed),
-        tuple(overused(question.before, question.after, _of_keys(question))),
+        refused,
         tuple(entries),
         len(first),
         len(question.waiting),
@@ -171,16 +175,11 @@ def _entries(
     question: Question, tree: Tree, waiting: Collection[Candidate]
 ) -> Generator[None, None, list[Entry]]:
     """As the loop that admits would: each is counted before the next one is judged."""
-    usage, pending = usage_of(tree, question.used), Pending()
-    leaving = {tenant: dict(amounts) for tenant, amounts in question.leaving.items()}
-    claims, gone, found = dict(question.claims), set[str](), list[Entry]()
+    usage, pending, running = usage_of(tree, question.used), Pending(), _Running(question)
+    claims, found = dict(question.claims), list[Entry]()
     by_uid = {each.uid: each for each in waiting}
     for each in waiting:
         pending.put(each)
-
-    def admitted(tenant: str) -> Iterable[Admitted]:
-        return (each for each in question.admitted(tenant) if each.uid not in gone)
-
     while (uid := pending.pick(usage)) is not None:
         yield
         needs = question.needs(by_uid[uid])
@@ -188,7 +187,7 @@ def _entries(
             continue
         candidate = replace(by_uid[uid], needs=needs)
         others = {each: claim for each, claim in claims.items() if each != uid}
-        verdict = judge(usage, candidate, admitted, leaving, others)
+        verdict = judge(usage, candidate, running.admitted, running.leaving, others)
         if isinstance(verdict, Fits):
             usage.add(candidate.tenant, candidate.needs)
             claims.pop(uid, None)
@@ -197,28 +196,33 @@ def _entries(
         # A strict tenant's others stand behind it.
         pending.park(uid, tree.root(candidate.tenant))
         if isinstance(verdict, Preempts):
-            _give_way(question, verdict.victims, usage, leaving, gone)
+            running.give_way(verdict.victims)
             claims[uid] = candidate.tenant, candidate.needs
             borrows = usage.borrows(candidate.tenant, candidate.needs)
             found.append(Entry(uid, candidate.tenant, borrows, verdict.victims))
     return found
 
 
-def _give_way(
-    question: Question,
-    victims: Collection[str],
-    usage: Usage,
-    leaving: dict[str, dict[FlavorResource, int]],
-    gone: set[str],
-) -> None:
-    wanted = set(victims)
-    gone |= wanted
-    for tenant in usage.tree.tenants:
-        for each in question.admitted(tenant):
-            if each.uid in wanted:
-                held = leaving.setdefault(tenant, {})
-                for key, amount in each.amounts.items():
-                    held[key] = held.get(key, 0) + amount
-                wanted.discard(each.uid)
-        if not wanted:
-            return
+class _Running:
+    """What runs and what is on its way out, as more of it gives way."""
+
+    def __init__(self, question: Question) -> None:
+        self.leaving = {tenant: dict(amounts) for tenant, amounts in question.leaving.items()}
+        self._admitted = question.admitted
+        self._by_tenant: dict[str, dict[str, Admitted]] = {}
+        self._tenants: dict[str, str] = {}
+
+    def admitted(self, tenant: str) -> Iterable[Admitted]:
+        if tenant not in self._by_tenant:
+            held = {each.uid: each for each in self._admitted(tenant)}
+            self._by_tenant[tenant] = held
+            self._tenants.update(dict.fromkeys(held, tenant))
+        return tuple(self._by_tenant[tenant].values())
+
+    def give_way(self, victims: Iterable[str]) -> None:
+        """Of those that `admitted` told of."""
+        for uid in victims:
+            tenant = self._tenants.pop(uid)
+            held = self.leaving.setdefault(tenant, {})
+            for key, amount in self._by_tenant[tenant].pop(uid).amounts.items():
+                held[key] = held.get(key, 0) + amount
