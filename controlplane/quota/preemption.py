@@ -23,7 +23,19 @@ from heapq import merge
 
 from controlplane.quota.quota import Admitted, Candidate, FlavorResource, Preemption, Reclaim
 from controlplane.quota.shares import Share
-from controlplane.quota.sides import Of, Order, Side, borrows_at_cost, is_above, order, others, own, sides
+from controlplane.quota.sides import (
+    Front,
+    Of,
+    Order,
+    Side,
+    borrows_at_cost,
+    fronts,
+    is_above,
+    order,
+    others,
+    own,
+    sides,
+)
 from controlplane.quota.tree import Node
 from controlplane.quota.usage import Usage
 
@@ -43,8 +55,8 @@ def give_way(
     if node is None:
         return ()
     policy = usage.tree.tenants[candidate.tenant].preemption
-    found = dict(sides(usage, node, missing)) if policy.reclaim is not Reclaim.NEVER else {}
-    choosing = _Choosing(usage, node, candidate, policy, missing, of, found)
+    facing = tuple(fronts(usage, node, missing)) if policy.reclaim is not Reclaim.NEVER else ()
+    choosing = _Choosing(usage, node, candidate, policy, missing, of, facing)
     excluded: set[str] = set()
     for _ in range(ATTEMPTS):
         chosen, unjust = choosing.choose(excluded)
@@ -56,7 +68,7 @@ def give_way(
 
 @dataclass
 class _Choosing:
-    """sides: by tenant. listed: of those that were looked at, what might be taken, in order.
+    """sides, listed: of what was looked at, by branch and by tenant; what might be taken is in order.
 
     unfit: what would have left its side a lower share when it was looked at; that is not looked at twice.
     """
@@ -67,9 +79,9 @@ class _Choosing:
     policy: Preemption
     missing: tuple[FlavorResource, ...]
     of: Of
-    sides: dict[str, Side]
+    fronts: tuple[Front, ...]
+    sides: dict[Node, dict[str, Side]] = field(default_factory=dict[Node, dict[str, Side]])
     listed: dict[str, list[Admitted]] = field(default_factory=dict[str, list[Admitted]])
-    shares: dict[Node, Share] = field(default_factory=dict[Node, Share])
     unfit: set[str] = field(default_factory=set[str])
 
     def choose(self, excluded: set[str]) -> tuple[list[Admitted], set[str]]:
@@ -77,12 +89,10 @@ class _Choosing:
         trial = self.usage.trial()
         try:
             trial.add(self.candidate.tenant, self.candidate.needs)
-            self.shares.clear()
             self.unfit.clear()
             taken: list[Admitted] = []
             for victim in self._victims(excluded):
                 trial.take(victim.tenant, victim.amounts)
-                self._changed(victim.tenant)
                 taken.append(victim)
                 if self._fits():
                     break
@@ -122,9 +132,15 @@ class _Choosing:
     def _by_right(self, gone: set[str]) -> Iterator[Admitted]:
         """Taking of others does not change what is its right: only taking of its own does."""
         borrows = self.policy.borrow is not Reclaim.NEVER
-        looked_at = [name for name, side in self.sides.items() if borrows or self._within(side, self.missing)]
+        looked_at = {
+            name: side
+            for front in self.fronts
+            if borrows or self._within(front.facing, self.missing)
+            for branch in front.branches
+            for name, side in self._sides(front, branch).items()
+        }
         for each in merge(*(self._of(name) for name in looked_at), key=order):
-            side = self.sides[each.tenant]
+            side = looked_at[each.tenant]
             if each.uid not in gone and self._is_right(side, each) and self._is_above(side, each):
                 gone.add(each.uid)
                 yield each
@@ -132,16 +148,20 @@ class _Choosing:
     def _by_share(self, gone: set[str]) -> Admitted | None:
         """Of who has the greatest share, from the root down; what leaves it one no lower, if there is any."""
         ranked: list[tuple[_Standing, Side, list[Admitted]]] = []
-        for name, side in self.sides.items():
-            if self._share(side.facing) < self._share(side.branch):
-                first = next((each for each in self._of(name) if self._is_fair(side, each, gone)), None)
-                if first is not None:
-                    ranked.append((self._standing(side, first), side, self._of(name)))
+        for front in self.fronts:
+            share = self.usage.share_at(front.facing)
+            for branch in front.branches:
+                if share < self.usage.share_at(branch):
+                    for name, side in self._sides(front, branch).items():
+                        listed = self._of(name)
+                        first = next((each for each in listed if self._is_fair(side, each, gone)), None)
+                        if first is not None:
+                            ranked.append((self._standing(side, first), side, listed))
         ranked.sort(key=lambda each: each[0])
         for _, side, listed in ranked:
             for each in listed:
                 if each.uid not in self.unfit and self._is_fair(side, each, gone):
-                    if self._share(side.facing) <= self._without(side, each):
+                    if self.usage.share_at(side.facing) <= self._without(side, each):
                         return each
                     self.unfit.add(each.uid)
         for _, side, listed in ranked[:1]:
@@ -153,7 +173,7 @@ class _Choosing:
         standing: list[tuple[bool, int]] = []
         node = side.path[0]
         while node.parent is not None:
-            share = self._share(node)
+            share = self.usage.share_at(node)
             standing.append((not share.infinite, -share.approximate))
             node = node.parent
         return tuple(reversed(standing)), order(first)
@@ -168,9 +188,9 @@ class _Choosing:
 
     def _is_just(self, victim: Admitted) -> bool:
         """In the state in which it all ends, but for this one, which is back."""
-        side = self.sides.get(victim.tenant)
-        if side is None:
+        if victim.tenant == self.candidate.tenant:
             return True
+        side = next(found[victim.tenant] for found in self.sides.values() if victim.tenant in found)
         trial = self.usage.trial()
         trial.add(victim.tenant, victim.amounts)
         try:
@@ -189,14 +209,12 @@ class _Choosing:
         """To reclaim it, or to borrow at its cost."""
         if self._is_older(victim):
             borrows = borrows_at_cost(self.policy, self.candidate.priority, victim.priority)
-            return borrows or self._within(side, self.missing)
-        return self._within(side, self.candidate.needs)
+            return borrows or self._within(side.facing, self.missing)
+        return self._within(side.facing, self.candidate.needs)
 
-    def _within(self, side: Side, keys: Iterable[FlavorResource]) -> bool:
+    def _within(self, facing: Node, keys: Iterable[FlavorResource]) -> bool:
         """Its tenant is within its own quota of these, or its side is."""
-        return any(
-            all(not is_above(self.usage, node, key) for key in keys) for node in (self.node, side.facing)
-        )
+        return any(not any(is_above(self.usage, node, key) for key in keys) for node in (self.node, facing))
 
     def _is_older(self, victim: Admitted) -> bool:
         return not self.candidate.gave_way or victim.admitted_at < self.candidate.created_at
@@ -219,11 +237,11 @@ class _Choosing:
             self.listed[tenant] = found
         return found
 
-    def _share(self, node: Node) -> Share:
-        share = self.shares.get(node)
-        if share is None:
-            share = self.shares[node] = self.usage.share_at(node)
-        return share
+    def _sides(self, front: Front, branch: Node) -> dict[str, Side]:
+        found = self.sides.get(branch)
+        if found is None:
+            found = self.sides[branch] = dict(sides(self.usage, front.facing, branch, self.missing))
+        return found
 
     def _without(self, side: Side, victim: Admitted) -> Share:
         trial = self.usage.trial()
@@ -231,9 +249,3 @@ class _Choosing:
         share = self.usage.share_at(side.branch)
         trial.undo()
         return share
-
-    def _changed(self, tenant: str) -> None:
-        node = self.usage.tree.tenant(tenant)
-        while node is not None:
-            self.shares.pop(node, None)
-            node = node.parent

@@ -34,22 +34,39 @@ class Side:
         return self.path[-1]
 
 
-def sides(usage: Usage, node: Node, missing: tuple[FlavorResource, ...]) -> Iterator[tuple[str, Side]]:
-    """By tenant: who borrows something missing that its cohorts below the common one borrow, too."""
-    below: dict[Node, Node] = {}
-    child = node
-    while child.parent is not None:
-        below[child.parent] = child
-        child = child.parent
+@dataclass(frozen=True)
+class Front:
+    """facing: a node on the preemptor's way up. branches: its siblings that borrow something missing."""
+
+    facing: Node
+    branches: tuple[Node, ...]
+
+
+def fronts(usage: Usage, node: Node, missing: tuple[FlavorResource, ...]) -> Iterator[Front]:
+    """One for every cohort above it, where there is anybody."""
+    while node.parent is not None:
+        branches = {branch: None for key in missing for branch in usage.above(node.parent, key)}
+        branches.pop(node, None)
+        if branches:
+            yield Front(node, tuple(branches))
+        node = node.parent
+
+
+def sides(
+    usage: Usage, facing: Node, branch: Node, missing: tuple[FlavorResource, ...]
+) -> Iterator[tuple[str, Side]]:
+    """By tenant, of one branch: who borrows something missing that each cohort above it there borrows."""
+    found: set[str] = set()
     for key in missing:
-        for tenant in usage.borrowers(key):
-            if tenant.kind is not Kind.TENANT or tenant is node or tenant.root is not node.root:
-                continue
-            path = [tenant]
-            while (above := path[-1].parent) is not None and above not in below:
-                path.append(above)
-            if above is not None and all(is_above(usage, each, key) for each in path):
-                yield tenant.name, Side(usage.tree.tenants[tenant.name], tuple(path), below[above])
+        paths = [(branch,)] if is_above(usage, branch, key) else []
+        while paths:
+            path = paths.pop()
+            name = path[0].name
+            if path[0].kind is Kind.COHORT:
+                paths += [(child, *path) for child in usage.above(path[0], key)]
+            elif name not in found:
+                found.add(name)
+                yield name, Side(usage.tree.tenants[name], path, facing)
 
 
 def is_above(usage: Usage, node: Node, key: FlavorResource) -> bool:

@@ -4,7 +4,7 @@ What is above a node's local quota counts at its parent too, so that an amount c
 Flavor "" and tenants outside the tree are counted, and never bounded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from controlplane.quota.quota import NOTHING, UNFLAVORED, Amounts, FlavorResource
 from controlplane.quota.shares import NO_SHARE, Share, share_of
@@ -21,7 +21,8 @@ class Usage:
         self.tree = tree
         self._used: list[dict[FlavorResource, int]] = [{} for _ in tree.nodes]
         self._loose: dict[str, dict[FlavorResource, int]] = {}
-        self._over: dict[FlavorResource, dict[Node, None]] = {}
+        self._shares: list[Share | None] = [None] * len(tree.nodes)
+        self._above: dict[tuple[Node, FlavorResource], dict[Node, None]] = {}
         self._freed: dict[str, int] = {}
         self._all_freed = 0
         self._moved: dict[str, int] = {}
@@ -32,7 +33,8 @@ class Usage:
         kept = {name: self.of(name) for name in self._tenants()}
         self.tree = tree
         self._used = [{} for _ in tree.nodes]
-        self._loose, self._over = {}, {}
+        self._shares = [None] * len(tree.nodes)
+        self._loose, self._above = {}, {}
         self._all_freed += 1 + max(self._freed.values(), default=0)
         self._freed = {}
         for name, amounts in kept.items():
@@ -140,7 +142,12 @@ class Usage:
 
     def share_at(self, node: Node, added: Amounts = NOTHING) -> Share:
         """added: what comes to this node of it, after what stays below (`beyond`)."""
-        return share_of(node, self._used[node.index], added)
+        if added:
+            return share_of(node, self._used[node.index], added)
+        share = self._shares[node.index]
+        if share is None:
+            share = self._shares[node.index] = share_of(node, self._used[node.index])
+        return share
 
     def beyond(self, node: Node, added: Amounts) -> dict[FlavorResource, int]:
         """What of so much more at this node would count at its parent."""
@@ -154,9 +161,9 @@ class Usage:
                 above[key] = amount
         return above
 
-    def borrowers(self, key: FlavorResource) -> tuple[Node, ...]:
-        """Nodes with a parent that use more than their quota of it, by their place in the tree."""
-        return tuple(sorted(self._over.get(key, ()), key=lambda node: node.index))
+    def above(self, parent: Node, key: FlavorResource) -> Iterable[Node]:
+        """Its children that use more than their own quota of it, in no order. Not to be kept: it changes."""
+        return self._above.get((parent, key), ())
 
     def freed(self, root: str) -> int:
         """Grows whenever something under this root (`Tree.root`) may have become admissible."""
@@ -213,18 +220,20 @@ class Usage:
                 used[key] = after
             else:
                 used.pop(key, None)
-            if node.parent is None:
+            self._shares[node.index] = None
+            parent = node.parent
+            if parent is None:
                 return
             subtree, local, _ = node.bounds.get(key, NO_QUOTA)
             if after > subtree >= before:
-                self._over.setdefault(key, {})[node] = None
+                self._above.setdefault((parent, key), {})[node] = None
             elif before > subtree >= after:
-                del self._over[key][node]
+                del self._above[parent, key][node]
             if local:
                 delta = max(0, after - local) - max(0, before - local)
                 if not delta:
                     return
-            node = node.parent
+            node = parent
 
 
 class Trial:

@@ -165,7 +165,7 @@ def _check(usage: Usage, used) -> None:
             assert usage.at(node).get(key, 0) == naive.usage(node, key)
             assert usage.available_at(node, key) == naive.available(node, key)
             over = naive.usage(node, key) > naive.subtree(node, key) and node.parent is not None
-            assert (node in usage.borrowers(key)) is over
+            assert node.parent is None or (node in usage.above(node.parent, key)) is over
         share = usage.share_at(node)
         infinite, thousandths = naive.share(node, KEYS)
         assert share.infinite is infinite
