@@ -41,7 +41,7 @@ CLUSTER = "CTEST"
 SUBJECTS = Subjects()
 SIGNING = SigningKey(bytes(range(32)))
 SEALING = PrivateKey(bytes(range(1, 33)))
-PERIODS = Periods(beat=0.1, report=0.02, resync=1.0, metrics=0.5, lease=1.0)
+PERIODS = Periods(beat=0.1, report=0.02, resync=1.0, metrics=0.5, namespaces=0.1, lease=1.0)
 _KINDS = {
     "facts": Facts,
     "hardware": Hardware,
