@@ -6,7 +6,7 @@ import msgspec
 
 from agents.fence import record_ref
 from agents.keys import BadOrder, OrderKeys
-from agents.plan import BadManifest, Manifest, check_ordered
+from agents.plan import BadManifest, Manifest, check_ordered, is_only_where_there
 from schemas.reasons import Reason
 from schemas.wire.codec import Malformed, decode
 from schemas.wire.limits import is_limits
@@ -34,6 +34,7 @@ class Prepared:
 
     An order that makes no sense is still the newest word of the centre's, and fences the older ones.
     health: how kinds are judged that are not known here. name: the workload's, for people.
+    optional: objects that are left out where their namespace is not there.
     """
 
     order: Order
@@ -45,6 +46,7 @@ class Prepared:
     malformed: Refusal | None = None
     health: tuple[HealthRule, ...] = ()
     name: str = ""
+    optional: frozenset[ObjectRef] = frozenset()
 
     @property
     def removes(self) -> bool:
@@ -82,8 +84,14 @@ def prepared(keys: OrderKeys, order: Order) -> Prepared:
     dropped = tuple(ref for ref in body.dropped if ref not in ordered)
     preserve = body.preserve and order.verb is Verb.WITHDRAW
     health = tuple(body.health[:MOST_RULES])
+    optional = frozenset(
+        ref for ref, each in zip(ordered, manifests, strict=True) if is_only_where_there(each)
+    )
     return Prepared(
-        order, manifests, ordered, dropped, body.overwrite, preserve, health=health, name=body.name
+        *(order, manifests, ordered, dropped, body.overwrite, preserve),
+        health=health,
+        name=body.name,
+        optional=optional,
     )
 
 

@@ -132,7 +132,12 @@ class Standings:
             refs = ()
         self._look_for_end(standing, entry, pods=len(pods))
         rules = ready.health if ready is not None else ()
-        objects = [self._status(ref, rules, standing.marks.get(ref)) for ref in refs]
+        optional = ready.optional if ready is not None else frozenset[ObjectRef]()
+        objects = [
+            self._status(ref, rules, standing.marks.get(ref))
+            for ref in refs
+            if ref not in optional or self._cache.object(ref) is not None
+        ]
         living, leaving = _alive(pods.values())
         return Work(
             incarnation=0,

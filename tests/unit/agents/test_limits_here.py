@@ -46,6 +46,7 @@ async def test_a_namespace_is_made_for_what_is_ordered_in_it_and_for_nothing_els
     work = world.centre.work(KEY)
     assert work is not None
     assert (work.state, work.refusals) == (WorkState.APPLIED, [])
+    assert [status.namespace for status in work.objects] == ["shop"], "what is left out is not missed"
 
 
 async def test_what_is_lowered_or_dropped_is_and_a_withdrawal_takes_the_rest(world: AgentWorld) -> None:
