@@ -34,7 +34,7 @@ class Usage:
         self.tree = tree
         self._used = [{} for _ in tree.nodes]
         self._shares = [None] * len(tree.nodes)
-        self._loose, self._above = {}, {}
+        self._loose, self._above, self._moved = {}, {}, {}
         self._all_freed += 1 + max(self._freed.values(), default=0)
         self._freed = {}
         for name, amounts in kept.items():

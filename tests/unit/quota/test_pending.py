@@ -265,7 +265,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data(), trees(), STEPS)
 def test_whoever_is_picked_is_who_is_next(data, tree, steps):
     usage, pending = Usage(tree), Pending()

@@ -220,7 +220,7 @@ def test_who_gave_way_takes_of_what_came_later_only_within_its_quota():
 
 
 @pytest.mark.promise(2)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data(), trees(), st.booleans())
 def test_preemption_ends(data, tree, slow):
     contest = Contest(tree, slow)
@@ -233,7 +233,7 @@ def test_preemption_ends(data, tree, slow):
     assert again.runs == contest.runs, "the same input, another result"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data(), trees())
 def test_two_never_preempt_each_other(data, tree):
     """Whether or not they are known to have given way: by the rules alone."""
