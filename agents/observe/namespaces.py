@@ -3,7 +3,7 @@
 Counted as pods come and go, so that a report costs by namespaces and not by pods.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from heapq import nlargest, nsmallest
 
@@ -45,6 +45,7 @@ class NamespaceSums:
         self.changed = True
         self._foreign: dict[str, dict[str, _Sum]] = {}
         self._unset: dict[str, dict[tuple[str, ...], dict[str, None]]] = {}
+        self._told: dict[str, list[Unset]] = {}
         self._profiles: dict[str, str] = {}
         self._ours: frozenset[str] = frozenset()
 
@@ -85,6 +86,8 @@ class NamespaceSums:
         """Unstamped. Namespaces with the most such pods are told first where there are too many."""
         self.changed = False
         names = self._foreign.keys() | self._unset.keys()
+        for gone in self._told.keys() - names:
+            del self._told[gone]
         chosen = nlargest(MOST_NAMESPACES, sorted(names), key=self._size) if names else []
         rows = {name: self._foreign.get(name, {}) for name in sorted(chosen)}
         most = max(1, MOST_ROWS // max(1, len(rows)))
@@ -106,7 +109,7 @@ class NamespaceSums:
                         Foreign(at[profile], each.pods, [each.amounts.get(one, 0) for one in resources])
                         for profile, each in sorted(sums.items())
                     ],
-                    list(self._unset_in(name, budget)),
+                    [budget.taken(each) for each in self._unset_in(name)],
                 )
                 for name, sums in rows.items()
             ],
@@ -116,12 +119,17 @@ class NamespaceSums:
     def _size(self, namespace: str) -> int:
         return sum(each.pods for each in self._foreign.get(namespace, {}).values())
 
-    def _unset_in(self, namespace: str, budget: "_Budget") -> Iterator[Unset]:
-        held = self._unset.get(namespace, {})
-        for resource in sorted({each for lacking in held for each in lacking}):
-            pods = [names for lacking, names in held.items() if resource in lacking]
-            first = nsmallest(MOST_NAMED, (name for names in pods for name in names))
-            yield Unset(resource, sum(map(len, pods)), budget.take(first))
+    def _unset_in(self, namespace: str) -> list[Unset]:
+        """Kept until a pod there comes or goes: the first few of very many names are not sought each time."""
+        found = self._told.get(namespace)
+        if found is None:
+            held = self._unset.get(namespace, {})
+            found = self._told[namespace] = []
+            for resource in sorted({each for lacking in held for each in lacking}):
+                pods = [names for lacking, names in held.items() if resource in lacking]
+                first = nsmallest(MOST_NAMED, (name for names in pods for name in names))
+                found.append(Unset(resource, sum(map(len, pods)), first))
+        return found
 
     def _count(self, key: PodKey, row: PodRow, sign: int) -> None:
         if row.finished or row.workload in self._ours:
@@ -141,6 +149,7 @@ class NamespaceSums:
             return
         self.changed = True
         namespace, name = key
+        self._told.pop(namespace, None)
         held = self._unset.setdefault(namespace, {})
         names = held.setdefault(row.unset, {})
         if here:
@@ -157,9 +166,9 @@ class NamespaceSums:
 class _Budget:
     left: int
 
-    def take(self, names: list[str]) -> list[str]:
-        self.left -= sum(map(len, names))
-        return names if self.left >= 0 else []
+    def taken(self, unset: Unset) -> Unset:
+        self.left -= sum(map(len, unset.names))
+        return unset if self.left >= 0 else Unset(unset.resource, unset.pods, [])
 
 
 def _joined(sums: Mapping[str, _Sum], most: int) -> dict[str, _Sum]:
