@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from controlplane.known.known import Known
 from controlplane.known.records import DocumentRecord
-from controlplane.queries.quota import waits_for_quota
+from controlplane.queries.quota_tallies import waits_for_quota
 
 QUOTA_FIELDS = (
     "quota_used_percent",

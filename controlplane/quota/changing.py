@@ -1,6 +1,6 @@
 """Whether what is declared may become something else, given what is charged: the store asks, under lock."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -66,8 +66,10 @@ def problems_of_change(
     gone = list(_in_use(before, after, used))
     if gone:
         return gone
-    known = set(problems(before, grants, at))
-    found = [each for each in problems(after, grants, at) if each not in known]
+    found = problems(after, grants, at)
+    if found:
+        known = set(problems(before, grants, at))
+        found = [each for each in found if each not in known]
     return found or list(_overdrawn(before, after, used, grants, at))
 
 
@@ -109,7 +111,15 @@ def _overdrawn(
     at: float,
 ) -> Iterator[QuotaProblem]:
     """Who would be left with less than is charged, and was not before: those that borrow it."""
-    old, new = _tree(before, grants, at), _tree(after, grants, at)
+    roots = _touched(before, after) | _touched(after, before)
+    used = {
+        name: each
+        for name, each in used.items()
+        if _root(before, name) in roots or _root(after, name) in roots
+    }
+    if not used:
+        return
+    old, new = _tree(before, roots, grants, at), _tree(after, roots, grants, at)
     if old is None or new is None:
         return
     for each in overused(
@@ -132,10 +142,41 @@ def adopted(quota: TenantQuota | None, used: Amounts) -> Amounts:
     return found
 
 
-def _tree(declared: Declared, grants: Iterable[QuotaRequestRecord], at: float) -> Tree | None:
-    """None while what is declared makes none."""
+def _touched(declared: Declared, other: Declared) -> set[str]:
+    """Roots under which something is otherwise than in the other."""
+    tenants = [name for name, spec in declared.tenants.items() if other.tenants.get(name) is not spec]
+    cohorts = [name for name, spec in declared.cohorts.items() if other.cohorts.get(name) is not spec]
+    return {_root(declared, name) for name in tenants} | {_top(declared, name) for name in cohorts}
+
+
+def _root(declared: Declared, tenant: str) -> str:
+    """The topmost cohort above a tenant; the tenant itself where it shares with nobody."""
+    spec = declared.tenants.get(tenant)
+    return _top(declared, spec.cohort) if spec is not None and spec.cohort else f"tenant/{tenant}"
+
+
+def _top(declared: Declared, cohort: str) -> str:
+    seen: set[str] = set()
+    while cohort not in seen:
+        seen.add(cohort)
+        spec = declared.cohorts.get(cohort)
+        if spec is None or not spec.parent:
+            break
+        cohort = spec.parent
+    return cohort
+
+
+def _tree(
+    declared: Declared, roots: Collection[str], grants: Iterable[QuotaRequestRecord], at: float
+) -> Tree | None:
+    """What is under these roots, and who gave to them; None while what is declared makes no tree."""
+    donors = {each.taken_from[1] for each in grants if each.taken_from is not None}
     tenants, cohorts = granted(
-        {name: tenant_quota(name, spec, at) for name, spec in declared.tenants.items()},
+        {
+            name: tenant_quota(name, spec, at)
+            for name, spec in declared.tenants.items()
+            if name in donors or _root(declared, name) in roots
+        },
         {name: cohort_quota(name, spec, at) for name, spec in declared.cohorts.items()},
         grants,
         at,
