@@ -64,10 +64,7 @@ def _workload(body: dict[str, Any]) -> None:
             ("Labels", pairs(status["labels"]) or "-"),
             ("Ready", f"{status['ready']} of {max(status['replicas'], status['pods'])}"),
             ("Priority", f"{status['priority']}"),
-            *(
-                ("Charged", f"{flavors_text(each['charged'])} in {each['cluster']}")
-                for each in body["charged"]
-            ),
+            *_charged(body["charged"]),
         ]
     )
     print_table(COLUMNS[Kind.PLACEMENTS], body["placements"], "placed nowhere: muster explain NAME")
@@ -83,6 +80,11 @@ def _workload(body: dict[str, Any]) -> None:
         for refusal in placement["refusals"]:
             line = f"{placement['cluster']}: {refusal['reason']} {refusal['object']}: {refusal['message']}"
             console().print(Text(line, style="red"))
+
+
+def _charged(rows: list[dict[str, Any]]) -> Lines:
+    told = [f"{flavors_text(each['charged'])} in {each['cluster']}" for each in rows if each["charged"]]
+    return [("" if index else "Charged", text) for index, text in enumerate(told)]
 
 
 def _cluster(body: dict[str, Any]) -> None:

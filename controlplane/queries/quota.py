@@ -1,32 +1,24 @@
 """The tree of quota: whose it is, who uses it, borrows and lends it, and what waits for it."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from controlplane.known.admitting import QUOTA_REASONS
 from controlplane.known.known import Known
 from controlplane.known.records import DocumentRecord
 from controlplane.queries.paging import Page, Query
 from controlplane.queries.quota_money import budget_row
 from controlplane.queries.quota_rows import BudgetRow, QuotaLine, QuotaRow
+from controlplane.queries.quota_tallies import Tallies
 from controlplane.queries.tables import Table
-from controlplane.quota.declared import grant_amounts, in_force
 from controlplane.quota.overview import Figures, Overview
 from controlplane.quota.quota import UNFLAVORED, FlavorResource
 from controlplane.quota.tree import Kind, Node
 from controlplane.quota.windows import opened
 from schemas.manifests import CohortSpec, TenantSpec
 from schemas.manifests.quota import FlavorQuota
-from schemas.reasons import Reason
 
-WAITS_FOR_QUOTA = frozenset(
-    each.value for each in (*QUOTA_REASONS, Reason.QUOTA_NOT_GRANTED, Reason.PREEMPTED)
-)
 _ROWS_AT_ONCE = 50
-_WORKLOADS_AT_ONCE = 5_000
 _MOST_RESTARTS = 3
-_Places = dict[tuple[Kind, str], Counter[FlavorResource]]
 
 QUOTA: Table[QuotaRow] = Table(
     fields={
@@ -93,16 +85,12 @@ class Looking:
     def __init__(self, known: Known, now: float) -> None:
         self.known, self.now = known, now
         self.overview = Overview(known.quotas.usage)
-        self.waiting: Counter[str] = Counter()
-        self._drift, self._leaving = self._seen(), self._on_its_way_out()
-        self._granted = self._of_grants()
+        self._tallies = Tallies(known, now)
 
     def steps(self) -> Iterator[None]:
-        for index, uid in enumerate(list(self.known.workloads)):
-            if index % _WORKLOADS_AT_ONCE == _WORKLOADS_AT_ONCE - 1:
-                yield
-            if waits_for_quota(self.known, uid):
-                self.waiting[self.known.workloads[uid].tenant] += 1
+        """Before anything is asked of it."""
+        yield from self._tallies.steps()
+        yield from self.overview.steps()
 
     def rows(self) -> Iterator[QuotaRow]:
         """In the order of the tree; then tenants that are not bounded, of which something is used."""
@@ -130,7 +118,7 @@ class Looking:
             weight=node.weight / 1000,
             share="infinite" if share.infinite else share.value,
             share_resource=share.resource,
-            waiting=self._waiting(node),
+            waiting=self._tallies.waiting(node.kind, node.name),
             quotas=tuple(lines),
             budget=self._budget(node.name) if node.kind is Kind.TENANT else None,
         )
@@ -148,7 +136,7 @@ class Looking:
             weight=1.0,
             share=0,
             share_resource="",
-            waiting=self.waiting[tenant],
+            waiting=self._tallies.waiting(Kind.TENANT, tenant),
             quotas=tuple(self._loose(tenant)),
         )
 
@@ -158,7 +146,6 @@ class Looking:
         for key, used in sorted(self.known.quotas.usage.of(tenant).items()):
             if bounded and key[0] != UNFLAVORED:
                 continue
-            place = Kind.TENANT, tenant
             yield QuotaLine(
                 *key,
                 nominal=0,
@@ -167,8 +154,8 @@ class Looking:
                 borrowing_limit=None,
                 lending_limit=None,
                 used=used,
-                drift=self._drift.get(place, Counter())[key],
-                leaving=self._leaving.get(place, Counter())[key],
+                drift=self._tallies.drift(Kind.TENANT, tenant, key),
+                leaving=self._tallies.leaving(Kind.TENANT, tenant, key),
                 borrowed=0,
                 lent=0,
                 available=None,
@@ -176,17 +163,17 @@ class Looking:
             )
 
     def _line(self, node: Node, key: FlavorResource, figures: Figures) -> QuotaLine:
-        place = node.kind, node.name
+        tallies, who = self._tallies, (node.kind, node.name)
         return QuotaLine(
             *key,
             nominal=figures.limits.nominal,
-            granted=self._granted.get(place, Counter())[key],
+            granted=tallies.granted(*who, key),
             total=figures.total,
             borrowing_limit=figures.limits.borrowing,
             lending_limit=figures.limits.lending,
             used=figures.used,
-            drift=self._drift.get(place, Counter())[key],
-            leaving=self._leaving.get(place, Counter())[key],
+            drift=tallies.drift(*who, key),
+            leaving=tallies.leaving(*who, key),
             borrowed=figures.borrowed,
             lent=figures.lent,
             available=figures.available,
@@ -198,11 +185,6 @@ class Looking:
         record, quotas = self.known.tenants.get(tenant), self.known.quotas
         found = self.known.spending.now(record, quotas, self.now) if record is not None else None
         return budget_row(*found, quotas.flavors, quotas.usage.of(tenant), self.now) if found else None
-
-    def _waiting(self, node: Node) -> int:
-        if node.kind is Kind.TENANT:
-            return self.waiting[node.name]
-        return sum(self.waiting[each.name] for each in _tenants_below(node))
 
     def _record(self, node: Node) -> DocumentRecord | None:
         return self.known.documents[node.kind.value].records.get(node.name)
@@ -216,48 +198,6 @@ class Looking:
                     found = opened(each.windows, self.now)
                     return found.name if found is not None else ""
         return ""
-
-    def _seen(self) -> _Places:
-        found: _Places = {}
-        for by_tenant in self.known.quotas.charges.drifting().values():
-            for tenant, amounts in by_tenant.items():
-                self._up(found, tenant, amounts)
-        return found
-
-    def _on_its_way_out(self) -> _Places:
-        found: _Places = {}
-        for tenant, places in self.known.quotas.charges.leaving().items():
-            for amounts in places.values():
-                self._up(found, tenant, amounts)
-        return found
-
-    def _up(self, found: _Places, tenant: str, amounts: Mapping[FlavorResource, int]) -> None:
-        """Counted at the tenant and at every cohort above it."""
-        found.setdefault((Kind.TENANT, tenant), Counter()).update(amounts)
-        node = self.known.quotas.tree.tenant(tenant)
-        while node is not None and node.parent is not None:
-            node = node.parent
-            found.setdefault((Kind.COHORT, node.name), Counter()).update(amounts)
-
-    def _of_grants(self) -> _Places:
-        """By whom it has it, and from whom it was taken."""
-        found: _Places = {}
-        for grant in self.known.quotas.grants:
-            if not in_force(grant, self.now):
-                continue
-            amounts = grant_amounts(grant)
-            found.setdefault((Kind.TENANT, grant.tenant), Counter()).update(amounts)
-            if grant.taken_from is not None:
-                donor = Kind(grant.taken_from[0]), grant.taken_from[1]
-                found.setdefault(donor, Counter()).subtract(amounts)
-        return found
-
-
-def waits_for_quota(known: Known, uid: str) -> bool:
-    decision, record = known.decisions.get(uid), known.workloads.get(uid)
-    if decision is None or record is None or record.deleted or decision.placed:
-        return False
-    return decision.reason in WAITS_FOR_QUOTA
 
 
 def declared_flavors(record: DocumentRecord) -> list[FlavorQuota]:
@@ -279,12 +219,3 @@ def _path(node: Node) -> tuple[str, ...]:
         names.append(at.name)
         at = at.parent
     return tuple(reversed(names))
-
-
-def _tenants_below(node: Node) -> Iterator[Node]:
-    waiting = list(node.children)
-    while waiting:
-        each = waiting.pop()
-        if each.kind is Kind.TENANT:
-            yield each
-        waiting.extend(each.children)

@@ -8,7 +8,7 @@ from controlplane.known.compiling import Compiler
 from controlplane.known.known import Known
 from controlplane.known.records import QuotaRequestRecord, RequestState, WorkloadRecord
 from controlplane.queries.charges import by_flavor, priority_of
-from controlplane.queries.quota import Looking, declared_flavors, waits_for_quota
+from controlplane.queries.quota import Looking, declared_flavors
 from controlplane.queries.quota_helping import Helping
 from controlplane.queries.quota_rows import (
     BorrowerRow,
@@ -18,6 +18,7 @@ from controlplane.queries.quota_rows import (
     WaitingRow,
     WindowRow,
 )
+from controlplane.queries.quota_tallies import waits_for_quota
 from controlplane.quota.declared import in_force, limits_of
 from controlplane.quota.lending import borrowed
 from controlplane.quota.quota import NOTHING, Amounts
@@ -100,19 +101,17 @@ class ExplainingQuota:
 
     def _borrowers(self, node: Node | None, missing: Amounts) -> Iterator[BorrowerRow]:
         """Of what is missing, those under the same root who have more than their own, the most first."""
-        usage = self._known.quotas.usage
+        quotas = self._known.quotas
+        others = [each for each in quotas.tree.nodes if node is not None and each.root is node.root]
         for key in sorted(missing):
-            found = [
-                each
-                for each in usage.borrowers(key)
-                if node is not None
-                and each.kind is Kind.TENANT
-                and each.root is node.root
-                and each is not node
+            amounts = [
+                (borrowed(quotas.usage, each, key), each.name)
+                for each in others
+                if each.kind is Kind.TENANT and each is not node
             ]
-            found.sort(key=lambda each: (-borrowed(usage, each, key), each.name))
-            for each in found[:MOST_BORROWERS]:
-                yield BorrowerRow(each.kind.value, each.name, *key, borrowed=borrowed(usage, each, key))
+            for amount, name in sorted(amounts, key=lambda each: (-each[0], each[1]))[:MOST_BORROWERS]:
+                if amount:
+                    yield BorrowerRow(Kind.TENANT.value, name, *key, borrowed=amount)
 
     def _charged(self) -> Iterator[ChargedRow]:
         known, charges, name = self._known, self._known.quotas.charges, self._tenant

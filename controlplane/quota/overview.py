@@ -37,6 +37,14 @@ class Overview:
         self._sums: dict[Node, dict[FlavorResource, tuple[int, int]]] = {}
         self._lent: dict[FlavorResource, Mapping[Node, int]] = {}
 
+    def steps(self) -> Iterator[None]:
+        """Works out ahead what all figures need, so that others may run between; else, at first need."""
+        self._summed()
+        yield
+        for key in {key for sums in self._summed().values() for key in sums}:
+            self._lenders(key)
+            yield
+
     def nodes(self) -> Iterator[Node]:
         """Each before those below it; cohorts before tenants, by name."""
         waiting = [node for node in self.usage.tree.nodes if node.parent is None]
@@ -63,9 +71,6 @@ class Overview:
         return found
 
     def _figures(self, node: Node, key: FlavorResource, total: int, used: int) -> Figures:
-        lenders = self._lent.get(key)
-        if lenders is None:
-            lenders = self._lent[key] = lent(self.usage, key)
         return Figures(
             limits=node.limits.get(key, Limits()),
             total=total,
@@ -75,8 +80,14 @@ class Overview:
             available=max(0, self.usage.available_at(node, key)),
             potential=node.potential(key),
             borrowed=borrowed(self.usage, node, key),
-            lent=lenders.get(node, 0),
+            lent=self._lenders(key).get(node, 0),
         )
+
+    def _lenders(self, key: FlavorResource) -> Mapping[Node, int]:
+        found = self._lent.get(key)
+        if found is None:
+            found = self._lent[key] = lent(self.usage, key)
+        return found
 
     def _summed(self) -> Mapping[Node, Mapping[FlavorResource, tuple[int, int]]]:
         """(nominal, used) of each and of all below it."""
