@@ -12,7 +12,7 @@ from controlplane.known.known import Known
 from controlplane.known.records import ClusterRecord, Standing
 from controlplane.known.views import Views
 from controlplane.placement import ClusterView
-from controlplane.quota.drifting import Key, Seen, flavors_of, foreign_drift, workload_drift
+from controlplane.quota.drifting import Key, Seen, flavors_of, foreign_drift, plausible, workload_drift
 from controlplane.quota.quota import PODS, Amounts, Flavor, FlavorResource, TenantQuota
 from schemas.wire.orders import Version
 from schemas.wire.reports import Namespaces, WorkState
@@ -128,7 +128,10 @@ class Seeing:
         held = nodes.workloads.get(uid)
         if held is not None and held[0] is stands and held[1:3] == (charged, tenant) and held[3] is quota:
             return held[4]
-        seen = [Seen(self._flavors(nodes, view, each.label_set), each.amounts) for each in stands]
+        seen = [
+            Seen(self._flavors(nodes, view, each.label_set), plausible(each.amounts, quota))
+            for each in stands
+        ]
         drift = workload_drift(seen, charged, quota, quotas.flavors)
         nodes.workloads[uid] = stands, charged, tenant, quota, drift
         return drift
@@ -149,8 +152,10 @@ class Seeing:
             if tenant not in quotas.tenants:
                 continue
             for each in namespace.foreign:
-                amounts = dict(zip(report.resources, each.amounts, strict=True)) | {PODS: each.pods}
-                seen.setdefault(tenant, []).append(Seen(flavors[each.profile], amounts))
+                asked = zip(report.resources, each.amounts, strict=True)
+                amounts = {name: amount for name, amount in asked if amount} | {PODS: each.pods}
+                told = plausible(amounts, quotas.tenants[tenant])
+                seen.setdefault(tenant, []).append(Seen(flavors[each.profile], told))
         found = {tenant: foreign_drift(each, quotas.tenants[tenant]) for tenant, each in seen.items()}
         is_told = all(sets[at] is not None for at, each in enumerate(report.profiles) if each)
         nodes.foreign = (report, quotas.refreshed, found) if is_told else None

@@ -13,6 +13,9 @@ from controlplane.quota.quota import PODS, UNFLAVORED, Amounts, Flavor, FlavorRe
 
 MOST = 2**53 - 1
 """No amount is counted as larger, so that no column of the ledger overflows."""
+MOST_RESOURCES = 64
+LONGEST = 317
+"""Of a resource's name in Kubernetes: a prefix of 253, a slash, a name of 63."""
 Key = tuple[str, str, str, str]
 """(tenant, workload, flavor, resource), in one cluster."""
 
@@ -23,6 +26,20 @@ class Seen:
 
     flavors: frozenset[str]
     amounts: Mapping[str, int]
+
+
+def plausible(amounts: Mapping[str, int], quota: TenantQuota | None) -> Mapping[str, int]:
+    """Without names that no API server takes, and a bounded number of them: agents say what they like.
+
+    What the quota names comes first.
+    """
+    if len(amounts) <= MOST_RESOURCES and all(len(name) <= LONGEST for name in amounts):
+        return amounts
+    covered = {name for group in (quota.groups if quota is not None else ()) for name in group.resources}
+    names = sorted(
+        filter(lambda name: len(name) <= LONGEST, amounts), key=lambda name: (name not in covered, name)
+    )
+    return {name: amounts[name] for name in names[:MOST_RESOURCES]}
 
 
 def flavors_of(

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from controlplane.fleet import Requirement
 from controlplane.fleet.demand import Operator
 from controlplane.placement.rules import Affinity, ClusterView
-from controlplane.quota.drifting import Key, Patience, Seen, flavors_of, foreign_drift, workload_drift
+from controlplane.quota.drifting import (
+    MOST_RESOURCES,
+    Key,
+    Patience,
+    Seen,
+    flavors_of,
+    foreign_drift,
+    plausible,
+    workload_drift,
+)
 from controlplane.quota.quota import Amounts, Flavor, Group, TenantQuota
 
 pytestmark = pytest.mark.promise(2)
@@ -109,6 +118,15 @@ FOREIGN = {
 @pytest.mark.parametrize(("found", "quota", "drift"), FOREIGN.values(), ids=list(FOREIGN))
 def test_what_pods_of_nobody_take(found: list[Seen], quota: TenantQuota, drift: Amounts) -> None:
     assert foreign_drift(found, quota) == drift
+
+
+def test_names_that_no_cluster_has_are_left_out_and_what_the_quota_names_is_kept() -> None:
+    many = {f"example.com/a{index:03}": 1 for index in range(200)} | {"x" * 400: 1, "nvidia.com/gpu": 2}
+    kept = plausible(many, QUOTA)
+
+    assert len(kept) == MOST_RESOURCES
+    assert kept["nvidia.com/gpu"] == 2
+    assert plausible({"cpu": 1, "x" * 400: 1}, None) == {"cpu": 1}
 
 
 split = st.lists(
