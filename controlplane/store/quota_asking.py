@@ -114,13 +114,23 @@ def given_back(
     return _step(record, RequestState.GIVEN_BACK.value, write.principal, amounts=back, left=rest)
 
 
-def expired(record: QuotaRequestRecord, by: str, moment: Moment, why: str = "nobody decided in time") -> Step:
-    """One that waited (why: nobody decides), or a grant: whose and from whom it was stays on it."""
+def expired(
+    record: QuotaRequestRecord,
+    by: str,
+    moment: Moment,
+    why: str = "nobody decided in time",
+    beyond: QuotaAmounts | None = None,
+) -> Step:
+    """One that waited (why: nobody decides), or a grant: whose and from whom it was stays on it.
+
+    beyond: what its tenant uses now above its own.
+    """
     was = record.state
     record = replace(record, state=RequestState.EXPIRED, resource_version=moment.version)
     if was is RequestState.PENDING:
         record = replace(record, decided_by=by, decided_at=moment.now, decision=why)
-    return _step(record, RequestState.EXPIRED.value, by, was=was.value)
+    more = {"beyond": beyond} if beyond else {}
+    return _step(record, RequestState.EXPIRED.value, by, was=was.value, **more)
 
 
 def flat(amounts: QuotaAmounts, field: str = "amounts") -> dict[tuple[str, str], int]:

@@ -89,7 +89,6 @@ async def give_back(
 
 async def expire(connection: Connection, lease: Lease, limit: int) -> int:
     """Up to `limit` that have run out by the clock of the database, the first first. Raises LeaseLost."""
-    await hold(connection, lease)
     due = [
         row["id"]
         for row in await connection.fetch(
@@ -98,13 +97,19 @@ async def expire(connection: Connection, lease: Lease, limit: int) -> int:
     ]
     if not due:
         return 0
+    await hold(connection, lease)
     rows = await connection.fetch(f"{_SELECT} where id = any($1) and {_DUE} order by id for update", due)
     records = sorted(
         (quota_head.request_of(dict(row)) for row in rows), key=lambda each: (each.until, each.id)
     )
+    beyond: dict[int, QuotaAmounts] = {}
     if any(record.state is RequestState.GRANTED for record in records):
         await quota_head.advance(connection)
-    steps = [quota_asking.expired(record, DECIDER, await _moment(connection)) for record in records]
+        beyond = await quota_rules.beyond_stored(connection, records, (await _moment(connection)).now)
+    steps = [
+        quota_asking.expired(record, DECIDER, await _moment(connection), beyond=beyond.get(record.id))
+        for record in records
+    ]
     for step in steps:
         await _update(connection, step.record)
     await changes.append(connection, [step.change for step in steps])

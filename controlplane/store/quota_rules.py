@@ -1,20 +1,21 @@
 """Whether what is declared, granted and charged allows a request for quota: asked inside its transaction."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.intent import QuotaDraft, Unfit
+from controlplane.intent import QuotaAmounts, QuotaDraft, Unfit
 from controlplane.known.records import DocumentRecord, QuotaRequestRecord, RequestState
 from controlplane.quota.changing import BOUNDING, SpecCache, adopted, declared_of
 from controlplane.quota.declared import cohort_quota, granted, tenant_quota
 from controlplane.quota.overused import not_there, overused
 from controlplane.quota.problems import Declared
-from controlplane.quota.quota import Amounts, CohortQuota, FlavorResource, TenantQuota
+from controlplane.quota.quota import Amounts, CohortQuota, FlavorResource, Limits, TenantQuota
 from controlplane.quota.tree import Tree
 from controlplane.store import quota_head
 from controlplane.store.codecs import Connection
 from controlplane.store.quota_asking import flat
+from schemas.quantities import quantity_text
 
 _DOCUMENTS = "select kind, name, spec, resource_version from document where kind = any($1)"
 _CHARGED = (
@@ -94,6 +95,28 @@ def check_moved(bounds: Bounds, after: QuotaRequestRecord, now: float) -> None:
         raise Unfit(*((field, str(each)) for each in found[:MOST_NAMED]))
 
 
+def beyond_nominal(
+    bounds: Bounds, ended: Sequence[QuotaRequestRecord], now: float
+) -> dict[int, QuotaAmounts]:
+    """Of grants that end together, by id: what their tenants use above what is theirs then, if anything."""
+    gone = {each.id for each in ended}
+    tenants, _ = bounds.at(now, [each for each in bounds.grants if each.id not in gone])
+    found: dict[int, QuotaAmounts] = {}
+    for record in ended:
+        quota = tenants.get(record.tenant)
+        used = adopted(quota, (bounds.charged or {}).get(record.tenant, {}))
+        if quota is None or record.state is not RequestState.GRANTED:
+            continue
+        over: dict[str, dict[str, str]] = {}
+        for flavor, resource in flat(record.amounts):
+            key = flavor, resource
+            more = used.get(key, 0) - quota.limits.get(key, Limits()).nominal
+            if more > 0:
+                over.setdefault(flavor, {})[resource] = quantity_text(resource, more)
+        found[record.id] = over
+    return found
+
+
 def _check_donor(
     grant: QuotaRequestRecord, tenants: Mapping[str, TenantQuota], cohorts: Mapping[str, CohortQuota]
 ) -> None:
@@ -117,14 +140,27 @@ async def check_asked(connection: Connection, draft: QuotaDraft) -> None:
 
 async def check_stored(connection: Connection, after: QuotaRequestRecord, now: float) -> None:
     """As check_moved, of what is stored, under the lock of quota_head: `after` is not written yet."""
+    check_moved(await _stored(connection, [after]), after, now)
+
+
+async def beyond_stored(
+    connection: Connection, ended: Sequence[QuotaRequestRecord], now: float
+) -> dict[int, QuotaAmounts]:
+    """As beyond_nominal, of what is stored: none of them has ended yet."""
+    return beyond_nominal(await _stored(connection, ended), ended, now)
+
+
+async def _stored(connection: Connection, about: Sequence[QuotaRequestRecord]) -> Bounds:
+    """charged: of the resources that these are about, now and as they are stored."""
     documents = _by_kind(await connection.fetch(_DOCUMENTS, list(BOUNDING)))
     grants = [quota_head.request_of(dict(row)) for row in await connection.fetch(quota_head.GRANTED)]
-    touched = [after, *(each for each in grants if each.id == after.id)]
+    ids = {each.id for each in about}
+    touched = [*about, *(each for each in grants if each.id in ids)]
     resources = {resource for each in touched for _, resource in flat(each.amounts)}
     charged: dict[str, dict[FlavorResource, int]] = {}
     for row in await connection.fetch(_CHARGED, sorted(resources)):
         charged.setdefault(row["tenant"], {})[row["flavor"], row["resource"]] = int(row["amount"])
-    check_moved(Bounds.of(documents, grants, charged, _specs), after, now)
+    return Bounds.of(documents, grants, charged, _specs)
 
 
 def _by_kind(rows: Iterable[Any]) -> dict[str, list[DocumentRecord]]:

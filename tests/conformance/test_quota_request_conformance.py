@@ -411,7 +411,7 @@ class TestRunningOut:
     async def test_a_grant_that_is_in_use_runs_out_all_the_same(
         self, asked_of: AnyStore, world: World
     ) -> None:
-        """Nothing is stopped by it, and nothing refuses it: what is used counts as beyond."""
+        """Nothing is stopped by it, and nothing refuses it: what is used beyond its own is recorded."""
         store = asked_of
         record = await store.request_quota(ten("alone", until=await world.now() + 5.0), BOB)
         await store.approve_quota_request(record.id, QuotaGrant(), MAX)
@@ -419,6 +419,8 @@ class TestRunningOut:
         await run_out(world, [record.id])
         assert await store.expire_quota_requests(await lead(store), 10) == 1
         assert (await store.quota_request(record.id)).state is RequestState.EXPIRED
+        change = (await store.changes(0, 1000))[-1]
+        assert (change.detail["was"], change.detail["beyond"]) == ("Granted", {"default": {"cpu": "5"}})
 
 
 class TestOfADeletedTenant:

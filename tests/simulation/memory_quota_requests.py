@@ -111,8 +111,9 @@ class MemoryQuotaRequests:
             due = sorted(due, key=lambda each: (each.until, each.id))[:limit]
             if any(each.state is RequestState.GRANTED for each in due):
                 self.tables.quota_version += 1
+            beyond = quota_rules.beyond_nominal(self._bounds(), due, self.now())
             for each in due:
-                self._take(quota_asking.expired(each, DECIDER, self._moment()))
+                self._take(quota_asking.expired(each, DECIDER, self._moment(), beyond=beyond.get(each.id)))
             return len(due)
 
         return await self.carry_held(lease, act)
