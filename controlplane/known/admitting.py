@@ -32,9 +32,11 @@ QUOTA_REASONS = frozenset({Reason.QUOTA_EXCEEDED, Reason.QUOTA_AWAITED, Reason.B
 
 @dataclass(frozen=True)
 class Admission:
-    """compiled: with the flavors that it was given. asked: what it comes to in each cluster that it gets; nothing where it has run to its end.
+    """compiled: with the flavors that it was given.
 
-    victims: uids of what has to give way first. needs: what it would be charged more than now. cause: of that.
+    asked: what it comes to in each cluster that it gets; nothing where it has run to its end.
+    victims: uids of what has to give way first.
+    needs: what it would be charged more than now, or, where it lacks quota, at least. cause: of that.
     """
 
     compiled: Compiled
@@ -165,7 +167,7 @@ class _Admitting:
             return self._refused(Refused(Reason.BUDGET_EXHAUSTED, spent))
         verdict = self._judge(floor)
         if isinstance(verdict, Lacks):
-            return self._refused(Refused(Reason.QUOTA_EXCEEDED, verdict.why))
+            return self._refused(Refused(Reason.QUOTA_EXCEEDED, verdict.why), floor)
         given = self.compiled.given(assignment)
         decision = decide(self.known, given, self.views, self.gone)
         if decision.error is not None:
@@ -180,7 +182,7 @@ class _Admitting:
         needs = self._needs(asked)
         verdict = self._judge(needs)
         if isinstance(verdict, Lacks):
-            return self._refused(Refused(Reason.QUOTA_EXCEEDED, verdict.why))
+            return self._refused(Refused(Reason.QUOTA_EXCEEDED, verdict.why), needs)
         if isinstance(verdict, Fits):
             return Admission(given, decision, assignment, asked, needs=needs)
         return self._waits(given, decision, assignment, verdict, needs)
@@ -260,8 +262,8 @@ class _Admitting:
             )
         return replace(trials, plain=plain).decide(ask).error if plain else None
 
-    def _refused(self, error: Refused) -> Admission:
-        return Admission(self.compiled, Decision({}, {}, {}, {}, error=error))
+    def _refused(self, error: Refused, needs: Amounts = NOTHING) -> Admission:
+        return Admission(self.compiled, Decision({}, {}, {}, {}, error=error), needs=needs)
 
 
 def _asked(

@@ -41,6 +41,12 @@ def remembered(held: DecisionRecord | None) -> dict[str, object]:
     return {name: explanation[name] for name in _KEPT if name in explanation}
 
 
-def gave_way(held: DecisionRecord | None) -> dict[str, object]:
+def gave_way(held: DecisionRecord | None, whom: str) -> dict[str, object]:
     """Of one that holds no place any more, since another needed it."""
-    return {name: each for name, each in remembered(held).items() if name != CHARGED} | {GAVE_WAY: True}
+    return {name: each for name, each in remembered(held).items() if name != CHARGED} | {GAVE_WAY: whom}
+
+
+def gave_way_to(known: Known, record: WorkloadRecord) -> str:
+    """`NAME of tenant NAME`; "" where it did not, or was admitted since."""
+    held = known.decisions.get(record.uid)
+    return str(held.explanation.get(GAVE_WAY, "")) if held is not None else ""

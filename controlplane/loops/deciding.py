@@ -12,7 +12,7 @@ from controlplane.fleet import Promise
 from controlplane.known.admitting import Admission, admit
 from controlplane.known.charging import beyond, lines_of
 from controlplane.known.compiling import Compiled, Compiler
-from controlplane.known.explained import explained, gave_way, remembered
+from controlplane.known.explained import explained, gave_way, gave_way_to, remembered
 from controlplane.known.known import Known
 from controlplane.known.losing import DELETED, PLACED, is_stranded, leaving
 from controlplane.known.records import DecisionRecord, LedgerLine, WorkloadRecord
@@ -111,8 +111,9 @@ class Deciding:
             if error.reason is Reason.QUOTA_AWAITED:
                 quotas.claims[record.uid] = record.tenant, admission.needs
                 victims = admission.victims
-            told = explained(self._known, record, admission)
-            refused = self._refused(record, error.reason, error.message, told)
+            told, whom = explained(self._known, record, admission), gave_way_to(self._known, record)
+            message = f"gave way to {whom}; {error.message}" if whom else error.message
+            refused = self._refused(record, error.reason, message, told)
             return [*self._give_way(record, victims), *_those(refused)]
         except OrderTooLarge as failure:
             return _those(self._refused(record, failure.reason, str(failure), {}))
@@ -145,7 +146,7 @@ class Deciding:
                 False,
                 Reason.PREEMPTED,
                 text,
-                gave_way(held),
+                gave_way(held, f"{record.name} of tenant {record.tenant}"),
                 tuple(orders),
             )
             made.append(Made(victim, new, {}, self._ask(victim, {})))

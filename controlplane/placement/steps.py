@@ -17,7 +17,7 @@ from schemas.wire.reports import Taint
 
 
 class StepKind(StrEnum):
-    """What is to be changed: of the workload, or, the last three, of a cluster."""
+    """What is to be changed: of the workload, of its tenant's quota, or, the last three, of a cluster."""
 
     TOLERATE_CLUSTER_TAINT = "TolerateClusterTaint"
     TOLERATE_NODE_TAINT = "TolerateNodeTaint"
@@ -26,6 +26,7 @@ class StepKind(StrEnum):
     REQUEST_LESS = "RequestLess"
     FEWER_REPLICAS = "FewerReplicas"
     FEWER_GROUPS = "FewerGroups"
+    REQUEST_QUOTA = "RequestQuota"
     LABEL_CLUSTER = "LabelCluster"
     INSTALL_API = "InstallApi"
     FREE_ADDRESSES = "FreeAddresses"

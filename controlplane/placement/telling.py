@@ -16,12 +16,13 @@ from controlplane.placement.trials import Trials
 class Telling:
     """By cluster id, once `run` is through; it gives way between clusters and between trials.
 
-    nodes: by component, "" for the only one; of clusters that tell of nodes and have what is needed.
+    searches: whether a change of the placement could help. nodes: by component, "" for the only one; of clusters that tell of nodes and have what is needed.
     """
 
     trials: Trials
     ask: Ask
     decision: Decision
+    searches: bool = True
     scores: dict[str, tuple[ScorePart, ...]] = field(default_factory=dict[str, tuple[ScorePart, ...]])
     nodes: dict[str, dict[str, NodeCounts]] = field(default_factory=dict[str, dict[str, NodeCounts]])
     changes: Mapping[str, tuple[Change, ...]] = field(default_factory=dict[str, tuple[Change, ...]])
@@ -41,6 +42,8 @@ class Telling:
             if counts:
                 self.nodes[view.id] = counts
             yield
+        if not self.searches:
+            return
         search = Search(self.trials, self.ask, self.decision)
         yield from search.run()
         self.changes, self.workload_changes = search.by_cluster, search.workload

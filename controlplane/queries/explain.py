@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from controlplane.known.admitting import QUOTA_REASONS
 from controlplane.known.compiling import Compiler
 from controlplane.known.known import Known
 from controlplane.known.losing import leaving
@@ -14,6 +15,7 @@ from controlplane.placement.telling import Telling, counts_text
 from controlplane.placement.written import fleet_manifest as write_fleet
 from controlplane.queries.charges import charges_of, chosen_flavors, priority_of
 from controlplane.queries.lost import decide_as_placed_again
+from controlplane.queries.quota_changes import quota_changes
 from controlplane.queries.rows import ClusterVerdict, Explanation, PlacementRow, RefusalRow
 from controlplane.queries.told import counts_data, division_row, score_rows, suggestion_rows
 from controlplane.queries.workloads import manifest_of, placement_rows
@@ -42,7 +44,11 @@ class Explaining:
         if self._decision.error is not None or not gone.isdisjoint(self._decision.assignments):
             gone = frozenset[str]()
         trials, ask = asked(known, compiled, self._views, gone)
-        self._telling = Telling(trials, ask, self._decision)
+        error = self._decision.error
+        lacks_quota = error is not None and error.reason in QUOTA_REASONS
+        self._telling = Telling(trials, ask, self._decision, searches=not lacks_quota)
+        if lacks_quota:
+            self._telling.workload_changes = quota_changes(known, admission)
 
     def steps(self) -> Iterator[None]:
         """Work it out; others may run between two steps."""

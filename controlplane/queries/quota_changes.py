@@ -1,0 +1,37 @@
+"""What would let a workload in that lacks nothing but quota: more of it, or less of the workload."""
+
+from controlplane.known.admitting import Admission
+from controlplane.known.known import Known
+from controlplane.placement.changes import Change
+from controlplane.placement.steps import Step, StepKind
+from controlplane.placement.wording import counted
+from schemas.quantities import quantity_text
+
+
+def quota_changes(known: Known, admission: Admission) -> tuple[Change, ...]:
+    """Nothing where the budget is spent, or where what is on its way out will do."""
+    record, usage = admission.compiled.record, known.quotas.usage
+    missing = usage.lacking(record.tenant, admission.needs)
+    if not missing:
+        return ()
+    wanted = admission.compiled.interpretation.replicas
+    more = " and ".join(
+        f"{quantity_text(resource, amount)} {resource} of flavor {flavor}"
+        for (flavor, resource), amount in sorted(missing.items())
+    )
+    path = f"tenant {record.tenant}: spec.quota"
+    found = [
+        Change((_step(StepKind.REQUEST_QUOTA, path, f"ask for {more} more: muster quota request"),), wanted)
+    ]
+
+    fewer = min(
+        (amount - missing.get(key, 0)) * wanted // amount for key, amount in admission.needs.items() if amount
+    )
+    if 0 < fewer < wanted:
+        text = f"{counted(fewer, 'replica')} instead of {wanted:,}"
+        found.append(Change((_step(StepKind.FEWER_REPLICAS, "replicas", text),), fewer))
+    return tuple(found)
+
+
+def _step(kind: StepKind, path: str, text: str) -> Step:
+    return Step(kind, path, text, apply=lambda ask: ask)
