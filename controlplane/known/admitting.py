@@ -228,9 +228,8 @@ class _Admitting:
         left = _added(
             beyond(quotas.charges.of(uid, each, tenant), self._own(each)) for each in self._charged_in()
         )
-        # Not where there is nothing: with what is freed, all that waits would stand in the line again.
-        if left:
-            quotas.usage.take(tenant, left)
+        trial = quotas.usage.trial()
+        trial.take(tenant, left)
         try:
             return judge(
                 quotas.usage,
@@ -240,8 +239,7 @@ class _Admitting:
                 dict(quotas.claims),
             )
         finally:
-            if left:
-                quotas.usage.add(tenant, left)
+            trial.undo()
 
     def _fits_without(self, given: Compiled, victims: Sequence[str]) -> Refused | None:
         """Why it could not be placed even if these were gone; None where it could."""
@@ -306,6 +304,7 @@ def _admitted(known: Known) -> Callable[[str], Iterator[Admitted]]:
                     decision.decided_at,
                     amounts,
                     is_preemptible(record),
+                    record.created_at,
                 )
 
     return admitted

@@ -47,8 +47,16 @@ class Waiting:
         return None
 
     def wake(self) -> None:
-        """What waited for something to be free again stands in the line again."""
-        self._pending.wake(self._known.quotas.usage)
+        """What waited for something to be free again stands in the line again.
+
+        Who was promised what leaves, and may not be picked before another, would keep it idle.
+        """
+        quotas = self._known.quotas
+        for uid, (tenant, _) in list(quotas.claims.items()):
+            if self._pending.is_behind(uid):
+                del quotas.claims[uid]
+                quotas.usage.free(quotas.tree.root(tenant))
+        self._pending.wake(quotas.usage)
 
     def park(self, record: WorkloadRecord) -> None:
         """It was refused for its quota: until something of that is free again."""
