@@ -7,6 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from controlplane.cli.output import Row, amount, console
+from controlplane.quota.lending import split
 from schemas.quantities import quantity_text
 
 MOST_BAR, LEAST_BAR = 24, 8
@@ -65,23 +66,20 @@ def bar(quota: Row, width: int) -> Text:
     own = max(0, int(quota["used"]) - borrowed)
     free = max(0, int(quota["total"]) - own - lent)
     parts = {USED: own, LENT: lent, FREE: free, BORROWED: borrowed}
-    whole = sum(parts.values())
-    if not whole:
+    if not any(parts.values()):
         return Text("·" * width, style="dim")
     return Text("").join(
-        Text(mark * cells, style=_STYLES[mark]) for mark, cells in _cells(parts, whole, width).items()
+        Text(mark * cells, style=_STYLES[mark]) for mark, cells in _cells(parts, width).items()
     )
 
 
-def _cells(parts: Mapping[str, int], whole: int, width: int) -> dict[str, int]:
+def _cells(parts: Mapping[str, int], width: int) -> dict[str, int]:
     """Whole cells that add up to `width`; what is there is seen, however small it is."""
-    cells = {mark: max(1, part * width // whole) if part else 0 for mark, part in parts.items()}
-    for _ in range(width):
-        over = sum(cells.values()) - width
-        if not over:
-            break
-        widest = max(cells, key=lambda mark: (cells[mark] * whole - parts[mark] * width) * over)
-        cells[widest] -= 1 if over > 0 else -1
+    there = {mark: part for mark, part in parts.items() if part}
+    cells = dict(zip(there, split(width, list(there.values())), strict=True))
+    for mark in [mark for mark, count in cells.items() if not count]:
+        cells[max(cells, key=lambda each: cells[each])] -= 1
+        cells[mark] = 1
     return cells
 
 
