@@ -234,7 +234,7 @@ class _Admitting:
             return judge(
                 quotas.usage,
                 self.candidate(needs),
-                _admitted(self.known),
+                admitted_of(self.known),
                 _leaving(self.known, uid),
                 dict(quotas.claims),
             )
@@ -289,7 +289,9 @@ def _asked(
     return found
 
 
-def _admitted(known: Known) -> Callable[[str], Iterator[Admitted]]:
+def admitted_of(known: Known) -> Callable[[str], Iterator[Admitted]]:
+    """By tenant, what is charged to it, runs, and is not on its way out."""
+
     def admitted(tenant: str) -> Iterator[Admitted]:
         for uid in sorted(known.quotas.workloads_of(tenant)):
             record, decision = known.workloads.get(uid), known.decisions.get(uid)

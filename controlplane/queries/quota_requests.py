@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from controlplane.known.admitting import (
     QUOTA_REASONS,
-    _admitted,  # pyright: ignore[reportPrivateUsage]
     admit,
+    admitted_of,
     candidate_of,
 )
 from controlplane.known.compiling import Compiler
@@ -151,7 +151,7 @@ def foreseen(
         tuple(sorted(grant_amounts(record))),
         waiting,
         line.needs,
-        _admitted(known),
+        admitted_of(known),
         _leaving(known),
         known.quotas.claims,
     )
