@@ -1,0 +1,210 @@
+"""One tenant's quota explained: what each thing waits for, what comes by itself, and what to ask for."""
+
+from typing import Any
+
+import pytest
+
+from controlplane.known.known import Known
+from controlplane.known.records import (
+    BalanceRecord,
+    DecisionRecord,
+    DocumentRecord,
+    Loaded,
+    SpentRecord,
+    WorkloadRecord,
+)
+from controlplane.queries.paging import Query
+from controlplane.queries.quota import QuotaListing
+from controlplane.queries.quota_explained import ExplainingQuota
+from controlplane.queries.quota_money import budget_row
+from controlplane.queries.quota_rows import TenantQuotaExplained, WaitingRow
+from controlplane.quota.budgets import GRAINS
+from controlplane.quota.quota import Flavor
+from schemas.manifests.quota import Budget
+from schemas.reasons import Reason
+
+NOON = 1_795_435_200.0
+"""2026-11-23 12:00 UTC, a Monday."""
+NIGHT = {"name": "night", "nominalQuota": 30, "opens": "22:00", "closes": "06:00"}
+
+
+def document(name: str, **spec: Any) -> DocumentRecord:
+    return DocumentRecord(name, spec, 1)
+
+
+def tenant(name: str, cpu: int, *windows: Any, **more: Any) -> DocumentRecord:
+    resource = {"name": "cpu", "nominalQuota": cpu, "windows": list(windows), **more.pop("limits", {})}
+    quota = {"cohort": "org", "flavors": [{"name": "default", "resources": [resource]}], **more}
+    return document(name, namespaces=[f"{name}-*"], quota=quota)
+
+
+def workload(uid: str, of: str, cpu: str = "4", priority: int = 0, **requests: str) -> WorkloadRecord:
+    container = {"name": "main", "image": "app:1", "resources": {"requests": {"cpu": cpu, **requests}}}
+    pods = {"metadata": {"labels": {"app": uid}}, "spec": {"containers": [container]}}
+    made = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": uid, "namespace": f"{of}-a"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": uid}}, "template": pods},
+    }
+    spec = {"manifests": [made], "tenant": of, "priority": priority}
+    return WorkloadRecord(uid, uid, {}, {}, of, 1, 1, spec, False, NOON - 60, NOON - 60)
+
+
+def charged(uid: str, of: str, cpu: int, *, drift: bool = False) -> BalanceRecord:
+    return BalanceRecord(of, uid, "north", "default", "cpu", drift, cpu)
+
+
+def known_of(
+    tenants: list[DocumentRecord],
+    workloads: list[WorkloadRecord],
+    reasons: dict[str, Reason],
+    balances: list[BalanceRecord] | None = None,
+) -> Known:
+    known = Known()
+    documents = {"Tenant": tuple(tenants), "Cohort": (document("org"),), "Flavor": (document("default"),)}
+    decisions = [
+        DecisionRecord(uid, 1, 1, False, each.value, "why", {}, NOON - 30) for uid, each in reasons.items()
+    ]
+    known.replace_records(
+        Loaded(
+            clusters=(),
+            documents=documents,
+            workloads=tuple(workloads),
+            placements=(),
+            decisions=tuple(decisions),
+            outbox=(),
+            epochs=(),
+            last_generation=0,
+            alert_watermarks={},
+            change_cursor=0,
+            quota_version=1,
+            balances=tuple(balances or ()),
+        )
+    )
+    return known
+
+
+def explained(known: Known, name: str, at: float = NOON) -> TenantQuotaExplained:
+    explaining = ExplainingQuota(known, name, at)
+    for _ in explaining.steps():
+        pass
+    return explaining.explained()
+
+
+def helps(row: WaitingRow) -> list[tuple[str, str]]:
+    return [(each.kind, each.text) for each in row.helps]
+
+
+def test_what_lacks_is_told_with_the_request_to_make() -> None:
+    known = known_of([tenant("a", 2)], [workload("w", "a")], {"w": Reason.QUOTA_EXCEEDED})
+    (row,) = explained(known, "a").waiting
+    assert row.asked == {"default": {"cpu": 4_000}}
+    assert row.missing == {"default": {"cpu": 2_000}}
+    assert helps(row) == [
+        ("Smaller", "2 cpu of flavor default is all it could ever have: ask for less, or for more quota"),
+        ("Request", "ask for 2 cpu of flavor default"),
+    ]
+    assert row.helps[-1].command == "muster quota request --tenant a --add default:cpu=2 --why 'for w'"
+
+
+def test_what_is_on_its_way_out_comes_by_itself() -> None:
+    """Charged, and asked for by no placement any more."""
+    known = known_of(
+        [tenant("a", 4), tenant("b", 4)],
+        [workload("w", "a"), workload("old", "b")],
+        {"w": Reason.QUOTA_AWAITED},
+        [charged("old", "b", 8_000)],
+    )
+    (row,) = explained(known, "a").waiting
+    assert helps(row)[0] == (
+        "Leaving",
+        "8 cpu of flavor default is on its way out, until its pods are gone: old in north",
+    )
+    assert [(each.name, each.borrowed) for each in row.borrowers] == [("b", 4_000)]
+
+
+@pytest.mark.parametrize(
+    ("at", "open_", "changes_at", "says"),
+    [
+        (
+            NOON,
+            False,
+            NOON + 10 * 3_600,
+            "window night opens 2026-11-23 22:00Z: then 30 cpu of flavor default is nominal",
+        ),
+        (NOON + 11 * 3_600, True, NOON + 18 * 3_600, ""),
+    ],
+)
+def test_windows(at: float, open_: bool, changes_at: float, says: str) -> None:
+    known = known_of([tenant("a", 2, NIGHT)], [workload("w", "a")], {"w": Reason.QUOTA_EXCEEDED})
+    body = explained(known, "a", at)
+    (window,) = body.windows
+    assert (window.window, window.open, window.changes_at) == ("night", open_, changes_at)
+    assert body.tenant.quotas[0].nominal == (30_000 if open_ else 2_000)
+    assert body.tenant.quotas[0].window == ("night" if open_ else "")
+    assert [text for kind, text in helps(body.waiting[0]) if kind == "Window"] == ([says] if says else [])
+
+
+def test_what_no_flavor_covers_is_asked_for_by_the_first() -> None:
+    known = known_of([tenant("a", 8)], [workload("w", "a", memory="1Gi")], {"w": Reason.QUOTA_NOT_GRANTED})
+    (row,) = explained(known, "a").waiting
+    assert row.helps[0].command == "muster quota request --tenant a --add default:memory=1Gi --why 'for w'"
+
+
+def test_a_budget_that_is_spent_begins_anew() -> None:
+    budget = {"amount": 10, "currency": "EUR", "period": "Day"}
+    known = known_of([tenant("a", 8, budget=budget)], [workload("w", "a")], {"w": Reason.BUDGET_EXHAUSTED})
+    day = NOON - 12 * 3_600
+    known.spending.take([SpentRecord("a", "EUR", day, NOON, 10 * 10**6 * GRAINS)])
+    body = explained(known, "a")
+    assert body.tenant.budget is not None
+    assert (body.tenant.budget.state, body.tenant.budget.spent) == ("Exhausted", "10")
+    assert helps(body.waiting[0]) == [("Budget", "the next day begins 2026-11-24 00:00Z, with 10 EUR")]
+    assert body.waiting[0].helps[0].at == day + 86_400
+
+
+def test_the_highest_priority_comes_first_and_then_the_oldest() -> None:
+    names = {"low": 0, "high": 10, "middle": 5}
+    known = known_of(
+        [tenant("a", 1)],
+        [workload(uid, "a", priority=priority) for uid, priority in names.items()],
+        dict.fromkeys(names, Reason.QUOTA_EXCEEDED),
+    )
+    assert [row.workload for row in explained(known, "a").waiting] == ["high", "middle", "low"]
+
+
+@pytest.mark.parametrize(
+    ("amount", "spent", "cpu", "state", "share", "per_hour", "gone_in_hours"),
+    [
+        ("100", "0", 0, "Within", 0.0, "0", 0),
+        ("100", "79.999999", 10_000, "Within", 0.8, "1", 20),
+        ("100", "80", 10_000, "Warned", 0.8, "1", 20),
+        ("100", "100", 10_000, "Exhausted", 1.0, "1", 0),
+        ("0", "0", 0, "Exhausted", 1.0, "0", 0),
+        ("100000", "1.5", 1, "Within", 0.0, "0.0001", 0),
+    ],
+)
+def test_budgets(
+    amount: str, spent: str, cpu: int, state: str, share: float, per_hour: str, gone_in_hours: int
+) -> None:
+    budget = Budget(amount=amount, currency="EUR", period="Year")
+    record = SpentRecord("a", "EUR", 0.0, NOON, int(float(spent) * 10**6 + 0.5) * GRAINS)
+    flavors = {"default": Flavor("default", currency="EUR", prices={"cpu": 100_000})}
+    row = budget_row(budget, record, flavors, {("default", "cpu"): cpu}, NOON)
+    assert (row.amount, row.spent, row.state, row.per_hour) == (amount, spent, state, per_hour)
+    assert row.share == pytest.approx(share, abs=1e-4)
+    assert row.exhausted_at == pytest.approx(NOON + gone_in_hours * 3_600 if gone_in_hours else 0.0, abs=1.0)
+
+
+def test_a_tree_that_changes_while_it_is_looked_at_is_looked_at_anew() -> None:
+    known = known_of([tenant(f"t{index:03}", 1) for index in range(200)], [], {})
+    listing = QuotaListing(known, Query(limit=500), NOON)
+    steps = listing.steps()
+    for _ in range(4):
+        next(steps)
+    known.documents["Tenant"].replace([tenant("only", 1)])
+    known.quotas.refresh(known.documents, NOON)
+    for _ in steps:
+        pass
+    assert [row.name for row in listing.page().items] == ["org", "only"]
