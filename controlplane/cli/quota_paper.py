@@ -223,4 +223,4 @@ def _text_of(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise ClientError(f"{file}: {error.strerror}") from error
+        raise NotPlanned("", error.strerror or str(error)) from error

@@ -24,10 +24,10 @@ from schemas.quantities import quantity_amount, quantity_text
 
 
 class NotPlanned(ValueError):
-    """path: of the field that is wrong, as `tenants[0].flavors.default.cpu.usage`."""
+    """path: of the field that is wrong, as `tenants[0].flavors.default.cpu.usage`; "" for all of it."""
 
     def __init__(self, path: str, message: str) -> None:
-        super().__init__(f"{path}: {message}")
+        super().__init__(f"{path}: {message}" if path else message)
         self.path = path
         self.message = message
 
