@@ -4,23 +4,22 @@ A flavor after the other is tried: first whether the quota could allow it at all
 then whether the quota allows exactly that. What must preempt tries the next flavors first, as in Kueue.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from controlplane.known.charges import Charges
 from controlplane.known.charging import beyond, charge_in, least, requests_of
 from controlplane.known.compiling import Compiled
 from controlplane.known.finished import finished_in
 from controlplane.known.flavors import UNBOUNDED, Assignment, Chosen, assignments, held_flavors
+from controlplane.known.holders import added, admitted_of, leaving_of
 from controlplane.known.known import Known
-from controlplane.known.records import Cause, WorkloadRecord
+from controlplane.known.records import Cause
 from controlplane.known.views import asked as asked_of
 from controlplane.known.views import decide
 from controlplane.placement import ClusterView, Decision, Refused
 from controlplane.placement.wording import counted
 from controlplane.quota.admission import Awaits, Fits, Lacks, Preempts, judge
-from controlplane.quota.quota import NOTHING, Admitted, Amounts, Candidate, FlavorResource, TenantQuota
-from controlplane.rollout import held_data
+from controlplane.quota.quota import NOTHING, Amounts, Candidate, FlavorResource, TenantQuota
 from schemas.reasons import Reason
 
 _ORDER = {Reason.QUOTA_AWAITED: 0, Reason.QUOTA_EXCEEDED: 2}
@@ -146,7 +145,7 @@ class _Admitting:
         if placements and placements.keys() <= finished_in(self.known, record.uid, record.revision):
             return {}
         asked = least(self.compiled.interpretation, assignment, self.quota)
-        return beyond(asked, _added(self._own(cluster) for cluster in self._charged_in()))
+        return beyond(asked, added(self._own(cluster) for cluster in self._charged_in()))
 
     def candidate(self, needs: Amounts) -> Candidate:
         record, spec = self.compiled.record, self.compiled.spec
@@ -205,7 +204,7 @@ class _Admitting:
         )
 
     def _needs(self, asked: Mapping[str, Amounts]) -> dict[FlavorResource, int]:
-        return _added(beyond(amounts, self._own(cluster)) for cluster, amounts in asked.items())
+        return added(beyond(amounts, self._own(cluster)) for cluster, amounts in asked.items())
 
     def _charged_in(self) -> Collection[str]:
         return self.known.quotas.charges.clusters_of(self.compiled.record.uid)
@@ -225,7 +224,7 @@ class _Admitting:
         quotas, uid, tenant = self.known.quotas, self.compiled.record.uid, self.compiled.record.tenant
         if not quotas.claims and not quotas.usage.lacking(tenant, needs):
             return Fits(quotas.usage.borrows(tenant, needs))
-        left = _added(
+        left = added(
             beyond(quotas.charges.of(uid, each, tenant), self._own(each)) for each in self._charged_in()
         )
         trial = quotas.usage.trial()
@@ -235,7 +234,7 @@ class _Admitting:
                 quotas.usage,
                 self.candidate(needs),
                 admitted_of(self.known),
-                _leaving(self.known, uid),
+                leaving_of(self.known, uid),
                 dict(quotas.claims),
             )
         finally:
@@ -287,86 +286,6 @@ def _asked(
         made, asked = variant
         found[view.id] = charge_in(quota, assignment, made.interpretation, asked, replicas, view, known.fleet)
     return found
-
-
-def admitted_of(known: Known) -> Callable[[str], Iterator[Admitted]]:
-    """By tenant, what is charged to it, runs, and is not on its way out."""
-
-    def admitted(tenant: str) -> Iterator[Admitted]:
-        for uid in sorted(known.quotas.workloads_of(tenant)):
-            record, decision = known.workloads.get(uid), known.decisions.get(uid)
-            if record is None or decision is None or record.deleted or not known.placements_of(uid):
-                continue
-            amounts = _held(known, uid, tenant)
-            if amounts:
-                yield Admitted(
-                    uid,
-                    tenant,
-                    int(record.spec.get("priority", 0)),
-                    decision.decided_at,
-                    amounts,
-                    is_preemptible(record),
-                    record.created_at,
-                )
-
-    return admitted
-
-
-def _held(known: Known, uid: str, tenant: str) -> dict[FlavorResource, int]:
-    """What is charged for it and would be released if it gave way: not what is on its way out already."""
-    charges = known.quotas.charges
-    return _added(
-        {
-            key: min(amount, charges.asked(uid, cluster, tenant).get(key, 0))
-            for key, amount in charges.of(uid, cluster, tenant).items()
-        }
-        for cluster in charges.clusters_of(uid)
-    )
-
-
-def _leaving(known: Known, uid: str) -> Mapping[str, Amounts]:
-    """By tenant, of others than `uid`: of what it has left itself, it could be charged as much again.
-
-    What a lost cluster holds may never be reported gone: nobody waits for that.
-    """
-    charges, unreachable = known.quotas.charges, known.losses.unreachable
-    if not unreachable:
-        return _without(charges, uid)
-    found: dict[str, Amounts] = {}
-    for tenant, places in charges.leaving().items():
-        found[tenant] = _added(
-            amounts
-            for (workload, cluster), amounts in places.items()
-            if workload != uid and cluster not in unreachable
-        )
-    return found
-
-
-def _without(charges: Charges, uid: str) -> Mapping[str, Amounts]:
-    found = charges.all_leaving()
-    for cluster in charges.clusters_of(uid):
-        for tenant in charges.tenants_of(uid, cluster):
-            own = charges.leaving().get(tenant, {}).get((uid, cluster))
-            if own:
-                left = {key: amount - own.get(key, 0) for key, amount in found[tenant].items()}
-                found = {**found, tenant: left}
-    return found
-
-
-def _added(every: Iterable[Amounts]) -> dict[FlavorResource, int]:
-    """The sum, without what is 0."""
-    found: dict[FlavorResource, int] = {}
-    for amounts in every:
-        for key, amount in amounts.items():
-            if amount:
-                found[key] = found.get(key, 0) + amount
-    return found
-
-
-def is_preemptible(record: WorkloadRecord) -> bool:
-    """As it is stated; else all that holds no data of its own."""
-    stated = record.spec.get("preemptible")
-    return bool(stated) if stated is not None else not held_data(record.spec["manifests"])
 
 
 def _named(known: Known, uids: Sequence[str]) -> str:

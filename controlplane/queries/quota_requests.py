@@ -4,13 +4,9 @@ from collections.abc import Generator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 
-from controlplane.known.admitting import (
-    QUOTA_REASONS,
-    admit,
-    admitted_of,
-    candidate_of,
-)
+from controlplane.known.admitting import QUOTA_REASONS, admit, candidate_of
 from controlplane.known.compiling import Compiler
+from controlplane.known.holders import admitted_of
 from controlplane.known.known import Known
 from controlplane.known.records import QuotaRequestRecord, RequestState
 from controlplane.known.views import Views
