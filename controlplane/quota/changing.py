@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from controlplane.known.records import DocumentRecord, QuotaRequestRecord
 from controlplane.quota.declared import cohort_quota, granted, tenant_quota
-from controlplane.quota.overused import overused
+from controlplane.quota.overused import overused, usage_of
 from controlplane.quota.problems import Declared, QuotaProblem, problems
 from controlplane.quota.quota import UNFLAVORED, Amounts, FlavorResource, Limits, TenantQuota
 from controlplane.quota.tree import CohortCycle, Tree
@@ -58,19 +58,22 @@ def declared_of(documents: Mapping[str, Iterable[DocumentRecord]], specs: SpecCa
 def problems_of_change(
     before: Declared,
     after: Declared,
-    used: Mapping[str, Amounts],
+    used: Mapping[str, Amounts] | None,
     grants: Sequence[QuotaRequestRecord],
     at: float,
 ) -> list[QuotaProblem]:
-    """What is wrong only after it, or gets worse by it. used: what is charged, by tenant."""
-    gone = list(_in_use(before, after, used))
+    """What is wrong only after it, or gets worse by it.
+
+    used: what is charged, by tenant; None where the change takes nothing from anybody (`takes_nothing`).
+    """
+    gone = list(_in_use(before, after, used or {}))
     if gone:
         return gone
     found = problems(after, grants, at)
     if found:
         known = set(problems(before, grants, at))
         found = [each for each in found if each not in known]
-    return found or list(_overdrawn(before, after, used, grants, at))
+    return found or ([] if used is None else list(_overdrawn(before, after, used, grants, at)))
 
 
 def _in_use(before: Declared, after: Declared, used: Mapping[str, Amounts]) -> Iterator[QuotaProblem]:
@@ -119,12 +122,15 @@ def _overdrawn(
     }
     if not used:
         return
-    old, new = _tree(before, roots, grants, at), _tree(after, roots, grants, at)
-    if old is None or new is None:
+    new = _tree(after, roots, grants, at)
+    if new is None:
         return
-    for each in overused(
-        old, new, {name: adopted(new.tenants.get(name), each) for name, each in used.items()}
-    ):
+    used = {name: adopted(new.tenants.get(name), each) for name, each in used.items()}
+    usage = usage_of(new, used)
+    if all(usage.available(name, key) >= 0 for name, each in used.items() for key in each):
+        return
+    old = _tree(before, roots, grants, at)
+    for each in overused(old, new, used) if old is not None else ():
         limits = new.tenants[each.tenant].limits.get((each.flavor, each.resource), Limits())
         if each.used > limits.nominal:
             yield QuotaProblem("Tenant", each.tenant, "spec.quota", str(each), is_of_use=True)

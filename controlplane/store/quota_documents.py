@@ -7,6 +7,7 @@ from controlplane.known.records import Change, DocumentRecord
 from controlplane.quota.changing import BOUNDING, SpecCache, declared_of, problems_of_change
 from controlplane.quota.problems import Declared, QuotaProblem
 from controlplane.quota.quota import Amounts, FlavorResource
+from controlplane.quota.taking import takes_nothing
 from controlplane.store import quota_head, spent
 from controlplane.store.codecs import Connection
 from schemas.manifests.quota import Budget
@@ -39,7 +40,8 @@ async def check_and_settle(
     now = await connection.fetchval("select extract(epoch from clock_timestamp())::float8")
     record = after or before
     assert record is not None  # noqa: S101 - one of them is there
-    refuse(problems_of_change(old, new, await _charged(connection), grants, now), kind, record.name)
+    charged = await _charged(connection) if await _may_take(connection, old, new, now) else None
+    refuse(problems_of_change(old, new, charged, grants, now), kind, record.name)
     was, becomes = changed_budgets(old, new)
     return (await spent.settle_as(connection, was, becomes, old.flavors, now)).changes
 
@@ -78,6 +80,14 @@ def refuse(found: Sequence[QuotaProblem], kind: str, name: str) -> None:
             (each.path, each.message) if (each.kind, each.name) == (kind, name) else ("", str(each))
             for each in found[:MOST_NAMED]
         )
+    )
+
+
+async def _may_take(connection: Connection, old: Declared, new: Declared, now: float) -> bool:
+    """Whether somebody may be left with less. Most take nothing: who leads waits less long for them."""
+    uncharged = takes_nothing(old, new, now)
+    return uncharged is None or await connection.fetchval(
+        "select exists (select from balance where tenant = any($1))", list(uncharged)
     )
 
 
