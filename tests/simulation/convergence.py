@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from agents.plan import is_only_where_there
 from controlplane.known.known import Known
 from controlplane.known.records import OutboxRecord
 from schemas.quantities import quantity_amount
 from schemas.reasons import Reason
+from schemas.wire.limits import is_limits
 from schemas.wire.orders import WORKLOAD_LABEL, Verb
 from schemas.wire.reports import WorkState
 from tests.simulation.ledger import ref_of
@@ -87,22 +89,25 @@ def _running(world: World, member: MemberCluster, blocked: set[Pair]) -> Iterato
     ours = member.ours()
     expected: set[Any] = set()
     known_pods, rolling = _pods_by_workload(member)
+    namespaces = {each["metadata"]["name"] for each in member.cluster.objects("Namespace")}
     for (cluster, workload), order in world.store.tables.outbox.items():
         if cluster != member.id or order.verb is not Verb.APPLY or (cluster, workload) in blocked:
             continue
         placement = world.store.tables.placements.get((cluster, workload))
-        if placement is None or placement.version != order.version:
+        if not is_limits(workload) and (placement is None or placement.version != order.version):
             yield f"{workload} in {member.name}: placement {placement} for order {order.version}"
             continue
         for manifest in _objects(order):
             ref = ref_of(manifest)
+            if is_only_where_there(manifest) and ref.namespace not in namespaces:
+                continue
             expected.add(ref)
             if ref not in ours:
                 yield f"{ref} of {workload} does not stand in {member.name}"
             elif not _contains(ours[ref], manifest):
                 yield f"{ref} of {workload} stands otherwise in {member.name}"
         pods = known_pods.get(workload, 0)
-        if pods != placement.replicas and workload not in rolling:
+        if placement is not None and pods != placement.replicas and workload not in rolling:
             yield f"{workload} has {pods} pods, not {placement.replicas}, in {member.name}"
     if world.is_restored:
         # What the restored database does not know runs on, until somebody says otherwise.

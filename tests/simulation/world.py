@@ -32,7 +32,7 @@ from tests.simulation.virtual_time import WorldClock
 
 TICK_SECONDS = 2.0
 RESTORE_SECONDS = 5.0
-ORDERED_KINDS = ("ConfigMap", "Deployment")
+ORDERED_KINDS = ("ConfigMap", "Deployment", "ResourceQuota")
 MAKES = ((Make.CLOUD, 3), (Make.EDGE, 2), (Make.DATACENTRE, 2))
 WRITE = Write("world")
 
@@ -60,9 +60,7 @@ class WatchedStore(MemoryStore):
 
     watch: FailoverWatch | None = None
 
-    def _commit_decisions(
-        self, decisions: Sequence[NewDecision], quota_version: int
-    ) -> Collection[str]:
+    def _commit_decisions(self, decisions: Sequence[NewDecision], quota_version: int) -> Collection[str]:
         before = [
             (self.tables.decisions.get(each.workload), dict(self.tables.replicas(each.workload)))
             for each in decisions
