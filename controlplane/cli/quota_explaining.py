@@ -17,7 +17,7 @@ _LABEL_WIDTH = 7
 
 def show_tenant(body: Mapping[str, Any], now: float) -> None:
     tenant = body["tenant"]
-    head = Text(str(tenant["name"]), style="bold")
+    head = Text.assemble((str(tenant["name"]), "bold"))
     if tenant["parent"]:
         head.append(f"  in {' > '.join(tenant['path'][:-1])}", style="dim")
     for part in headline_parts({**tenant, "budget": None, "waiting": 0}):
