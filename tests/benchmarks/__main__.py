@@ -5,11 +5,12 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.benchmarks import alerting, decisions, fleet, ledger, placements, quota
+from tests.benchmarks import admissions, alerting, decisions, fleet, ledger, placements, quota
 
 FIGURES: dict[str, Callable[[], dict[str, float]]] = {
     "decisions": decisions.figures,
     "quota": quota.figures,
+    "admissions": admissions.figures,
     "fleet": fleet.figures,
     "ledger": ledger.figures,
     "placements": placements.figures,

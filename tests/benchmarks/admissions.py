@@ -6,7 +6,9 @@ The deciding loop of a leader and the one that releases, over the classes, quota
 
 import asyncio
 import json
+import statistics
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import asyncpg
@@ -14,7 +16,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from controlplane.embedded import EmbeddedPostgres
-from controlplane.intent import Write
+from controlplane.intent import WorkloadDraft, Write
 from controlplane.known.known import Heard, Known
 from controlplane.known.records import Lease
 from controlplane.loops.follow import Follow
@@ -37,6 +39,7 @@ CLUSTERS, NODES = 20, 100
 ANYWHERE = {
     "replicaScheduling": {"replicaSchedulingType": "Divided", "replicaDivisionPreference": "Aggregated"}
 }
+ROUNDS, TOGETHER = 10, 256
 ME = Write("bench")
 
 
@@ -62,7 +65,10 @@ class _Clock:
 
 
 def figures(tenants: int = TENANTS) -> dict[str, float]:
-    """admissions_per_second: until all have been admitted; Kueue's is 42."""
+    """admissions_per_second: until all have been admitted; Kueue's is 42.
+
+    quota_adds_..: to deciding and committing a workload of a tenant with room, over one of nobody's.
+    """
     return asyncio.run(_figures(tenants))
 
 
@@ -70,57 +76,99 @@ async def _figures(tenants: int) -> dict[str, float]:
     with open_folder("muster-bench-admissions-") as folder:
         async with EmbeddedPostgres(folder / "postgres") as server:
             dsn = await server.create_database("bench")
-            return await _measured(dsn, tenants)
+            async with PostgresStore(dsn) as store:
+                await _declare(store, tenants)
+                await _submit(dsn, tenants)
+                centre = await _Centre.begin(store)
+                return await _admitted(centre) | await _added(centre, tenants)
 
 
-async def _measured(dsn: str, tenants: int) -> dict[str, float]:
-    async with PostgresStore(dsn) as store:
+class _Centre:
+    """A leader's deciding and releasing, with clusters that report nothing by themselves."""
+
+    def __init__(self, store: PostgresStore, known: Known, lease: Lease) -> None:
+        self.store, self.known, self.clock = store, known, _Clock()
+        ledger, follow, metrics = asyncio.Lock(), Follow(store, known), LoopMetrics(CollectorRegistry())
+        self.place = Place(
+            store,
+            known,
+            follow,
+            _Signer(),
+            self.clock,
+            lease,
+            metrics,
+            orders_committed=_nothing,
+            ledger=ledger,
+        )
+        self.releasing = Releasing(store, known, self.clock, lease, ledger)
+
+    @classmethod
+    async def begin(cls, store: PostgresStore) -> "_Centre":
         lease = await store.take_lease("deciding", "bench", 3600.0)
         assert lease is not None
-        await _declare(store, tenants)
-        await _submit(dsn, tenants)
-        known, clock = Known(), _Clock()
+        known = Known()
         clusters = [(await joined(store, f"c{number}")).id for number in range(CLUSTERS)]
         known.replace_records(await store.load())
         for cluster in clusters:
             _report(known, cluster)
-        return await _admit_all(store, known, clock, lease)
+        return cls(store, known, lease)
+
+    async def decide(self) -> list[tuple[str, str]]:
+        """One pass, later than a retry's pause; (workload, cluster) of what was placed."""
+        self.clock.seconds += 3.0
+        for cluster in self.known.clusters:
+            self.known.heard[cluster] = Heard(self.clock.seconds, 1, _beat(self.clock.seconds))
+        before = {uid for uid, places in self.known.placements.items() if places}
+        await self.place.run_pass()
+        after = self.known.placements.items()
+        return [(uid, cluster) for uid, places in after if uid not in before for cluster in places]
+
+    async def finish(self, running: Iterable[tuple[str, str]]) -> None:
+        for uid, cluster in running:
+            _finish(self.known, self.releasing, uid, cluster)
+        await self.releasing.run_pass()
 
 
-async def _admit_all(store: PostgresStore, known: Known, clock: _Clock, lease: Lease) -> dict[str, float]:
-    ledger = asyncio.Lock()
-    metrics, follow = LoopMetrics(CollectorRegistry()), Follow(store, known)
+async def _admitted(centre: _Centre) -> dict[str, float]:
     started = time.perf_counter()
-    place = Place(
-        store, known, follow, _Signer(), clock, lease, metrics, orders_committed=_nothing, ledger=ledger
-    )
-    releasing = Releasing(store, known, clock, lease, ledger)
-    count, admitted, passes = len(known.workloads), 0, 0
+    count, admitted, passes = len(centre.known.workloads), 0, 0
     running: list[tuple[str, str]] = []
     while admitted < count:
-        for uid, cluster in running:
-            _finish(known, releasing, uid, cluster)
-        await releasing.run_pass()
-        clock.seconds += 3.0
-        for cluster in known.clusters:
-            known.heard[cluster] = Heard(clock.seconds, 1, _beat(clock.seconds))
-        done = {uid for uid, places in known.placements.items() if places}
-        await place.run_pass()
-        running = [
-            (uid, cluster)
-            for uid, places in known.placements.items()
-            if uid not in done
-            for cluster in places
-        ]
+        await centre.finish(running)
+        running = await centre.decide()
         assert running, "nobody is admitted any more"
         admitted += len(running)
         passes += 1
     took = time.perf_counter() - started
-    assert await store.check_ledger() == []
+    await centre.finish(running)
+    assert await centre.store.check_ledger() == []
+    return {"admissions_per_second": round(count / took), "admission_passes": passes}
+
+
+async def _added(centre: _Centre, tenants: int) -> dict[str, float]:
+    """Medians over rounds that take turns, of what a workload costs the processor and the clock."""
+    took: dict[bool, list[float]] = {False: [], True: []}
+    for number in range(2 * ROUNDS):
+        bounded = number % 2 == 1
+        drafts = [_draft(number, each, tenants, bounded=bounded) for each in range(TOGETHER)]
+        await asyncio.gather(*(centre.store.submit_workload(draft, ME) for draft in drafts))
+        started = time.perf_counter()
+        running = await centre.decide()
+        took[bounded].append((time.perf_counter() - started) * 1000 / TOGETHER)
+        assert len(running) == TOGETHER
+        await centre.finish(running)
+    without, within = (statistics.median(took[bounded]) for bounded in (False, True))
     return {
-        "admissions_per_second": round(count / took),
-        "admission_passes": passes,
+        "decided_without_quota_ms": round(without, 3),
+        "decided_within_quota_ms": round(within, 3),
+        "quota_adds_ms_per_placement": round(within - without, 3),
     }
+
+
+def _draft(round_: int, number: int, tenants: int, *, bounded: bool) -> WorkloadDraft:
+    tenant, name = number % tenants, f"r{round_}-{number}"
+    spec = {"manifests": [_job(name, tenant, 1)], "placement": ANYWHERE}
+    return WorkloadDraft(name, {}, {}, f"t{tenant}" if bounded else "", spec)
 
 
 def _finish(known: Known, releasing: Releasing, uid: str, cluster: str) -> None:

@@ -1,6 +1,6 @@
 """The deciding loop with quota: who is charged for what, who waits, who gives way. Promise 2."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from controlplane.known.known import Known
 from controlplane.known.records import BalanceRecord, Cause
 from controlplane.loops.place import RETRY_SECONDS, Place
 from schemas.reasons import Reason
-from tests.conformance.store_worlds import ME, draft
+from tests.conformance.store_worlds import ME, draft, lead
 from tests.simulation.test_reschedule import DYNAMIC, Fleet, deployment
 
 pytestmark = pytest.mark.promise(2)
@@ -37,12 +37,14 @@ class Centre:
         self.fleet = Fleet()
         self.place: Place
 
-    async def begin(self, *, cores: int = 100, **tenants: Mapping[str, Any]) -> None:
+    async def begin(
+        self, *, cores: int = 100, clusters: Sequence[str] = "a", **tenants: Mapping[str, Any]
+    ) -> None:
         store = self.fleet.around.store
         await store.submit_document("Flavor", "default", {}, ME)
         for name, spec in tenants.items():
             await store.submit_document("Tenant", name, {"namespaces": [name], **spec}, ME)
-        await self.fleet.join(a=cores)
+        await self.fleet.join(**dict.fromkeys(clusters, cores))
         self.place = await self.fleet.begin()
 
     async def change(self, name: str, spec: Mapping[str, Any]) -> None:
@@ -50,16 +52,21 @@ class Centre:
 
     async def submit(self, name: str, tenant: str, cpu: int, **spec: Any) -> None:
         manifests = [deployment(cpu) | {"metadata": {"name": name, "namespace": tenant}}]
-        made = draft(manifests=manifests, placement={"replicaScheduling": DYNAMIC}, **spec)
+        await self.send(name, tenant, manifests, placement={"replicaScheduling": DYNAMIC}, **spec)
+
+    async def send(self, name: str, tenant: str, manifests: list[dict[str, Any]], **spec: Any) -> None:
+        made = draft(manifests=manifests, **spec)
         await self.fleet.around.store.submit_workload(replace(made, name=name, tenant=tenant), ME)
 
     async def delete(self, name: str) -> None:
         await self.fleet.around.store.delete_workload(name, ME)
 
-    async def decide(self) -> None:
-        self.fleet.around.clock.seconds += RETRY_SECONDS
+    async def decide(self, *, silent: str = "", after_seconds: float = RETRY_SECONDS) -> None:
+        self.fleet.around.clock.seconds += after_seconds
         for name in self.fleet.ids:
-            self.fleet.hear(name)
+            if name != silent:
+                self.fleet.hear(name)
+        await lead(self.fleet.around.store)
         await self.place.run_pass()
 
     async def lead_anew(self) -> None:
@@ -312,3 +319,74 @@ async def test_a_quota_below_what_runs_already_is_not_taken() -> None:
     await centre.decide()
     with pytest.raises(Taken, match="tenant shop uses 6 cpu of flavor default"):
         await centre.change("shop", quota(cpu=5))
+
+
+JOB = {
+    "apiVersion": "kubeflow.org/v1",
+    "kind": "PyTorchJob",
+    "metadata": {"name": "train", "namespace": "shop"},
+    "spec": {
+        "pytorchReplicaSpecs": {
+            kind: {
+                "replicas": replicas,
+                "template": {
+                    "spec": {
+                        "containers": [
+                            {"name": "pytorch", "image": "x", "resources": {"requests": {"cpu": str(cpu)}}}
+                        ]
+                    }
+                },
+            }
+            for kind, replicas, cpu in (("Master", 1, 1), ("Worker", 3, 2))
+        }
+    },
+}
+
+
+@pytest.mark.parametrize(("granted", "charged"), [(6, {}), (7, {"shop": 7})])
+async def test_a_gang_is_admitted_whole_or_not_at_all(granted: int, charged: dict[str, int]) -> None:
+    centre = Centre()
+    centre.fleet.served = ["kubeflow.org/v1/PyTorchJob"]
+    await centre.begin(shop=quota(cpu=granted))
+    await centre.send("train", "shop", [JOB])
+    await centre.decide()
+    assert centre.said("train") == ("Placed" if charged else Reason.QUOTA_EXCEEDED)
+    assert await centre.charged() == charged
+
+
+async def test_under_an_autoscaler_the_reserve_is_for_as_far_as_it_may_go() -> None:
+    centre = Centre()
+    centre.fleet.served = ["apps/v1/Deployment", "autoscaling/v2/HorizontalPodAutoscaler"]
+    await centre.begin(shop=quota(cpu=10))
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    scaler = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 8},
+    }
+    web = deployment(2) | {"metadata": {"name": "web", "namespace": "shop"}}
+    await centre.send("web", "shop", [web, scaler])
+    await centre.decide()
+    assert (centre.said("web"), await centre.charged()) == ("Placed", {"shop": 8})
+
+
+@pytest.mark.parametrize(("granted", "charged", "said"), [(12, 12, "Placed"), (11, 6, Reason.QUOTA_EXCEEDED)])
+async def test_both_copies_are_charged_until_the_lost_one_is_known_gone(
+    granted: int, charged: int, said: str
+) -> None:
+    centre = Centre()
+    await centre.begin(cores=8, clusters=["a", "b"], shop=quota(cpu=granted))
+    only_a = {"clusterAffinities": [{"affinityName": each, "clusterNames": [each]} for each in "ab"]}
+    web = deployment(6) | {"metadata": {"name": "web", "namespace": "shop"}}
+    await centre.send("web", "shop", [web], placement={"replicaScheduling": DYNAMIC, **only_a})
+    await centre.decide()
+    assert await centre.charged() == {"shop": 6}
+    for _ in range(60):
+        await centre.decide(silent="a", after_seconds=20.0)
+    assert (centre.said("web"), await centre.charged()) == (said, {"shop": charged}), centre.message("web")
+    record = centre.known.workload("web")
+    assert record is not None
+    assert list(centre.known.placements_of(record.uid)) == [
+        centre.fleet.ids["b" if said == "Placed" else "a"]
+    ]

@@ -35,6 +35,7 @@ class Fleet:
     """Clusters `a` and `b`, one node each, and one workload; `decide` is a new leader with a new memory."""
 
     def __init__(self) -> None:
+        self.served = ["apps/v1/Deployment"]
         self.around = Around()
         self.ids: dict[str, str] = {}
         self.cores: dict[str, int] = {}
@@ -72,8 +73,7 @@ class Fleet:
 
     def report(self, name: str, cluster: str) -> None:
         known = self.around.known
-        served = ["apps/v1/Deployment"]
-        facts = Facts(incarnation=1, sequence=1, layout=1, kubernetes_version="v1.34.1", served=served)
+        facts = Facts(incarnation=1, sequence=1, layout=1, kubernetes_version="v1.34.1", served=self.served)
         reports.apply(known.fleet, cluster, "facts", facts)
         reports.apply(known.fleet, cluster, f"profile.{reports.PLAIN}", reports.profile())
         made = reports.inventory("n", cpu=self.cores[name] * 1000, pods=100)
