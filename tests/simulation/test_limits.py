@@ -94,12 +94,17 @@ class Member(Centre):
         await self.limits.run_pass()
         await self.dispatch.run_pass()
 
-    def say(self, workload: str, state: WorkState = WorkState.APPLIED) -> None:
+    def say(self, workload: str, state: WorkState = WorkState.APPLIED, *, finished: bool = False) -> None:
         """What the agent says of its order."""
         order = self.order(workload)
         assert order is not None
         self.known.work.setdefault(order.workload, {})[self.cluster] = Work(
-            incarnation=1, sequence=1, version=order.version, carried_out=order.version, state=state
+            incarnation=1,
+            sequence=1,
+            version=order.version,
+            carried_out=order.version,
+            state=state,
+            finished=finished,
         )
 
     def order(self, workload: str) -> OutboxRecord | None:
@@ -229,6 +234,22 @@ async def test_a_limit_is_lowered_after_the_pods_are_gone_and_not_when_that_was_
     await member.gone("web")
     await member.pass_time(SWEEP_SECONDS)
     assert member.cores == {"shop": 13}, "not with every pod that goes"
+    await member.pass_time(LOWER_SECONDS)
+    assert member.cores == {"shop": 5}
+
+
+@pytest.mark.promise(2)
+async def test_what_has_run_to_its_end_is_let_in_no_longer_though_it_is_still_ordered() -> None:
+    member = Member()
+    await member.start(shop=limited())
+    await member.submit("web", "shop", 4)
+    await member.submit("sums", "shop", 8)
+    await member.decide()
+    await member.pass_time()
+    member.say(KEY)
+    await member.pass_time()
+    member.say("sums", finished=True)
+    await member.gone("sums")
     await member.pass_time(LOWER_SECONDS)
     assert member.cores == {"shop": 5}
 
