@@ -181,6 +181,7 @@ def test_the_pages_have_blocks_to_run() -> None:
         "join-a-cluster.md",
         "move-from-karmada.md",
         "place-a-workload.md",
+        "quota.md",
         "recover.md",
         "serve.md",
         "troubleshooting.md",
