@@ -14,13 +14,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="this one only")
     parser.add_argument("--trace", action="store_true", help="print everything that happens")
     parser.add_argument("--no-faults", action="store_true", help="nothing goes wrong")
+    parser.add_argument("--quota", action="store_true", help="tenants have quotas, which change")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first that fails")
     given = parser.parse_args()
     seeds = [given.seed] if given.seed is not None else range(given.first, given.first + given.seeds)
     began, failed, slowest, count, moved = time.monotonic(), list[int](), 0.0, 0, 0
     for count, seed in enumerate(seeds, start=1):
         try:
-            passed = run_seed(seed, faults=not given.no_faults, out=sys.stdout if given.trace else None)
+            out = sys.stdout if given.trace else None
+            passed = run_seed(seed, faults=not given.no_faults, quota=given.quota, out=out)
             slowest, moved = max(slowest, passed.converged_seconds), moved + passed.moved
         except SeedFailed as failure:
             print(failure, file=sys.stderr)

@@ -7,13 +7,16 @@ from typing import Any
 
 from agents.plan import is_only_where_there
 from controlplane.known.known import Known
-from controlplane.known.records import OutboxRecord
+from controlplane.known.records import OutboxRecord, WorkloadRecord
+from controlplane.quota.quota import FlavorResource
 from schemas.quantities import quantity_amount
 from schemas.reasons import Reason
 from schemas.wire.limits import is_limits
 from schemas.wire.orders import WORKLOAD_LABEL, Verb
 from schemas.wire.reports import WorkState
 from tests.simulation.ledger import ref_of
+from tests.simulation.memory_tables import Tables
+from tests.simulation.quota_watch import charged, forest, ordered, uncharged
 from tests.simulation.world import MemberCluster, World
 
 _amount = cache(quantity_amount)
@@ -33,6 +36,7 @@ def differences(world: World) -> list[str]:
     for member in world.members:
         found += _running(world, member, blocked)
         found += _stranded(member)
+    found += _charged(world, known)
     # The dearest look, and of no use before the others agree.
     return found or [each for member in world.members for each in _counted(member, known, blocked)]
 
@@ -56,8 +60,16 @@ def _undecided(world: World) -> Iterator[str]:
         if record.deleted:
             if any(workload == uid for _, workload in (*tables.outbox, *tables.placements)):
                 yield f"{record.name} ({uid}) is deleted, and something of it is left"
+        elif _stands_behind(world, record):
+            continue
         elif decision is None or decision.resource_version < record.resource_version:
             yield f"{record.name} is not decided at {record.resource_version}: {decision}"
+
+
+def _stands_behind(world: World, record: WorkloadRecord) -> bool:
+    """Where the first of a tenant's line waits, those behind it are not looked at (StrictFIFO)."""
+    quota = world.store.tables.documents.get(("Tenant", record.tenant))
+    return quota is not None and quota.spec.get("quota", {}).get("queueing") == "StrictFIFO"
 
 
 def _unsettled(world: World, known: Known, blocked: set[Pair]) -> Iterator[str]:
@@ -117,6 +129,64 @@ def _running(world: World, member: MemberCluster, blocked: set[Pair]) -> Iterato
     wanted = {workload for cluster, workload in world.store.tables.placements if cluster == member.id}
     for workload in known_pods.keys() - wanted:
         yield f"pods of {workload} are left in {member.name}"
+
+
+def _charged(world: World, known: Known) -> Iterator[str]:
+    """Who runs is charged for exactly that, who waits for nothing; and who waits could not be let in."""
+    tables = world.store.tables
+    told = {member.id: ordered(member) for member in world.members}
+    if world.is_restored:
+        for member in world.members:
+            yield from uncharged(tables, member)
+    else:
+        for uid, cluster in sorted({key[:2] for key in tables.balances} | set(_places(tables))):
+            record, held = tables.workloads.get(uid), charged(tables, uid, cluster, drift=False)
+            placed = (cluster, uid) in tables.placements
+            replicas, cpu = told[cluster].get(uid, (0, 0)) if placed else (0, 0)
+            if record is not None and record.tenant and held != replicas * cpu:
+                yield f"{record.name} comes to {replicas * cpu} in {cluster}, and is charged {held}"
+    for uid, decision in tables.decisions.items():
+        record = tables.workloads[uid]
+        if not record.deleted and decision.reason == Reason.QUOTA_AWAITED:
+            yield f"{record.name} waits for what is on its way out, and nothing is: {decision.message}"
+    yield from _hopeful(world)
+
+
+def _places(tables: Tables) -> Iterator[Pair]:
+    return ((uid, cluster) for cluster, uid in tables.placements)
+
+
+def _hopeful(world: World) -> Iterator[str]:
+    """What waits for quota that is there. Only of what is divided it is plain what it asks for."""
+    tables = world.store.tables
+    trees = forest(tables, world.clock.now())
+    for uid, decision in tables.decisions.items():
+        record = tables.workloads[uid]
+        quota = trees.tenants.get(record.tenant)
+        if record.deleted or decision.reason != Reason.QUOTA_EXCEEDED or quota is None or quota.strict:
+            continue
+        scheduling = record.spec["placement"]["replicaScheduling"]
+        (deployment,) = (each for each in record.spec["manifests"] if each["kind"] == "Deployment")
+        requests = deployment["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]
+        replicas = deployment["spec"]["replicas"]
+        if scheduling["replicaSchedulingType"] != "Divided" or "overrides" in record.spec:
+            continue
+        asked = {what: replicas * _amount(what, text) for what, text in requests.items()}
+        for flavor in sorted({flavor for flavor, _ in quota.limits}):
+            held = {what: _held(tables, uid, (flavor, what)) for what in asked}
+            needs = {what: asked[what] - held[what] for what in asked if what in quota.covered}
+            if all(trees.available(record.tenant, (flavor, what)) >= some for what, some in needs.items()):
+                yield f"{record.name} waits, and {record.tenant} has {needs} of {flavor}: {decision.message}"
+
+
+def _held(tables: Tables, uid: str, key: FlavorResource) -> int:
+    """Where it is placed."""
+    places = {cluster for workload, cluster in _places(tables) if workload == uid}
+    return sum(
+        amount
+        for (workload, cluster, _, flavor, resource, drift), amount in tables.balances.items()
+        if workload == uid and cluster in places and (flavor, resource) == key and not drift
+    )
 
 
 def _objects(order: OutboxRecord) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 from controlplane.known.records import DecisionRecord, WorkloadRecord
 from controlplane.loops.ports import NewDecision
 from controlplane.rollout import LossRules
+from schemas.reasons import Reason
 from schemas.wire.orders import Verb
 
 SKEW_SECONDS = 1.0
@@ -39,7 +40,7 @@ class FailoverWatch:
         is_asked_for = (
             before is None or not before.placed or before.resource_version != record.resource_version
         )
-        if is_asked_for or record.deleted or not gone:
+        if is_asked_for or record.deleted or not gone or new.reason == Reason.PREEMPTED:
             return
         self.moved += [record.name] * len(gone)
         applied = {each.cluster: each.replicas for each in new.orders if each.verb is Verb.APPLY}

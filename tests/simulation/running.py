@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tests.simulation.convergence import differences
-from tests.simulation.script import Script
+from tests.simulation.quota_script import script_of
 from tests.simulation.trace import Trace
 from tests.simulation.virtual_time import VirtualLoop
 from tests.simulation.world import World
@@ -41,20 +41,20 @@ def remembered_seeds() -> list[int]:
     return [int(line) for line in lines if line]
 
 
-def run_seed(seed: int, *, faults: bool = True, out: TextIO | None = None) -> Passed:
-    """Raises SeedFailed."""
+def run_seed(seed: int, *, faults: bool = True, quota: bool = False, out: TextIO | None = None) -> Passed:
+    """quota: tenants have some, and it is changed. Raises SeedFailed."""
     trace = Trace(out)
     loop = VirtualLoop()
     # A collection in the middle would end forgotten generators at a moment that no seed decides.
     gc.disable()
     try:
         with trace.capture_logs(), tempfile.TemporaryDirectory(dir=_fast_folder()) as folder:
-            converged, moved = loop.run_to_end(_live(seed, trace, Path(folder), faults=faults))
+            converged, moved = loop.run_to_end(_live(seed, trace, Path(folder), faults=faults, quota=quota))
     except Exception as error:
         last = "\n".join(list(trace.lines)[-SHOWN_LINES:])
         raise SeedFailed(
             f"seed {seed}: {type(error).__name__}: {error}\n{last}\n"
-            f"again: python -m tests.simulation --seed {seed} --trace"
+            f"again: python -m tests.simulation --seed {seed} --trace{' --quota' if quota else ''}"
         ) from error
     finally:
         gc.enable()
@@ -66,15 +66,17 @@ def _fast_folder() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
-async def _live(seed: int, trace: Trace, folder: Path, *, faults: bool) -> tuple[float, int]:
-    world = World(seed, trace, folder)
+async def _live(seed: int, trace: Trace, folder: Path, *, faults: bool, quota: bool) -> tuple[float, int]:
+    world = World(seed, trace, folder, with_quota=quota)
     try:
+        script = script_of(world, faults=faults)
+        await script.begin()
         await world.begin()
-        script = Script(world, faults)
         for _ in range(STEPS):
             await world.step(world.random.uniform(0.2, LONGEST_STEP_SECONDS))
             await script.next_event()
         trace.say("FAULTS STOP")
+        world.quota.somebody_acts()
         await world.heal()
         if any(agent.spool is not None and agent.spool.depth for agent in world.others()):
             await world.hand_over(1)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from controlplane.intent import NotFound
+from controlplane.intent import NotFound, WorkloadDraft
 from controlplane.loops.ports import StoreUnavailable
 from schemas.wire.orders import ObjectRef
 from tests.simulation.drafts import Wish, wish
@@ -30,10 +30,14 @@ class Script:
     faults: bool = True
     wishes: dict[str, Wish] = field(default_factory=dict[str, Wish])
     removals: int = 0
+    most: int = MOST_WORKLOADS
     lost_until: dict[str, float] = field(default_factory=dict[str, float])
     _marker: int = 0
     _named: int = 0
     _nodes: int = 0
+
+    async def begin(self) -> None:
+        """What is there when the world begins."""
 
     def events(self) -> list[tuple[int, Event]]:
         ordinary: list[tuple[int, Event]] = [
@@ -84,6 +88,9 @@ class Script:
             return ordinary
         return ordinary + (losses if self.world.seed % 3 == 2 else misfortunes)
 
+    def draft(self, wanted: Wish) -> WorkloadDraft:
+        return wanted.draft()
+
     async def next_event(self) -> None:
         events = self.events()
         (chosen,) = self.world.random.choices(
@@ -94,7 +101,7 @@ class Script:
     # People.
 
     async def _submit(self) -> None:
-        if len(self.wishes) >= MOST_WORKLOADS:
+        if len(self.wishes) >= self.most:
             return await self._change()
         names = [f"work-{number}" for number in range(1, self._named + 1)]
         free = [name for name in names if name not in self.wishes]
@@ -130,7 +137,7 @@ class Script:
     async def _write(self, wanted: Wish) -> None:
         self.world.trace.say(f"somebody submits {wanted}")
         try:
-            record = await self.world.store.submit_workload(wanted.draft(), WRITE)
+            record = await self.world.store.submit_workload(self.draft(wanted), WRITE)
         except StoreUnavailable:
             return
         self.wishes[wanted.name] = wanted

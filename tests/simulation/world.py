@@ -15,7 +15,7 @@ from agents.simulated import SimulatedCluster
 from agents.simulation.kubelets import Pace
 from agents.simulation.makes import Make
 from controlplane.intent import JoinDraft, Write
-from controlplane.known.records import Request, WorkloadRecord
+from controlplane.known.records import LedgerLine, Request, WorkloadRecord
 from controlplane.loops.ports import NewDecision
 from schemas.wire.orders import WORKLOAD_LABEL, ObjectRef
 from schemas.wire.subjects import Subjects
@@ -27,6 +27,7 @@ from tests.simulation.memory_tables import Tables
 from tests.simulation.network import Fate, Network, Rates
 from tests.simulation.processes import LOSS_RULES, AgentProcess, CentreProcess
 from tests.simulation.promises import AlertKey, Promises
+from tests.simulation.quota_watch import QuotaWatch
 from tests.simulation.trace import Trace
 from tests.simulation.virtual_time import WorldClock
 
@@ -59,6 +60,12 @@ class WatchedStore(MemoryStore):
     """Shows every decision that it commits to a witness."""
 
     watch: FailoverWatch | None = None
+    quota: QuotaWatch | None = None
+
+    def enter_lines(self, lines: Sequence[LedgerLine]) -> None:
+        super().enter_lines(lines)
+        if self.quota is not None:
+            self.quota.entered(self.tables, lines, self.now())
 
     def _commit_decisions(self, decisions: Sequence[NewDecision], quota_version: int) -> Collection[str]:
         before = [
@@ -66,6 +73,8 @@ class WatchedStore(MemoryStore):
             for each in decisions
         ]
         skipped = super()._commit_decisions(decisions, quota_version)
+        if self.quota is not None:
+            self.quota.decided(each for each in decisions if each.workload not in skipped)
         for new, (decided, held) in zip(decisions, before, strict=True):
             if self.watch is not None and new.workload not in skipped:
                 record = self.tables.workloads[new.workload]
@@ -76,7 +85,7 @@ class WatchedStore(MemoryStore):
 class World:
     """Composed within a running VirtualLoop; `close` releases what it holds."""
 
-    def __init__(self, seed: int, trace: Trace, folder: Path) -> None:
+    def __init__(self, seed: int, trace: Trace, folder: Path, *, with_quota: bool = False) -> None:
         loop = asyncio.get_running_loop()
         self.seed = seed
         self.random = Random(f"world {seed}")
@@ -99,6 +108,8 @@ class World:
             self.nats.beats_answered, [each.id for each in self.members], LOSS_RULES, self.promises.accuse
         )
         self.store.watch = self.failovers
+        self.with_quota = with_quota
+        self.quota = self.store.quota = QuotaWatch(self.promises.accuse)
         self.centres = [
             CentreProcess(name, self.nats, self.store, self.ledger, self.clock, trace.say)
             for name in ("centre", "standby")
@@ -189,6 +200,7 @@ class World:
             self.promises.stood(member.id, member.standing, standing)
             member.standing = standing
         self.promises.kept(self.store.tables, self.spooled())
+        self.quota.look(self.store.tables, self.members)
         self.promises.raise_if_broken()
         assert not self.nats.trespasses, self.nats.trespasses
         assert not self.trace.surprises, self.trace.surprises
@@ -236,7 +248,7 @@ class World:
             await centre.crash()
         self.store.restore(tables)
         self.promises.intents = dict(intents)
-        self.is_restored = True
+        self.is_restored = self.quota.restored = True
         await self.step(RESTORE_SECONDS)
         self.start_centre(0)
 
