@@ -48,14 +48,13 @@ class Member(Centre):
         self.dispatch: Dispatch
 
     async def start(self, **tenants: Mapping[str, Any]) -> None:
-        await self.begin(cores=100, **tenants)
+        await self.begin(cores=100, clusters="a", **tenants)
         await self._begin_loops()
         self.tell()
 
     async def _begin_loops(self) -> None:
         around = self.fleet.around
         self.lease = self.place._lease  # pyright: ignore[reportPrivateUsage]
-        await around.store.take_lease(self.lease.role, self.lease.holder, 10 * KEPT_SECONDS)
         self.limits = LimitsLoop(
             *(around.store, around.known, Ledger(1), around.clock, self.lease), orders_committed=lambda: None
         )
@@ -88,7 +87,8 @@ class Member(Centre):
         self.known.heard[self.cluster] = Heard(now, self.lease.epoch, beat)
 
     async def pass_time(self, seconds: float = 1.0) -> None:
-        """Limits and dispatch, once, after so many seconds."""
+        """Limits and dispatch, once, after so many seconds in which it has gone on leading."""
+        await self.fleet.around.store.take_lease(self.lease.role, self.lease.holder, seconds + 60.0)
         self.fleet.around.clock.seconds += seconds
         self.hear()
         await self.limits.run_pass()
