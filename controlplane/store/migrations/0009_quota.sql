@@ -33,6 +33,8 @@ create table balance (
     amount numeric not null check (amount >= 0),
     primary key (workload, cluster, tenant, flavor, resource, drift)
 );
+-- What a tenant spends is worked out anew with every commit that charges it, while it has a budget.
+create index balance_tenant on balance (tenant);
 
 create table quota_request (
     id bigint generated always as identity primary key,
