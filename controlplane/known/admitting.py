@@ -103,12 +103,20 @@ class _Admitting:
         return replace(worst, decision=replace(worst.decision, error=error))
 
     def tried(self) -> list[Assignment] | Refused:
-        compiled, known = self.compiled, self.known
-        components = compiled.interpretation.components
+        """Of what holds none yet, always the same for a version of it, of the quota and of the flavors."""
+        held, stays = self._held(), self._stays()
+        if held is not None:
+            return self._assignments(held, anew=not stays)
+        made_of = self.quota, self.known.quotas.flavors
+        remembered = self.compiled.tried.get(stays)
+        if remembered is None or remembered[0][0] is not made_of[0] or remembered[0][1] is not made_of[1]:
+            remembered = self.compiled.tried[stays] = made_of, self._assignments(None, anew=not stays)
+        return remembered[1]
+
+    def _assignments(self, held: Chosen | None, *, anew: bool) -> list[Assignment] | Refused:
+        components = self.compiled.interpretation.components
         requests = [requests_of(self.quota, each.demand, None) for each in components]
-        return assignments(
-            self.quota, known.quotas.flavors, components, requests, self._held(), anew=not self._stays()
-        )
+        return assignments(self.quota, self.known.quotas.flavors, components, requests, held, anew=anew)
 
     def _held(self) -> Chosen | None:
         decision = self.known.decisions.get(self.compiled.record.uid)

@@ -1,7 +1,8 @@
 """Workloads as they are compiled: what their newest revision asks for, against what they hold."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from controlplane.interpreters import Interpretation, Kinds
 from controlplane.known.flavors import Assignment
@@ -15,12 +16,16 @@ from controlplane.placement.flavoring import Flavoring
 from controlplane.placement.needs import Needs
 from controlplane.placement.overriding import Variant, Variants
 from controlplane.placement.rooms import Asked, asked_in, selection
+from controlplane.quota.quota import Flavor, TenantQuota
 from schemas.manifests import TenantSpec, WorkloadSpec
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """One revision of a workload, ready to be decided on. kinds: by which its objects were understood."""
+    """One revision of a workload, ready to be decided on. kinds: by which its objects were understood.
+
+    tried: flavors that it may be given, for what they follow from: `admitting` keeps them here.
+    """
 
     record: WorkloadRecord
     spec: WorkloadSpec
@@ -29,6 +34,9 @@ class Compiled:
     needs: tuple[Needs, ...]
     kinds: Kinds
     variants: Variants
+    tried: dict[bool, tuple[tuple[TenantQuota, Mapping[str, Flavor]], list[Assignment] | Refused]] = field(
+        default_factory=dict[bool, Any], compare=False, repr=False
+    )
     _given: "dict[str, Compiled]" = field(default_factory=dict[str, "Compiled"], compare=False, repr=False)
 
     def given(self, assignment: Assignment) -> "Compiled":

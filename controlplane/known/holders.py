@@ -35,7 +35,7 @@ def admitted_of(known: Known) -> Callable[[str], Iterator[Admitted]]:
                     int(record.spec.get("priority", 0)),
                     decision.decided_at,
                     amounts,
-                    is_preemptible(record),
+                    is_preemptible(known, record),
                     record.created_at,
                 )
 
@@ -84,7 +84,11 @@ def _without(charges: Charges, uid: str) -> Mapping[str, Amounts]:
     return found
 
 
-def is_preemptible(record: WorkloadRecord) -> bool:
-    """As it is stated; else all that holds no data of its own."""
-    stated = record.spec.get("preemptible")
-    return bool(stated) if stated is not None else not held_data(record.spec["manifests"])
+def is_preemptible(known: Known, record: WorkloadRecord) -> bool:
+    """As it is stated; else all that holds no data of its own. Each version is looked at once."""
+    held = known.preemptible.get(record.uid)
+    if held is None or held[0] is not record:
+        stated = record.spec.get("preemptible")
+        found = bool(stated) if stated is not None else not held_data(record.spec["manifests"])
+        held = known.preemptible[record.uid] = record, found
+    return held[1]

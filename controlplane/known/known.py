@@ -102,6 +102,9 @@ class Known:
     failover_rules: dict[str, tuple[WorkloadRecord, Kinds, FailoverRule]] = field(
         default_factory=dict[str, tuple[WorkloadRecord, Kinds, FailoverRule]]
     )
+    preemptible: dict[str, tuple[WorkloadRecord, bool]] = field(
+        default_factory=dict[str, tuple[WorkloadRecord, bool]]
+    )
     _names: dict[str, str] = field(default_factory=dict[str, str])
     _written: set[str] = field(default_factory=set[str])
 
@@ -173,7 +176,14 @@ class Known:
         self._written.add(uid)
         if record is not None and self._names.get(record.name) == uid:
             del self._names[record.name]
-        for memory in (self.placements, self.decisions, self.work, self.orders, self.failover_rules):
+        for memory in (
+            self.placements,
+            self.decisions,
+            self.work,
+            self.orders,
+            self.failover_rules,
+            self.preemptible,
+        ):
             memory.pop(uid, None)
 
     def put_cluster(self, record: ClusterRecord) -> list[str]:

@@ -64,7 +64,9 @@ class Waiting:
         if candidate is None:
             self.leave(record.uid)
             return
-        self._put(candidate)
+        self._candidates[record.uid] = candidate
+        if record.uid not in self._pending:
+            self._pending.put(candidate)
         self._park(candidate)
         held = self._known.decisions.get(record.uid)
         if held is not None and held.reason == Reason.QUOTA_EXCEEDED:

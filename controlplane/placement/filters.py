@@ -50,13 +50,8 @@ def _incapable(request: PlacementRequest, cluster: ClusterView, *, running: bool
 
 def surely_pass(request: PlacementRequest, clusters: Sequence[ClusterView]) -> list[bool]:
     """Which clusters pass beyond doubt, for thousands of them; `refusals` answers for the others."""
-    if (
-        request.tenant is not None
-        or request.claimants
-        or request.within
-        or request.overflow
-        or request.affinity.fields
-    ):
+    bounded = request.tenant is not None and not request.tenant.is_everywhere
+    if bounded or request.claimants or request.within or request.overflow or request.affinity.fields:
         return [False] * len(clusters)
     kinds, needs = frozenset(request.kinds), frozenset(request.capabilities)
     sure = [

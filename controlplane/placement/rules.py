@@ -135,6 +135,9 @@ class ScoreWeights:
     preferred_taints: float = 1.0
 
 
+_EVERYWHERE = Affinity()
+
+
 @dataclass(frozen=True)
 class TenantRule:
     """Where a tenant may go: a hard filter. Empty `environments` means every environment."""
@@ -142,6 +145,10 @@ class TenantRule:
     name: str
     clusters: Affinity = Affinity()
     environments: frozenset[str] = frozenset()
+
+    @property
+    def is_everywhere(self) -> bool:
+        return not self.environments and self.clusters == _EVERYWHERE
 
 
 @dataclass(frozen=True)

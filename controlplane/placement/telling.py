@@ -16,7 +16,8 @@ from controlplane.placement.trials import Trials
 class Telling:
     """By cluster id, once `run` is through; it gives way between clusters and between trials.
 
-    searches: whether a change of the placement could help. nodes: by component, "" for the only one; of clusters that tell of nodes and have what is needed.
+    searches: whether a change of the placement could help.
+    nodes: by component, "" for the only one; of clusters that tell of nodes and have what is needed.
     """
 
     trials: Trials
