@@ -71,7 +71,7 @@ class Compiler:
         self._known = known
         self._compiled: dict[str, Compiled] = {}
         self._tenants: dict[str, tuple[DocumentRecord, TenantRule]] = {}
-        self._tenants_seen: dict[str, DocumentRecord] = {}
+        self._tenants_version = 0
         self._claimed: dict[str, frozenset[str]] = {}
 
     def compiled(self, record: WorkloadRecord) -> Compiled:
@@ -108,8 +108,9 @@ class Compiler:
         """Other tenants that claim one of these namespaces somewhere; none for the operator's own work."""
         if not tenant:
             return ()
-        if self._tenants_seen != self._known.tenants:
-            self._tenants_seen = dict(self._known.tenants)
+        version = self._known.documents["Tenant"].version
+        if self._tenants_version != version:
+            self._tenants_version = version
             self._claimed.clear()
         names = {name for namespace in namespaces for name in self._claiming(namespace)} - {tenant}
         return tuple(rule for name in sorted(names) if (rule := self.tenant(name)) is not None)

@@ -1,18 +1,24 @@
 """Who is next of what waits for quota. What needs none of it, or no more than it has, is not in this line."""
 
+from heapq import heappop, heappush
+
 from controlplane.known.admitting import candidate_of
 from controlplane.known.compiling import Compiler
 from controlplane.known.known import Known
 from controlplane.known.records import WorkloadRecord
 from controlplane.quota.pending import Pending
-from controlplane.quota.quota import Candidate, Within
+from controlplane.quota.quota import Candidate, FlavorResource, Within
 from schemas.reasons import Reason
 
 MOST_LACKING = 16
 
 
+Class = tuple[str, int, bool, frozenset[tuple[FlavorResource, int]]]
+"""(tenant, priority, gave way, needs): of these, the older is admitted before the younger, or none is."""
+
+
 class Waiting:
-    """Of one epoch."""
+    """Of one epoch. Of each class of what is parked, only the oldest stands in the line for all of it."""
 
     def __init__(self, known: Known, compiler: Compiler) -> None:
         self._known = known
@@ -20,17 +26,20 @@ class Waiting:
         self._pending = Pending()
         self._candidates: dict[str, Candidate] = {}
         self._lacking: dict[str, tuple[tuple[int, int], list[Candidate]]] = {}
+        self._oldest: dict[Class, str] = {}
+        self._behind: dict[Class, list[tuple[float, str]]] = {}
 
     def __contains__(self, uid: str) -> bool:
-        return uid in self._pending
+        return uid in self._candidates
 
     def take(self, record: WorkloadRecord) -> bool:
         """Whether it has to wait for its turn; where it stood before in the line is forgotten."""
+        self.leave(record.uid)
         candidate = self._candidate(record)
         if candidate is None:
-            self.leave(record.uid)
             return False
-        self._put(candidate)
+        self._candidates[record.uid] = candidate
+        self._pending.put(candidate)
         return True
 
     def next(self) -> str | None:
@@ -42,6 +51,7 @@ class Waiting:
         while (uid := self._pending.pick(usage)) is not None:
             candidate = self._candidates[uid]
             if not self._is_hopeless(candidate):
+                self.leave(uid)
                 return uid
             self._park(candidate)
         return None
@@ -65,23 +75,42 @@ class Waiting:
             self.leave(record.uid)
             return
         self._candidates[record.uid] = candidate
-        if record.uid not in self._pending:
-            self._pending.put(candidate)
         self._park(candidate)
         held = self._known.decisions.get(record.uid)
         if held is not None and held.reason == Reason.QUOTA_EXCEEDED:
             self._note_lacking(candidate)
 
     def leave(self, uid: str) -> None:
-        self._candidates.pop(uid, None)
+        """The next of its class stands in the line instead."""
+        candidate = self._candidates.pop(uid, None)
         self._pending.drop(uid)
-
-    def _put(self, candidate: Candidate) -> None:
-        self._candidates[candidate.uid] = candidate
-        self._pending.put(candidate)
+        if candidate is None or self._oldest.get(_class_of(candidate)) != uid:
+            return
+        key = _class_of(candidate)
+        del self._oldest[key]
+        behind = self._behind.get(key, [])
+        while behind:
+            _, other = heappop(behind)
+            held = self._candidates.get(other)
+            if held is not None and _class_of(held) == key and other not in self._pending:
+                self._oldest[key] = other
+                self._pending.put(held)
+                return
+        self._behind.pop(key, None)
 
     def _park(self, candidate: Candidate) -> None:
-        self._pending.park(candidate.uid, self._known.quotas.tree.root(candidate.tenant))
+        key, uid = _class_of(candidate), candidate.uid
+        oldest = self._candidates.get(self._oldest.get(key, ""))
+        if oldest is not None and oldest.uid != uid:
+            younger = max(candidate, oldest, key=lambda each: (each.created_at, each.uid))
+            heappush(self._behind.setdefault(key, []), (younger.created_at, younger.uid))
+            self._pending.drop(younger.uid)
+            if younger is candidate:
+                return
+        self._oldest[key] = uid
+        if uid not in self._pending:
+            self._pending.put(candidate)
+        self._pending.park(uid, self._known.quotas.tree.root(candidate.tenant))
 
     def _candidate(self, record: WorkloadRecord) -> Candidate | None:
         if record.deleted or record.tenant not in self._known.quotas.tenants:
@@ -125,3 +154,7 @@ class Waiting:
         """Changes with whatever may let it in."""
         quotas = self._known.quotas
         return quotas.refreshed, quotas.usage.freed(quotas.tree.root(candidate.tenant))
+
+
+def _class_of(candidate: Candidate) -> Class:
+    return candidate.tenant, candidate.priority, candidate.gave_way, frozenset(candidate.needs.items())
