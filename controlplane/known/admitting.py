@@ -187,7 +187,7 @@ class _Admitting:
             return self._waits(given, decision, assignment, verdict, floor)
         asked = _asked(self.known, given, self.quota, assignment, self.views, decision)
         needs = self._needs(asked)
-        verdict = self._judge(needs)
+        verdict = self._judge(needs, asked)
         if isinstance(verdict, Lacks):
             return self._refused(Refused(Reason.QUOTA_EXCEEDED, verdict.why), needs)
         if isinstance(verdict, Fits):
@@ -228,15 +228,15 @@ class _Admitting:
         asked = charges.asked(record.uid, cluster, record.tenant)
         return {key: min(amount, asked.get(key, 0)) for key, amount in charged.items()}
 
-    def _judge(self, needs: Amounts) -> Fits | Preempts | Awaits | Lacks:
+    def _judge(
+        self, needs: Amounts, asked: Mapping[str, Amounts] | None = None
+    ) -> Fits | Preempts | Awaits | Lacks:
+        """asked: None while it is not known where it will run."""
         quotas, uid, tenant = self.known.quotas, self.compiled.record.uid, self.compiled.record.tenant
         if not quotas.claims and not quotas.usage.lacking(tenant, needs):
             return Fits(quotas.usage.borrows(tenant, needs))
-        left = added(
-            beyond(quotas.charges.of(uid, each, tenant), self._own(each)) for each in self._charged_in()
-        )
         trial = quotas.usage.trial()
-        trial.take(tenant, left)
+        trial.take(tenant, self._taken_again(asked))
         try:
             return judge(
                 quotas.usage,
@@ -247,6 +247,22 @@ class _Admitting:
             )
         finally:
             trial.undo()
+
+    def _taken_again(self, asked: Mapping[str, Amounts] | None) -> dict[FlavorResource, int]:
+        """Of what it has left and is charged for still: what it needs, and is not charged a second time.
+
+        What it has left elsewhere stays charged beside what is new, until that is reported gone.
+        """
+        record, charges = self.compiled.record, self.known.quotas.charges
+
+        def again(cluster: str) -> dict[FlavorResource, int]:
+            left = beyond(charges.of(record.uid, cluster, record.tenant), self._own(cluster))
+            if asked is None:
+                return left
+            wanted = beyond(asked.get(cluster, NOTHING), self._own(cluster))
+            return {key: min(amount, wanted.get(key, 0)) for key, amount in left.items()}
+
+        return added(again(cluster) for cluster in self._charged_in())
 
     def _fits_without(self, given: Compiled, victims: Sequence[str]) -> Refused | None:
         """Why it could not be placed even if these were gone; None where it could."""

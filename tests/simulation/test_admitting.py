@@ -390,3 +390,20 @@ async def test_both_copies_are_charged_until_the_lost_one_is_known_gone(
     assert list(centre.known.placements_of(record.uid)) == [
         centre.fleet.ids["b" if said == "Placed" else "a"]
     ]
+
+
+async def test_what_it_left_elsewhere_stays_charged_beside_the_new_also_while_others_wait() -> None:
+    centre = Centre()
+    lending = {"lender": quota("all", cpu=10), "borrower": quota("all", cpu=0)}
+    await centre.begin(cores=20, clusters="abc", shop=quota(cpu=10), **lending)
+    await centre.submit("batch", "borrower", 10)
+    await centre.decide()
+    await centre.submit("own", "lender", 6)
+    await centre.decide()
+    assert centre.said("own") == Reason.QUOTA_AWAITED
+    web = deployment(4) | {"metadata": {"name": "web", "namespace": "shop"}}
+    for cluster, said, charged in (("a", "Placed", 4), ("b", "Placed", 8), ("c", Reason.QUOTA_EXCEEDED, 8)):
+        where = {"replicaScheduling": DYNAMIC, "clusterAffinity": {"clusterNames": [cluster]}}
+        await centre.send("web", "shop", [web], placement=where)
+        await centre.decide()
+        assert (centre.said("web"), (await centre.charged())["shop"]) == (said, charged), cluster
