@@ -1,5 +1,7 @@
 """Whose a namespace of a cluster is: the one tenant that claims it there."""
 
+from pydantic import ValidationError
+
 from controlplane.known.known import Known
 from controlplane.known.records import ClusterRecord, DocumentRecord
 from controlplane.known.views import Views
@@ -18,7 +20,7 @@ class Claiming:
     def __init__(self, known: Known, views: Views | None = None) -> None:
         self._known = known
         self._views = views or Views(known)
-        self._specs: dict[str, tuple[DocumentRecord, TenantSpec, TenantRule]] = {}
+        self._specs: dict[str, tuple[DocumentRecord, tuple[TenantSpec, TenantRule] | None]] = {}
         self._claimed: dict[str, tuple[str, ...]] = {}
         self._exactly: dict[str, list[str]] = {}
         self._patterns: list[tuple[str, str]] = []
@@ -55,9 +57,8 @@ class Claiming:
             return None
         held = self._specs.get(tenant)
         if held is None or held[0] is not record:
-            spec = TenantSpec.model_validate(record.spec)
-            held = self._specs[tenant] = record, spec, tenant_rule(tenant, spec)
-        return held[1], held[2]
+            held = self._specs[tenant] = record, _understood(record)
+        return held[1]
 
     def _claiming(self, namespace: str) -> tuple[str, ...]:
         if self._seen_at != self._known.documents["Tenant"].version:
@@ -80,3 +81,12 @@ class Claiming:
                     self._patterns.append((pattern, name))
                 else:
                     self._exactly.setdefault(pattern, []).append(name)
+
+
+def _understood(record: DocumentRecord) -> tuple[TenantSpec, TenantRule] | None:
+    """None for what another release has stored: it stops nobody from looking at the others."""
+    try:
+        spec = TenantSpec.model_validate(record.spec)
+    except ValidationError:
+        return None
+    return spec, tenant_rule(record.name, spec)

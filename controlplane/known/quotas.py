@@ -1,16 +1,29 @@
 """Who was granted what at this moment, and what is charged of it."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import structlog
 
 from controlplane.known.charges import Charges
 from controlplane.known.documents import Shelf
 from controlplane.known.records import BalanceRecord, DocumentRecord, LedgerLine, QuotaRequestRecord
-from controlplane.quota.declared import cohort_quota, flavor_of, granted, next_change, tenant_quota
-from controlplane.quota.quota import UNFLAVORED, Amounts, Flavor, TenantQuota
-from controlplane.quota.tree import Tree
+from controlplane.quota.declared import (
+    cohort_quota,
+    flavor_of,
+    grant_amounts,
+    granted,
+    next_change,
+    tenant_quota,
+)
+from controlplane.quota.quota import UNFLAVORED, Amounts, CohortQuota, Flavor, TenantQuota
+from controlplane.quota.tree import CohortCycle, Tree
 from controlplane.quota.usage import Usage
 from schemas.manifests import CohortSpec, FlavorSpec, TenantSpec
+
+log = structlog.get_logger()
+_Made = TypeVar("_Made")
 
 
 class Quotas:
@@ -32,6 +45,7 @@ class Quotas:
         self._specs: dict[tuple[str, str], tuple[DocumentRecord, Any]] = {}
         self._made_of: tuple[object, ...] = ()
         self._changes_at: float | None = None
+        self._made_at = 0.0
         self._workloads: dict[str, set[str]] = {}
 
     def take(self, version: int, grants: Iterable[QuotaRequestRecord]) -> None:
@@ -89,37 +103,84 @@ class Quotas:
     def refresh(self, documents: Mapping[str, Shelf], now: float) -> bool:
         """Whether what bounds somebody changed since the last call."""
         made_of = (*(documents[kind].version for kind in ("Tenant", "Cohort", "Flavor")), self.grants)
-        due = self._changes_at is not None and now >= self._changes_at
+        # A clock that was set back shows windows and grants of a time that is yet to come.
+        due = now < self._made_at or (self._changes_at is not None and now >= self._changes_at)
         if made_of == self._made_of and not due:
             return False
         tenants = dict(self._tenants(documents["Tenant"]))
         cohorts = dict(self._read(documents["Cohort"], "Cohort", CohortSpec))
         flavors = self._read(documents["Flavor"], "Flavor", FlavorSpec)
-        self.flavors = {name: flavor_of(name, spec) for name, spec in flavors}
-        with_windows = [spec.quota for spec in tenants.values()] + list(cohorts.values())
+        self.flavors = {
+            name: made
+            for name, spec in flavors
+            if (made := _understood("Flavor", name, lambda name=name, spec=spec: flavor_of(name, spec)))
+        }
+        with_windows = [spec.quota for spec in tenants.values() if spec] + list(cohorts.values())
         changes = [next_change(with_windows, now), *(each.until or None for each in self.grants)]
         self._changes_at = min((each for each in changes if each is not None and each > now), default=None)
+        self._made_at = now
         quotas, above = granted(
-            {name: tenant_quota(name, spec.quota, now) for name, spec in tenants.items()},
-            {name: cohort_quota(name, spec, now) for name, spec in cohorts.items()},
-            self.grants,
+            {name: _tenant_at(name, spec, now) for name, spec in tenants.items()},
+            {
+                name: made
+                for name, spec in cohorts.items()
+                if (made := _understood("Cohort", name, lambda n=name, s=spec: cohort_quota(n, s, now)))
+            },
+            [
+                each
+                for each in self.grants
+                if _understood("QuotaRequest", each.id, lambda e=each: grant_amounts(e))
+            ],
             now,
         )
-        self.tree = Tree.of(quotas.values(), above.values())
+        self.tree = _tree(quotas, above)
         self.usage.retree(self.tree)
         self._made_of = made_of
         self.refreshed += 1
         return True
 
     def _tenants(self, shelf: Shelf) -> Iterator[tuple[str, Any]]:
-        for name, spec in self._read(shelf, "Tenant", TenantSpec):
-            if spec.quota is not None:
+        """With a quota; None for one that is not understood."""
+        understood = dict(self._read(shelf, "Tenant", TenantSpec))
+        for name, record in shelf.records.items():
+            spec = understood.get(name)
+            if record.spec.get("quota") if spec is None else spec.quota is not None:
                 yield name, spec
 
     def _read(self, shelf: Shelf, kind: str, model: Any) -> Iterator[tuple[str, Any]]:
-        """Each version of a document is read once."""
+        """Each version of a document is read once. Without what is not understood."""
         for name, record in shelf.records.items():
             held = self._specs.get((kind, name))
             if held is None or held[0] is not record:
-                held = self._specs[kind, name] = record, model.model_validate(record.spec)
-            yield name, held[1]
+                spec = _understood(kind, name, lambda record=record: model.model_validate(record.spec))
+                held = self._specs[kind, name] = record, spec
+            if held[1] is not None:
+                yield name, held[1]
+
+
+def _understood(kind: str, name: object, make: Callable[[], _Made]) -> _Made | None:
+    """None where another release has stored it, or somebody by hand: it must not stop all decisions."""
+    try:
+        return make()
+    except ValueError as error:
+        log.error("quota_not_understood", kind=kind, name=name, detail=str(error))
+        return None
+
+
+def _tenant_at(name: str, spec: TenantSpec | None, now: float) -> TenantQuota:
+    """One that is not understood has nothing, so that it is not unbounded."""
+    quota = spec.quota if spec is not None else None
+    made = None if quota is None else _understood("Tenant", name, lambda: tenant_quota(name, quota, now))
+    return made or TenantQuota(name)
+
+
+def _tree(tenants: Mapping[str, TenantQuota], cohorts: Mapping[str, CohortQuota]) -> Tree:
+    """Where cohorts go round, those lend each other nothing."""
+    cohorts = dict(cohorts)
+    while True:
+        try:
+            return Tree.of(tenants.values(), cohorts.values())
+        except CohortCycle as error:
+            log.error("quota_not_understood", kind="Cohort", name=error.names[0], detail=str(error))
+            for name in error.names:
+                cohorts[name] = replace(cohorts[name], parent="")

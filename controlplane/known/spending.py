@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
+from pydantic import ValidationError
+
 from controlplane.known.quotas import Quotas
 from controlplane.known.records import DocumentRecord, SpentRecord
 from controlplane.quota.budgets import is_exhausted, period_of, rate, spent_percent, spent_until
@@ -15,7 +17,7 @@ class Spending:
     def __init__(self) -> None:
         self.exhausted: Mapping[str, str] = {}
         self._spent: dict[str, SpentRecord] = {}
-        self._budgets: dict[str, tuple[Mapping[str, Any], Budget]] = {}
+        self._budgets: dict[str, tuple[Mapping[str, Any], Budget | None]] = {}
 
     def take(self, records: Iterable[SpentRecord]) -> None:
         """Instead of all that was known."""
@@ -26,7 +28,7 @@ class Spending:
         return self._spent.get(tenant)
 
     def budget(self, tenant: DocumentRecord) -> Budget | None:
-        """None for a tenant without one."""
+        """None for a tenant without one, and for one that is not understood: as in the store."""
         quota: Any = tenant.spec.get("quota")
         given: Any = cast(Mapping[str, Any], quota).get("budget") if quota else None
         if not given:
@@ -35,7 +37,7 @@ class Spending:
         written = cast(Mapping[str, Any], given)
         held = self._budgets.get(tenant.name)
         if held is None or held[0] is not written:
-            held = self._budgets[tenant.name] = written, Budget.model_validate(written)
+            held = self._budgets[tenant.name] = written, _understood(written)
         return held[1]
 
     def now(self, tenant: DocumentRecord, quotas: Quotas, now: float) -> tuple[Budget, SpentRecord] | None:
@@ -66,6 +68,13 @@ class Spending:
         back = [name for name in self.exhausted if name not in exhausted]
         self.exhausted = exhausted
         return back
+
+
+def _understood(written: Mapping[str, Any]) -> Budget | None:
+    try:
+        return Budget.model_validate(written)
+    except ValidationError:
+        return None
 
 
 def _hours(seconds: float) -> str:
