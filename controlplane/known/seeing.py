@@ -115,8 +115,7 @@ class Seeing:
             return ""
         # Of a database that was restored: its agent knows more of it than we do.
         namespace = next((each.namespace for each in work.objects if each.namespace), "")
-        tenant = self._claiming.tenant_of(namespace, record) if namespace else ""
-        return tenant if tenant in known.quotas.tenants else ""
+        return self._whose(namespace, record) if namespace else ""
 
     def _of_workload(self, nodes: _Nodes, view: ClusterView, uid: str, stands: Stands, tenant: str) -> _Found:
         quotas = self._known.quotas
@@ -148,8 +147,8 @@ class Seeing:
         flavors = [_NOWHERE if each is None else self._flavors(nodes, view, each) for each in sets]
         seen: dict[str, list[Seen]] = {}
         for namespace in report.namespaces:
-            tenant = self._claiming.tenant_of(namespace.name, record) if namespace.foreign else ""
-            if tenant not in quotas.tenants:
+            tenant = self._whose(namespace.name, record) if namespace.foreign else ""
+            if not tenant:
                 continue
             for each in namespace.foreign:
                 asked = zip(report.resources, each.amounts, strict=True)
@@ -160,6 +159,12 @@ class Seeing:
         is_told = all(sets[at] is not None for at, each in enumerate(report.profiles) if each)
         nodes.foreign = (report, quotas.refreshed, found) if is_told else None
         return found
+
+    def _whose(self, namespace: str, record: ClusterRecord) -> str:
+        """A tenant with a quota that may use the cluster: elsewhere a namespace is only named alike."""
+        tenant = self._claiming.tenant_of(namespace, record)
+        is_there = tenant in self._known.quotas.tenants and self._claiming.may(tenant, record)
+        return tenant if is_there else ""
 
     @staticmethod
     def _flavors(nodes: _Nodes, view: ClusterView, label_set: LabelSet) -> frozenset[str]:

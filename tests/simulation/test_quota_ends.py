@@ -327,6 +327,14 @@ class TestDrift:
         centre.foreign(shop=1)
         assert await centre.look() == {("shop", "", "default"): 1}
 
+    async def test_of_a_cluster_that_the_tenant_may_not_use_nothing_counts_for_it(self) -> None:
+        centre = await begun()
+        elsewhere = quota(cpu=20) | {"clusters": {"clusterNames": ["other"]}}
+        await centre.change("shop", elsewhere)
+        await centre.decide()
+        centre.foreign(shop=4)
+        assert await centre.look(FOREIGN_SECONDS) == {}
+
     async def test_what_an_agent_does_not_tell_any_more_stands(self) -> None:
         centre = await begun()
         centre.foreign(shop=4)
