@@ -25,6 +25,7 @@ from controlplane.loops.versions import Versions
 from controlplane.placement import ClusterView, Refused
 from controlplane.placement.spelling import adaptions
 from controlplane.placement.wording import counted
+from controlplane.quota.problems import MOST
 from controlplane.quota.quota import NOTHING, Amounts
 from schemas.reasons import Reason
 from schemas.wire.orders import PRESERVE, Verb, Version
@@ -190,6 +191,7 @@ class Deciding:
     def _placed(self, admission: Admission, gone: Collection[str] = ()) -> Made | None:
         compiled, decision = admission.compiled, admission.decision
         record = compiled.record
+        _check_countable(admission)
         writer = OrderWriter(self._signer, compiled)
         placed = self._known.placements_of(record.uid)
         orders: list[NewOrder] = []
@@ -309,6 +311,14 @@ class Deciding:
             for cluster, order in self._known.orders.get(uid, {}).items()
             if order.verb is Verb.WITHDRAW and self._known.below_floor(order)
         ]
+
+
+def _check_countable(admission: Admission) -> None:
+    """ValueError for more than a line of the ledger holds: of what runs on every node no room is asked."""
+    for amounts in admission.asked.values():
+        for (_, resource), amount in amounts.items():
+            if amount >= MOST:
+                raise ValueError(f"{resource}: {amount} in one cluster: less than 2^63 - 1 can be counted")
 
 
 def _those(made: Made | None) -> list[Made]:

@@ -13,7 +13,7 @@
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from controlplane.failpoints import reached
@@ -82,6 +82,7 @@ class Place:
         self._due: dict[str, None] = {}
         self._skipped: set[str] = set()
         self._retried_at = 0.0
+        self._at_once = DECISIONS_AT_ONCE
         for uid in known.workloads:
             self._offer(uid)
         self._promised_all = False
@@ -102,7 +103,12 @@ class Place:
         while not is_last:
             await self._versions.reserve()
             async with self._ledger:
-                made, is_last = self._decide_some()
+                made: list[Made] = []
+                try:
+                    is_last = self._decide_some(made)
+                except Exception:
+                    self._give_up(made)
+                    raise
                 if made:
                     await self._commit(made)
             await asyncio.sleep(0)
@@ -127,7 +133,7 @@ class Place:
         self._due |= dict.fromkeys(uid for uid in self._deciding.postponed if uid in self._known.workloads)
         self._deciding.postponed.clear()
 
-    def _decide_some(self) -> tuple[list[Made], bool]:
+    def _decide_some(self, made: list[Made]) -> bool:
         """Up to a bound of decisions, of time, and of the generations at hand; whether nothing is left."""
         loop = asyncio.get_running_loop()
         until = loop.time() + SECONDS_AT_ONCE
@@ -136,17 +142,16 @@ class Place:
         if self._known.quotas.refresh(self._known.documents, now):
             self._due |= dict.fromkeys(self._known.quotas.to_adopt())
         views = self._views.all(now)
-        made: list[Made] = []
-        while len(made) < DECISIONS_AT_ONCE and loop.time() < until:
+        while len(made) < self._at_once and loop.time() < until:
             if len(self._versions) <= len(self._known.clusters):
-                return made, False
+                return False
             uid = self._next(until)
             if uid is None:
-                return made, not self._due
+                return not self._due
             record = self._known.workloads.get(uid)
             if record is not None:
                 made += self._decide(record, views)
-        return made, False
+        return False
 
     def _next(self, until: float) -> str | None:
         """What needs no quota first, in its order; then, of all that do, by fair share."""
@@ -177,6 +182,12 @@ class Place:
         except StoreUnavailable as error:
             # It may be committed or not: only a leader that loads everything anew knows which.
             raise LeaseLost(f"the outcome of a commit is unknown: {error}") from error
+        except LeaseLost:
+            raise
+        except Exception:
+            self._give_up(made)
+            raise
+        self._at_once = min(DECISIONS_AT_ONCE, 2 * self._at_once)
         reached("centre.after_commit")
         for one in made:
             if one.record.uid in skipped:
@@ -186,6 +197,15 @@ class Place:
             self._enter(one)
             self._metrics.decisions.labels(one.new.reason).inc()
         self._orders_committed()
+
+    def _give_up(self, made: Sequence[Made]) -> None:
+        """Nothing was written, since one of them cannot be: fewer at once, and that one alone in the end."""
+        for one in reversed(made):
+            self._take_back(one)
+        # Alone, it is tried again now and then only: it may stand before all the others.
+        again = self._skipped if len(made) > 1 else self._deciding.postponed
+        again.update(one.record.uid for one in made)
+        self._at_once = max(1, len(made) // 2)
 
     def _take_back(self, one: Made) -> None:
         quotas = self._known.quotas

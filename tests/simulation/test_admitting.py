@@ -1,6 +1,7 @@
 """The deciding loop with quota: who is charged for what, who waits, who gives way. Promise 2."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from controlplane.intent import Taken
 from controlplane.known.charging import lines_of
 from controlplane.known.known import Known
-from controlplane.known.records import BalanceRecord, Cause
+from controlplane.known.records import BalanceRecord, Cause, Lease
 from controlplane.loops.place import RETRY_SECONDS, Place
+from controlplane.loops.ports import NewDecision
 from schemas.reasons import Reason
 from tests.conformance.store_worlds import ME, draft, lead
 from tests.simulation.test_reschedule import DYNAMIC, Fleet, deployment
@@ -407,3 +409,55 @@ async def test_what_it_left_elsewhere_stays_charged_beside_the_new_also_while_ot
         await centre.send("web", "shop", [web], placement=where)
         await centre.decide()
         assert (centre.said("web"), (await centre.charged())["shop"]) == (said, charged), cluster
+
+
+ON_EVERY_NODE = {
+    "apiVersion": "apps/v1",
+    "kind": "DaemonSet",
+    "metadata": {"name": "greedy", "namespace": "shop"},
+    "spec": {
+        "template": {
+            "spec": {
+                "containers": [
+                    {"name": name, "resources": {"requests": {"example.com/card": "9E"}}} for name in "cd"
+                ]
+            }
+        }
+    },
+}
+
+
+async def test_more_than_can_be_counted_is_refused_and_keeps_nobody_up() -> None:
+    centre = Centre()
+    centre.fleet.served = ["apps/v1/DaemonSet", "apps/v1/Deployment"]
+    await centre.begin(shop={})
+    await centre.send("greedy", "shop", [ON_EVERY_NODE])
+    await centre.submit("web", "shop", 6)
+    await centre.decide()
+    assert (centre.said("greedy"), centre.said("web")) == (Reason.INVALID, "Placed")
+    assert "example.com/card" in centre.message("greedy")
+    assert await centre.charged() == {"shop": 6}
+
+
+async def test_a_decision_that_cannot_be_written_holds_nothing_and_does_not_hold_up_the_others() -> None:
+    centre = Centre()
+    await centre.begin(shop=quota(cpu=10))
+    names = [f"web-{number}" for number in range(8)]
+    for name in names:
+        await centre.submit(name, "shop", 1)
+    store = centre.fleet.around.store
+    commit = store.commit_decisions
+
+    async def refusing(lease: Lease, made: Sequence[NewDecision], version: int) -> Any:
+        if any(centre.known.workloads[each.workload].name == "web-3" for each in made):
+            raise ValueError("it fits no column")
+        return await commit(lease, made, version)
+
+    store.commit_decisions = refusing  # type: ignore[method-assign]
+    for _ in range(8):
+        with suppress(ValueError):
+            await centre.decide(after_seconds=1.0)
+        await centre.charged()
+    assert await centre.charged() == {"shop": 7}
+    decided = {centre.known.workloads[uid].name for uid in centre.known.decisions}
+    assert decided == {*names} - {"web-3"}
