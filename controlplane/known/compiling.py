@@ -94,15 +94,27 @@ class Compiler:
             for cluster, placement in self._known.placements_of(record.uid).items()
         }
         decision = self._known.decisions.get(record.uid)
-        request = replace(
-            held.request,
-            current=current,
-            affinity_name=decision.affinity_name if decision is not None else "",
-            fresh=record.rescheduled > (decision.rescheduled if decision is not None else 0),
-            tenant=self.tenant(record.tenant),
-            claimants=self._claimants(record.tenant, held.interpretation.namespaces),
-        )
-        return replace(held, request=request)
+        affinity_name = decision.affinity_name if decision is not None else ""
+        fresh = record.rescheduled > (decision.rescheduled if decision is not None else 0)
+        tenant = self.tenant(record.tenant)
+        claimants = self._claimants(record.tenant, held.interpretation.namespaces)
+        now = held.request
+        # Asked for several times before anything of it changes: what waits for quota, above all.
+        if (
+            now.tenant is not tenant
+            or (now.current, now.affinity_name, now.fresh) != (current, affinity_name, fresh)
+            or now.claimants != claimants
+        ):
+            request = replace(
+                now,
+                current=current,
+                affinity_name=affinity_name,
+                fresh=fresh,
+                tenant=tenant,
+                claimants=claimants,
+            )
+            held = self._compiled[record.uid] = replace(held, request=request)
+        return held
 
     def _claimants(self, tenant: str, namespaces: Sequence[str]) -> tuple[TenantRule, ...]:
         """Other tenants that claim one of these namespaces somewhere; none for the operator's own work."""

@@ -147,7 +147,8 @@ class Place:
                 return False
             uid = self._next(until)
             if uid is None:
-                return not self._due
+                # Out of time is not out of work: the next of what waits is not looked for then.
+                return not self._due and loop.time() <= until
             record = self._known.workloads.get(uid)
             if record is not None:
                 made += self._decide(record, views)

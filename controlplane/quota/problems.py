@@ -9,6 +9,7 @@ from controlplane.known.records import QuotaRequestRecord
 from controlplane.quota import windows
 from controlplane.quota.declared import flavor_of, grant_amounts, in_force, limits_of
 from controlplane.quota.quota import FlavorResource
+from controlplane.quota.resources import unknown_resource
 from schemas.manifests.cohort import Cohort, CohortSpec, Flavor, FlavorSpec
 from schemas.manifests.quota import Amount, FlavorQuota, Quantity, QuotaSpec, ResourceQuota
 from schemas.manifests.tenant import Tenant
@@ -94,11 +95,17 @@ def _of_flavors(flavors: Sequence[FlavorQuota], at: str, has_parent: bool) -> It
 
 
 def _of_resource(quota: ResourceQuota, path: str, has_parent: bool) -> Iterator[tuple[str, str]]:
+    if right := unknown_resource(quota.name):
+        yield f"{path}.name", f"{quota.name!r}: {right}"
     yield from _of_amount(quota, quota.name, path, has_parent)
     for index, each in enumerate(quota.windows):
         yield from _of_amount(each, quota.name, f"{path}.windows[{index}]", has_parent)
     for index, name, message in windows.faults(quota.windows):
         yield f"{path}.windows[{index}]" + (f".{name}" if name else ""), message
+
+
+def _too_much(resource: str) -> str:
+    return "below 2^63 - 1 in all" + (", in thousandths of a core" if resource == "cpu" else "")
 
 
 def _of_amount(amount: Amount, resource: str, path: str, has_parent: bool) -> Iterator[tuple[str, str]]:
@@ -111,7 +118,7 @@ def _of_amount(amount: Amount, resource: str, path: str, has_parent: bool) -> It
     for name, value in written:
         try:
             if value is not None and quantity_amount(resource, value) >= MOST:
-                yield f"{path}.{name}", f"{value!r} is too much: below 2^63 - 1 in all"
+                yield f"{path}.{name}", f"{value!r} is too much: {_too_much(resource)}"
         except ValueError as error:
             wrong = True
             yield f"{path}.{name}", str(error)
@@ -213,10 +220,9 @@ def _sums(declared: Declared) -> Iterator[QuotaProblem]:
     for root, total in sums.items():
         for (flavor, resource), amount in total.items():
             if amount >= MOST:
-                said = (
-                    f"the nominal quota of {resource} in flavor {flavor} comes to {amount} under this cohort"
-                )
-                yield QuotaProblem("Cohort", root, "", f"{said}: below 2^63 - 1 in all")
+                comes_to = quantity_text(resource, amount)
+                said = f"the nominal quota of {resource} in flavor {flavor} comes to {comes_to} under this cohort"
+                yield QuotaProblem("Cohort", root, "", f"{said}: {_too_much(resource)}")
 
 
 def _root(parents: Mapping[str, str], name: str) -> str:

@@ -59,7 +59,11 @@ def _last_end(window: Window) -> float | None:
 
 
 def overlap(one: Window, other: Window) -> str:
-    """When both are open, as `Monday 2026-11-23 22:00`; "" for never. Both are of the same time zone."""
+    """When both are open, as `Monday 22:00`; "" for never. Both are of the same time zone.
+
+    The day of the calendar is told where one of them is bound to it.
+    """
+    dated = one.first_day or other.first_day
     for days in (-1, 0, 1):
         minute = max(_opens(one), _opens(other) + days * _DAY_MINUTES)
         if minute >= min(_closes(one), _closes(other) + days * _DAY_MINUTES):
@@ -70,7 +74,11 @@ def overlap(one: Window, other: Window) -> str:
             if _opens_on(one, day) and _opens_on(other, day + days):
                 shown = date.fromordinal(day + minute // _DAY_MINUTES)
                 clock = f"{minute % _DAY_MINUTES // 60:02}:{minute % 60:02}"
-                return f"{WEEKDAYS[shown.weekday()]} {shown} {clock}"
+                return (
+                    f"{WEEKDAYS[shown.weekday()]} {shown} {clock}"
+                    if dated
+                    else f"{WEEKDAYS[shown.weekday()]} {clock}"
+                )
     return ""
 
 

@@ -29,7 +29,10 @@ def resource_name(name: str) -> str:
 
 def weight(value: Quantity) -> Quantity:
     """A share counts in thousandths: `0.5`, `2`. ValueError for what is none."""
-    quantity_amount("cpu", value)
+    try:
+        quantity_amount("cpu", value)
+    except ValueError as error:
+        raise ValueError(f"{value!r} is no weight: 0 or more, as 0.5 or 2") from error
     return value
 
 
@@ -47,6 +50,13 @@ def money(value: Quantity) -> Quantity:
 def time_of_day(value: str) -> str:
     if not _TIME.fullmatch(value):
         raise ValueError(f"{value!r} is no time of day: 00:00 to 24:00")
+    return value
+
+
+def _in_quotes(value: object) -> object:
+    """YAML reads 20:00 without quotes as a number in the base of 60."""
+    if isinstance(value, int):
+        raise ValueError(f"{value} is no time of day: in quotes, as '20:00'")
     return value
 
 
@@ -73,7 +83,7 @@ def off(value: object) -> object:
 
 Weight = Annotated[Quantity, AfterValidator(weight)]
 Money = Annotated[Quantity, AfterValidator(money)]
-TimeOfDay = Annotated[str, AfterValidator(time_of_day)]
+TimeOfDay = Annotated[str, BeforeValidator(_in_quotes), AfterValidator(time_of_day)]
 ResourceName = Annotated[str, AfterValidator(resource_name)]
 
 

@@ -194,6 +194,11 @@ ALONE = {
         "lendingLimit",
         "10001m is more than the nominalQuota, 10",
     ),
+    "a limit of pods": (quota(of("cpu", resource("limits.cpu"))), "name", "not their limits: say cpu"),
+    "a request of pods": (quota(of("cpu", resource("requests.memory"))), "name", "say memory"),
+    "a count": (quota(of("cpu", resource("count/pods"))), "name", "say pods"),
+    "no domain": (quota(of("cpu", resource("gpu"))), "name", "'gpu': no workload can be charged that"),
+    "no pool": (quota(of("cpu", resource("addresses"))), "name", "of which pool? addresses/POOL"),
     "lends to nobody": (quota(of("cpu", resource(lendingLimit=1))), "lendingLimit", "no cohort"),
 }
 
@@ -206,6 +211,22 @@ def test_what_is_wrong_within_a_tenant(spec: QuotaSpec, field: str, said: str) -
         return
     assert [each.path for each in found] == [f"spec.quota.flavors[0].resources[0].{field}"]
     assert said in found[0].message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cpu",
+        "ephemeral-storage",
+        "hugepages-2Mi",
+        "nvidia.com/gpu",
+        "pods",
+        "objects",
+        "addresses/10.1.0.0-24",
+    ],
+)
+def test_what_a_workload_can_be_charged_may_be_named(name: str) -> None:
+    assert tenant_problems("shop", quota(of("cpu", resource(name)))) == []
 
 
 def test_what_is_wrong_within_others() -> None:

@@ -192,7 +192,16 @@ def test_an_overlap_is_said_with_an_example(one: dict[str, Any], other: dict[str
         ([window(firstDay="2026-11-24", lastDay="2026-11-23")], "lastDay", "before firstDay"),
         ([window(closes="12:00"), window(opens="12:00")], "name", "two windows are called night"),
         ([window("a"), window("b", timezone=BERLIN)], "timezone", "one time zone for all"),
-        ([window("a"), window("b", opens="08:00")], "", "windows a and b are both open on"),
+        (
+            [window("a"), window("b", weekdays=["Tuesday"], opens="08:00")],
+            "",
+            "windows a and b are both open on Tuesday 08:00: one",
+        ),
+        (
+            [window("a"), window("b", firstDay="2026-12-24")],
+            "",
+            "windows a and b are both open on Thursday 2026-12-24",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_by_window_and_field(windows: list[Window], field: str, said: str) -> None:
