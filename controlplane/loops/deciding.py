@@ -116,7 +116,7 @@ class Deciding:
             message = f"gave way to {whom}; {error.message}" if whom else error.message
             refused = self._refused(record, error.reason, message, told)
             return [*self._give_way(record, victims), *_those(refused)]
-        except OrderTooLarge as failure:
+        except (OrderTooLarge, BeyondCounting) as failure:
             return _those(self._refused(record, failure.reason, str(failure), {}))
         except ValueError as failure:
             # Stored by an older version of ours, or by hand: it must not keep the others from their place.
@@ -313,12 +313,18 @@ class Deciding:
         ]
 
 
+class BeyondCounting(ValueError):
+    """More than a line of the ledger holds: of what runs on every node, no room is asked."""
+
+    reason = Reason.INVALID
+
+
 def _check_countable(admission: Admission) -> None:
-    """ValueError for more than a line of the ledger holds: of what runs on every node no room is asked."""
+    """Raises BeyondCounting."""
     for amounts in admission.asked.values():
         for (_, resource), amount in amounts.items():
             if amount >= MOST:
-                raise ValueError(f"{resource}: {amount} in one cluster: less than 2^63 - 1 can be counted")
+                raise BeyondCounting(f"{resource}: {amount} in one cluster: below 2^63 - 1 can be counted")
 
 
 def _those(made: Made | None) -> list[Made]:
