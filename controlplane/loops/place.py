@@ -190,10 +190,12 @@ class Place:
             raise
         self._at_once = min(DECISIONS_AT_ONCE, 2 * self._at_once)
         reached("centre.after_commit")
-        for one in made:
+        for one in reversed(made):
             if one.record.uid in skipped:
                 self._take_back(one)
                 self._skipped.add(one.record.uid)
+        for one in made:
+            if one.record.uid in skipped:
                 continue
             self._enter(one)
             self._metrics.decisions.labels(one.new.reason).inc()
@@ -213,6 +215,9 @@ class Place:
         quotas.enter([replace(line, amount=-line.amount) for line in one.new.lines])
         for cluster, asked in one.asked.items():
             quotas.charges.ask(one.record.uid, cluster, one.record.tenant, asked)
+        if one.new.reason == Reason.PREEMPTED:
+            # Who waits for it waits for what will not leave.
+            quotas.usage.free(quotas.tree.root(one.record.tenant))
         for cluster in one.promises:
             self._promises.restore(cluster, one.record.uid)
 

@@ -14,6 +14,7 @@ from controlplane.known.records import BalanceRecord, Cause, Lease
 from controlplane.loops.place import RETRY_SECONDS, Place
 from controlplane.loops.ports import NewDecision
 from schemas.reasons import Reason
+from schemas.wire.reports import Work, WorkState
 from tests.conformance.store_worlds import ME, draft, lead
 from tests.simulation.test_reschedule import DYNAMIC, Fleet, deployment
 
@@ -461,3 +462,69 @@ async def test_a_decision_that_cannot_be_written_holds_nothing_and_does_not_hold
     assert await centre.charged() == {"shop": 7}
     decided = {centre.known.workloads[uid].name for uid in centre.known.decisions}
     assert decided == {*names} - {"web-3"}
+
+
+async def test_who_waits_for_what_will_not_leave_after_all_asks_again() -> None:
+    """Whoever was to give way was written meanwhile, so that decision was skipped."""
+    centre = Centre()
+    await centre.begin(lender=quota("all", cpu=10), borrower=quota("all", cpu=0))
+    await centre.submit("batch", "borrower", 10)
+    await centre.decide()
+    await centre.submit("shop", "lender", 6)
+    store = centre.fleet.around.store
+    commit = store.commit_decisions
+    written: list[bool] = []
+
+    async def written_just_before(*args: Any) -> Any:
+        if not written:
+            written.append(True)
+            await centre.submit("batch", "borrower", 10, priority=-1)
+        return await commit(*args)
+
+    store.commit_decisions = written_just_before  # type: ignore[method-assign]
+    await centre.decide()
+    assert written
+    assert centre.said("batch") == "Placed"
+    await centre.decide()
+    assert (centre.said("batch"), centre.said("shop")) == (Reason.PREEMPTED, Reason.QUOTA_AWAITED)
+
+
+BATCH = {
+    "apiVersion": "batch/v1",
+    "kind": "Job",
+    "metadata": {"name": "sums", "namespace": "shop"},
+    "spec": {
+        "parallelism": 8,
+        "completions": 8,
+        "template": {"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]}},
+    },
+}
+
+
+@pytest.mark.parametrize(("granted", "charged", "said"), [(12, 12, "Placed"), (11, 8, Reason.QUOTA_EXCEEDED)])
+async def test_more_of_it_where_it_has_run_to_its_end_is_charged(
+    granted: int, charged: int, said: str
+) -> None:
+    centre = Centre()
+    centre.fleet.served = ["batch/v1/Job"]
+    await centre.begin(cores=16, clusters="ab", shop=quota(cpu=granted))
+    await centre.send("sums", "shop", [BATCH], placement={"replicaScheduling": DYNAMIC})
+    await centre.decide()
+    record = centre.known.workload("sums")
+    assert record is not None
+    here = centre.fleet.ids["a"]
+    order = centre.known.order(here, record.uid)
+    assert order is not None
+    centre.known.work[record.uid] = {
+        here: Work(
+            incarnation=1,
+            sequence=1,
+            version=order.version,
+            carried_out=order.version,
+            state=WorkState.APPLIED,
+            finished=True,
+        )
+    }
+    for _ in range(60):
+        await centre.decide(silent="b", after_seconds=20.0)
+    assert (centre.said("sums"), await centre.charged()) == (said, {"shop": charged})
