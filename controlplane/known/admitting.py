@@ -299,9 +299,11 @@ def _asked(
     found: dict[str, Amounts] = {}
     record = compiled.record
     finished = finished_in(known, record.uid, record.revision)
+    placed = known.placements_of(record.uid)
     for view in views:
         replicas = decision.assignments.get(view.id)
-        if replicas is None or view.id in finished:
+        # What comes to it beside what has run to its end there begins anew.
+        if replicas is None or (view.id in finished and placed[view.id].replicas == replicas):
             continue
         variant = compiled.asked_in(view)
         if isinstance(variant, Refused):

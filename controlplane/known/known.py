@@ -141,12 +141,16 @@ class Known:
         self.quotas.take(loaded.quota_version, loaded.grants)
         self.quotas.replace_balances(loaded.balances)
         self.spending.take(loaded.spent)
+        charges = self.quotas.charges
         for uid, decision in self.decisions.items():
             record, placements = self.workloads.get(uid), self.placements_of(uid)
             if record is not None and record.tenant:
                 for cluster, amounts in remembered_charges(decision.explanation).items():
                     if cluster in placements:
-                        self.quotas.charges.ask(uid, cluster, record.tenant, amounts)
+                        held = charges.tenants_of(uid, cluster)
+                        # Given to another tenant, and not decided on since: whose it was is charged.
+                        tenant = record.tenant if record.tenant in held or not held else min(held)
+                        charges.ask(uid, cluster, tenant, amounts)
 
     @property
     def tenants(self) -> Mapping[str, DocumentRecord]:

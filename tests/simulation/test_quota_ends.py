@@ -136,6 +136,17 @@ async def begun(cpu: int = 20, **tenants: Any) -> Watching:
 
 
 class TestTheEndOfACharge:
+    async def test_of_what_is_another_tenants_by_now_and_not_decided_on_it_outlives_the_leader(self) -> None:
+        centre = await begun(other=quota(cpu=1))
+        await centre.submit("web", "other", 6)
+        await centre.decide()
+        await centre.reported("web", 6)
+        await centre.lead_anew()
+        centre.watch()
+        await centre.decide()
+        await centre.reported("web", 6)
+        assert await centre.charged() == {"shop": 6}
+
     async def test_scaled_down_it_is_released_once_the_pods_are_gone(self) -> None:
         centre = await begun()
         await centre.submit("web", "shop", 2)
