@@ -220,8 +220,8 @@ def _sums(declared: Declared) -> Iterator[QuotaProblem]:
     for root, total in sums.items():
         for (flavor, resource), amount in total.items():
             if amount >= MOST:
-                comes_to = quantity_text(resource, amount)
-                said = f"the nominal quota of {resource} in flavor {flavor} comes to {comes_to} under this cohort"
+                comes_to = f"comes to {quantity_text(resource, amount)} under this cohort"
+                said = f"the nominal quota of {resource} in flavor {flavor} {comes_to}"
                 yield QuotaProblem("Cohort", root, "", f"{said}: {_too_much(resource)}")
 
 

@@ -69,7 +69,9 @@ def check_draft(draft: QuotaDraft, bounds: Bounds) -> None:
         raise Unfit(("tenant", f"tenant {draft.tenant!r} has no quota: it is not bounded, and needs none"))
     missing = [flavor for flavor in draft.amounts if flavor not in bounds.declared.flavors]
     if missing:
-        raise Unfit(*((f"amounts.{flavor}", f"there is no flavor {flavor!r}") for flavor in missing))
+        has = ", ".join(each.name for each in bounds.declared.tenants[draft.tenant].flavors)
+        said = f"tenant {draft.tenant!r} has {has}" if has else "and the tenant has none"
+        raise Unfit(*((f"amounts.{flavor}", f"there is no flavor {flavor!r}: {said}") for flavor in missing))
 
 
 def check_moved(bounds: Bounds, after: QuotaRequestRecord, now: float) -> None:

@@ -32,7 +32,7 @@ def weight(value: Quantity) -> Quantity:
     try:
         quantity_amount("cpu", value)
     except ValueError as error:
-        raise ValueError(f"{value!r} is no weight: 0 or more, as 0.5 or 2") from error
+        raise ValueError(f"{value!r} is negative, or no number: a weight is 0 or more, as 0.5") from error
     return value
 
 

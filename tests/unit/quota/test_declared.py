@@ -285,7 +285,7 @@ BETWEEN: dict[str, tuple[Declared, list[str]]] = {
             {"a": cohort(parent="b")},
             {"cpu": CPU},
         ),
-        ["Cohort b: the nominal quota of memory in flavor cpu comes to 9223372036854775808"],
+        ["Cohort b: the nominal quota of memory in flavor cpu comes to 8388608Ti"],
     ),
 }
 
