@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from rich.text import Text
 
@@ -19,6 +20,9 @@ from controlplane.cli.output import (
     share,
     state,
 )
+
+_MOMENTS = frozenset({"until"})
+_AMOUNTS = frozenset({"amounts", "beyond"})
 
 
 def _text(name: str) -> Callable[[Row], str]:
@@ -68,13 +72,27 @@ def _said(row: Row) -> Text:
 
 def change_detail(row: Row) -> str:
     """What a change says beyond its name, without what is empty or stands in its message."""
-    detail = {key: value for key, value in row["detail"].items() if value not in ("", [], {}, None)}
+    detail = {
+        key: _detail(key, value)
+        for key, value in row["detail"].items()
+        if value not in ("", [], {}, None) and not (key in _MOMENTS and value == 0)
+    }
     message = str(detail.pop("message", ""))
     if message:
         # It counts the clusters; which ones they are is a matter of `explain`, and of no one line.
         detail = {key: value for key, value in detail.items() if key not in ("clusters", "reason")}
     refusals = detail.pop("refusals", [])
     return "; ".join(part for part in (message, pairs(detail), *refusals) if part)
+
+
+def _detail(key: str, value: Any) -> Any:
+    """Moments as such, and amounts by flavor and resource as `plain:cpu=2`, as they are asked for."""
+    if key in _MOMENTS and isinstance(value, float):
+        return moment(value)
+    if key in _AMOUNTS and isinstance(value, Mapping):
+        amounts = cast("Mapping[str, Mapping[str, str]]", value)
+        return " ".join(f"{flavor}:{pairs(each)}" for flavor, each in amounts.items())
+    return value
 
 
 COLUMNS: Mapping[Kind, tuple[Column, ...]] = {

@@ -6,6 +6,7 @@ import pytest
 import typer
 
 from controlplane.cli.quota_requests import amounts_of, until_of
+from controlplane.cli.tables import change_detail
 
 
 @pytest.mark.parametrize(
@@ -59,3 +60,11 @@ def test_a_moment_is_what_it_says_and_never_is_without_an_end() -> None:
 def test_what_is_no_time_is_named(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="as 2026-12-31"):
         until_of(text)
+
+
+def test_a_change_tells_amounts_as_they_are_asked_for_and_until_as_a_moment() -> None:
+    detail = {"amounts": {"amx": {"cpu": "3"}, "a100": {"nvidia.com/gpu": "2"}}, "until": 1795411891.0}
+    assert change_detail({"detail": {**detail, "tenant": "travel"}}) == (
+        "amounts=amx:cpu=3 a100:nvidia.com/gpu=2, tenant=travel, until=2026-11-23 05:31:31Z"
+    )
+    assert change_detail({"detail": {"tenant": "travel", "until": 0.0}}) == "tenant=travel"
