@@ -83,6 +83,7 @@ class Place:
         self._skipped: set[str] = set()
         self._retried_at = 0.0
         self._at_once = DECISIONS_AT_ONCE
+        self._unreachable = frozenset[str]()
         for uid in known.workloads:
             self._offer(uid)
         self._promised_all = False
@@ -98,6 +99,7 @@ class Place:
                 self._due[uid] = None
         self._skipped.clear()
         await self._offer_waiting()
+        self._look_at_losses()
         self._waiting.wake()
         is_last = False
         while not is_last:
@@ -132,6 +134,16 @@ class Place:
         self._due |= dict.fromkeys(await self._failover.due())
         self._due |= dict.fromkeys(uid for uid in self._deciding.postponed if uid in self._known.workloads)
         self._deciding.postponed.clear()
+
+    def _look_at_losses(self) -> None:
+        """What leaves a cluster that is lost is nothing to wait for, until the cluster is back."""
+        quotas, unreachable = self._known.quotas, frozenset(self._known.losses.unreachable)
+        changed, self._unreachable = unreachable ^ self._unreachable, unreachable
+        if not changed:
+            return
+        for tenant, places in quotas.charges.leaving().items():
+            if any(cluster in changed for _, cluster in places):
+                quotas.usage.free(quotas.tree.root(tenant))
 
     def _decide_some(self, made: list[Made]) -> bool:
         """Up to a bound of decisions, of time, and of the generations at hand; whether nothing is left."""
@@ -168,7 +180,13 @@ class Place:
         return self._waiting.next()
 
     def _decide(self, record: WorkloadRecord, views: list[ClusterView]) -> list[Made]:
+        quotas = self._known.quotas
+        claim = quotas.claims.get(record.uid)
         made = self._deciding.decide(record, views)
+        is_placed = bool(made) and made[-1].new.placed and not record.deleted
+        if claim is not None and record.uid not in quotas.claims and not is_placed:
+            # What was kept for it may be had by others.
+            quotas.usage.free(quotas.tree.root(claim[0]))
         held = self._known.decisions.get(record.uid)
         said = made[-1].new.reason if made else held.reason if held is not None else ""
         if said in QUOTA_REASONS:

@@ -528,3 +528,28 @@ async def test_more_of_it_where_it_has_run_to_its_end_is_charged(
     for _ in range(60):
         await centre.decide(silent="b", after_seconds=20.0)
     assert (centre.said("sums"), await centre.charged()) == (said, {"shop": charged})
+
+
+@pytest.mark.parametrize("end", ["the cluster is lost", "it is deleted"])
+async def test_what_is_kept_for_one_that_waits_in_vain_is_had_by_others(end: str) -> None:
+    centre = Centre()
+    members = {name: quota("all", cpu=cpu) for name, cpu in (("lender", 10), ("borrower", 0), ("third", 0))}
+    await centre.begin(cores=20, clusters="ab", **members)
+    batch = deployment(6) | {"metadata": {"name": "batch", "namespace": "borrower"}}
+    await centre.send("batch", "borrower", [batch], placement={"clusterAffinity": {"clusterNames": ["a"]}})
+    await centre.decide()
+    await centre.submit("shop", "lender", 8)
+    await centre.decide()
+    await centre.submit("small", "third", 3)
+    await centre.decide()
+    assert (centre.said("shop"), centre.said("small")) == (Reason.QUOTA_AWAITED, Reason.QUOTA_EXCEEDED)
+    if end == "it is deleted":
+        await centre.delete("shop")
+        await centre.decide()
+        await centre.decide()
+    else:
+        for _ in range(10):
+            await centre.decide(silent="a", after_seconds=20.0)
+        assert centre.said("shop") == Reason.QUOTA_EXCEEDED
+    assert centre.said("small") == "Placed"
+    assert await centre.charged() == {"borrower": 6, "third": 3}
