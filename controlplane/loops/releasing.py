@@ -12,6 +12,7 @@ Nothing is decided meanwhile: a charge that is to grow again is not to shrink be
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from controlplane.known.charging import lines_of
 from controlplane.known.finished import ordered_in
@@ -61,11 +62,16 @@ class Releasing:
         """Release what is held no longer; what could not be committed stays for the next pass."""
         self._look(self._clock.now())
         while self._waiting:
-            places = list(self._waiting)[:PLACES_AT_ONCE]
             async with self._ledger:
-                await self._release(places)
-            for place in places:
-                self._waiting.pop(place, None)
+                # What is reported while it is written is looked at again.
+                places = list(islice(self._waiting, PLACES_AT_ONCE))
+                for place in places:
+                    del self._waiting[place]
+                try:
+                    await self._release(places)
+                except Exception:
+                    self._waiting |= dict.fromkeys(places)
+                    raise
             await asyncio.sleep(0)
 
     def _look(self, now: float) -> None:

@@ -33,13 +33,16 @@ def plausible(amounts: Mapping[str, int], quota: TenantQuota | None) -> Mapping[
 
     What the quota names comes first.
     """
-    if len(amounts) <= MOST_RESOURCES and all(len(name) <= LONGEST for name in amounts):
+    if len(amounts) <= MOST_RESOURCES and all(map(_may_be, amounts)):
         return amounts
     covered = {name for group in (quota.groups if quota is not None else ()) for name in group.resources}
-    names = sorted(
-        filter(lambda name: len(name) <= LONGEST, amounts), key=lambda name: (name not in covered, name)
-    )
+    names = sorted(filter(_may_be, amounts), key=lambda name: (name not in covered, name))
     return {name: amounts[name] for name in names[:MOST_RESOURCES]}
+
+
+def _may_be(name: str) -> bool:
+    """A NUL would come back from the ledger as something else, which memory then never agrees with."""
+    return len(name) <= LONGEST and name.isprintable()
 
 
 def flavors_of(

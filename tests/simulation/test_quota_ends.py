@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from controlplane.known.finished import finished_in, is_finished
 from controlplane.known.records import Cause, Standing
@@ -136,6 +137,28 @@ async def begun(cpu: int = 20, **tenants: Any) -> Watching:
 
 
 class TestTheEndOfACharge:
+    async def test_what_is_reported_while_another_end_is_written_is_looked_at_in_the_same_pass(self) -> None:
+        centre = await begun()
+        await centre.submit("api", "shop", 1)
+        await centre.submit("web", "shop", 2)
+        await centre.decide()
+        await centre.reported("web", 6)
+        await centre.delete("api")
+        await centre.decide()
+        store, web, cluster = centre.fleet.around.store, centre.uid("web"), centre.cluster
+        commit, scaled = store.commit_lines, centre.known.work[web][cluster]
+
+        async def scaled_meanwhile(*args: Any) -> None:
+            await commit(*args)
+            living = {centre.template("web"): 2}
+            centre.known.work[web][cluster] = structs.replace(scaled, living=living, pods=2)
+            centre.releasing.offer(cluster, web)
+
+        store.commit_lines = scaled_meanwhile  # type: ignore[method-assign]
+        centre.releasing.offer(cluster, web)
+        await centre.reported("api", 0)
+        assert await centre.charged() == {"shop": 2}
+
     async def test_of_what_is_another_tenants_by_now_and_not_decided_on_it_outlives_the_leader(self) -> None:
         centre = await begun(other=quota(cpu=1))
         await centre.submit("web", "other", 6)
@@ -369,6 +392,14 @@ class TestDrift:
         record = centre.known.clusters[centre.cluster]
         centre.known.put_cluster(replace(record, standing=Standing.REMOVED))
         assert await centre.look() == {}
+
+    async def test_a_name_that_the_ledger_cannot_hold_is_no_drift(self) -> None:
+        centre = await begun()
+        nul = reports.usage(
+            1, 9, requests=[CPU | {"a\0b": 5}], bound=[Bound(centre.uid("web"), "t", 0, 7, 0)]
+        )
+        reports.apply(centre.known.fleet, centre.cluster, "usage.1-0", nul)
+        assert await centre.look(WORKLOAD_SECONDS) == {("shop", "web", "default"): 1}
 
     async def test_what_a_restored_database_does_not_know_counts_for_the_tenant_of_its_namespace(
         self,
