@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from math import inf
 from typing import Any, TypeVar
 
 import structlog
@@ -43,6 +44,7 @@ class Quotas:
         self.flavors: Mapping[str, Flavor] = {}
         self.claims: dict[str, tuple[str, Amounts]] = {}
         self._specs: dict[tuple[str, str], tuple[DocumentRecord, Any]] = {}
+        self._held: dict[tuple[str, str], tuple[Any, float, float | None, Any]] = {}
         self._made_of: tuple[object, ...] = ()
         self._changes_at: float | None = None
         self._made_at = 0.0
@@ -110,22 +112,27 @@ class Quotas:
         tenants = dict(self._tenants(documents["Tenant"]))
         cohorts = dict(self._read(documents["Cohort"], "Cohort", CohortSpec))
         flavors = self._read(documents["Flavor"], "Flavor", FlavorSpec)
-        self.flavors = {
+        classes = {
             name: made
             for name, spec in flavors
             if (made := _understood("Flavor", name, lambda name=name, spec=spec: flavor_of(name, spec)))
         }
-        with_windows = [spec.quota for spec in tenants.values() if spec] + list(cohorts.values())
-        changes = [next_change(with_windows, now), *(each.until or None for each in self.grants)]
-        self._changes_at = min((each for each in changes if each is not None and each > now), default=None)
+        if classes != self.flavors:
+            self.flavors = classes
+        moments = [each.until for each in self.grants if each.until > now]
+        at: dict[str, dict[str, Any]] = {"Tenant": {}, "Cohort": {}}
+        for kind, specs in (("Tenant", tenants), ("Cohort", cohorts)):
+            for name, spec in specs.items():
+                made, until = self._at(kind, name, spec, now)
+                if made is not None:
+                    at[kind][name] = made
+                if until is not None:
+                    moments.append(until)
+        self._changes_at = min(moments, default=None)
         self._made_at = now
         quotas, above = granted(
-            {name: _tenant_at(name, spec, now) for name, spec in tenants.items()},
-            {
-                name: made
-                for name, spec in cohorts.items()
-                if (made := _understood("Cohort", name, lambda n=name, s=spec: cohort_quota(n, s, now)))
-            },
+            at["Tenant"],
+            at["Cohort"],
             [
                 each
                 for each in self.grants
@@ -147,6 +154,16 @@ class Quotas:
             if record.spec.get("quota") if spec is None else spec.quota is not None:
                 yield name, spec
 
+    def _at(self, kind: str, name: str, spec: Any, now: float) -> tuple[Any, float | None]:
+        """What it comes to now, and until when: worked out anew when it is written, or one of its windows turns."""
+        held = self._held.get((kind, name))
+        if held is None or held[0] is not spec or not held[1] <= now < (held[2] or inf):
+            bounds = spec.quota if kind == "Tenant" and spec is not None else spec
+            until = next_change([bounds], now) if bounds is not None else None
+            made = _quota_at(kind, name, bounds, now)
+            held = self._held[kind, name] = spec, now, until, made
+        return held[3], held[2]
+
     def _read(self, shelf: Shelf, kind: str, model: Any) -> Iterator[tuple[str, Any]]:
         """Each version of a document is read once. Without what is not understood."""
         for name, record in shelf.records.items():
@@ -167,10 +184,11 @@ def _understood(kind: str, name: object, make: Callable[[], _Made]) -> _Made | N
         return None
 
 
-def _tenant_at(name: str, spec: TenantSpec | None, now: float) -> TenantQuota:
-    """One that is not understood has nothing, so that it is not unbounded."""
-    quota = spec.quota if spec is not None else None
-    made = None if quota is None else _understood("Tenant", name, lambda: tenant_quota(name, quota, now))
+def _quota_at(kind: str, name: str, spec: Any, now: float) -> TenantQuota | CohortQuota | None:
+    """A tenant that is not understood has nothing, so that it is not unbounded."""
+    if kind == "Cohort":
+        return _understood(kind, name, lambda: cohort_quota(name, spec, now))
+    made = None if spec is None else _understood(kind, name, lambda: tenant_quota(name, spec, now))
     return made or TenantQuota(name)
 
 

@@ -21,6 +21,33 @@ _EVERY_WEEKDAY_WITHIN_DAYS = 10
 
 def is_open(window: Window, at: float) -> bool:
     """at: Unix seconds. The moment at which it closes is no longer part of it."""
+    return _standing(window, at)[1]
+
+
+def next_change(window: Window, at: float) -> float | None:
+    """The first moment after `at` at which it opens or closes; None where it never does again."""
+    return _standing(window, at)[2]
+
+
+_Standing = tuple[float, bool, float | None]
+"""From when on, whether it is open, until when."""
+_REMEMBERED = 65_536
+_standings: dict[tuple[object, ...], _Standing] = {}
+
+
+def _standing(window: Window, at: float) -> _Standing:
+    """Worked out once from one change to the next, however many tenants have the same window."""
+    weekdays = tuple(window.weekdays)
+    key = (window.timezone, window.opens, window.closes, weekdays, window.first_day, window.last_day)
+    held = _standings.get(key)
+    if held is None or at < held[0] or (held[2] is not None and at >= held[2]):
+        if len(_standings) >= _REMEMBERED:
+            _standings.clear()
+        held = _standings[key] = at, _is_open(window, at), _next_change(window, at)
+    return held
+
+
+def _is_open(window: Window, at: float) -> bool:
     day = local_day(window.timezone, at)
     return any(
         begins <= at < ends
@@ -30,11 +57,10 @@ def is_open(window: Window, at: float) -> bool:
     )
 
 
-def next_change(window: Window, at: float) -> float | None:
-    """The first moment after `at` at which it opens or closes; None where it never does again."""
-    now_open = is_open(window, at)
+def _next_change(window: Window, at: float) -> float | None:
+    now_open = _is_open(window, at)
     for moment in _boundaries(window, at):
-        if is_open(window, moment) != now_open:
+        if _is_open(window, moment) != now_open:
             return moment
     return _last_end(window) if now_open and window.last_day is not None else None
 

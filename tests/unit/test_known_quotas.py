@@ -89,3 +89,15 @@ def test_a_clock_that_was_set_back_closes_what_it_had_opened() -> None:
     for now, cores in ((noon, 1), (evening, 9), (noon, 1), (evening, 9)):
         assert known.quotas.refresh(known.documents, now)
         assert known.quotas.usage.available("shop", CPU) == cores * 1000
+
+
+def test_a_change_of_one_tenant_leaves_what_the_others_have_as_it_is() -> None:
+    known = known_of(Tenant={"other": {"namespaces": ["other"], "quota": cpu(1)}})
+    known.quotas.refresh(known.documents, 0.0)
+    shop, flavors = known.quotas.tenants["shop"], known.quotas.flavors
+    spec = {"namespaces": ["other"], "quota": cpu(2)}
+    known.documents["Tenant"].put(DocumentRecord("other", spec, 9))
+    assert known.quotas.refresh(known.documents, 1.0)
+    assert known.quotas.usage.available("other", CPU) == 2_000
+    assert known.quotas.tenants["shop"] is shop, "a thousand of them are not worked out anew"
+    assert known.quotas.flavors is flavors
