@@ -53,10 +53,13 @@ def test_every_scene_is_played_and_all_is_where_it_should_be(tmp_path: Path) -> 
     _, ended, said = run_demo(tmp_path, until="is withdrawn from it")
     # One that is told to end does not wait for the last reports: they are no matter of the scenes.
     problems = [text for text in ended["problems"] if "last report" not in text]
-    assert (ended["scenes_played"], problems) == (["kata", "amx", "alert", "edge"], []), said
+    assert (ended["scenes_played"], problems) == (["kata", "amx", "quota", "alert", "edge"], []), said
     for text in (
         "cloud-eu: RuntimeClassMissing: has no runtime class kata",
         "24 of 24 lack feature cpu.cpuid.AMXTILE",
+        "bookings: Preempted: ",
+        "request 1 of demo is approved by demo-approver",
+        "bookings runs again, by quota of travel's own",
         "tainted muster.dev/unreachable:NoExecute",
         "dashboard runs again in cloud-eu",
         "historian stays: HoldsData",

@@ -1,4 +1,5 @@
-"""The scenes of the demo: a sandbox that one cluster has, a feature explained, an owner told, a cluster lost.
+"""The scenes of the demo: a sandbox that one cluster has, a feature explained, quota lent and granted, an
+owner told, a cluster lost.
 
 A scene begins once every sample runs. What it shows is asked of the API, as anybody may ask.
 """
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controlplane.cli.demo.installation import Installation
+from controlplane.cli.demo.lending import LENDING_SECONDS, Lending
 from controlplane.cli.demo.outcome import Row, Seen
 from controlplane.cli.demo.receivers import Receivers
 from controlplane.client import Client, ClientError
@@ -77,14 +79,18 @@ class Story:
 
     async def play(self) -> None:
         """Every scene that there is time for; a failure is in `problem`."""
+        lending = Lending(self.installation, self.client, self._tell, self._until)
         scenes = (
             ("kata", self._sandbox, 0.0),
             ("amx", self._feature, 0.0),
+            ("quota", lending.play, LENDING_SECONDS),
             ("alert", self._alert, ALERT_SECONDS),
             ("edge", self._loss, LOSS_SECONDS),
         )
         self.not_played = [name for name, _, _ in scenes]
         try:
+            if self._has_room(LENDING_SECONDS):
+                await lending.prepare()
             await self._until("every sample runs", _all_run, bound_seconds=None)
             for name, scene, seconds in scenes:
                 if not self._has_room(seconds):
