@@ -194,6 +194,7 @@ class Place:
         return made
 
     async def _commit(self, made: list[Made]) -> None:
+        reached("centre.before_commit")
         try:
             skipped = await self._store.commit_decisions(
                 self._lease, [one.new for one in made], self._known.quotas.version

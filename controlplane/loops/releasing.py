@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
+from controlplane.failpoints import reached
 from controlplane.known.charging import lines_of
 from controlplane.known.finished import ordered_in
 from controlplane.known.known import Known
@@ -93,6 +94,7 @@ class Releasing:
             except StoreUnavailable as error:
                 # Committed or not: only a leader that loads everything anew knows which.
                 raise LeaseLost(f"the outcome of a release is unknown: {error}") from error
+            reached("centre.after_release")
             self._known.quotas.enter(some)
         if lines:
             self._freed()
