@@ -138,7 +138,11 @@ async def test_who_gives_way_is_charged_until_its_pods_are_gone_whoever_leads(
     await lent.circle.start_centre()
     await lent.until_it_runs("shop")
     assert await lent.promise_holds() == {"shop": 400}
-    assert lent.circle.workload("batch")["status"]["reason"] in ("Preempted", "QuotaExceeded")
+    await eventually(
+        "batch is told why it waits",
+        lambda: lent.circle.workload("batch")["status"]["reason"],
+        lambda reason: reason in ("Preempted", "QuotaExceeded"),
+    )
     assert lent.circle.pods(lent.cluster, lent.namespace(BORROWER)) == {}
 
 
