@@ -47,7 +47,9 @@ class Explaining:
         error = self._decision.error
         lacks_quota = error is not None and error.reason in QUOTA_REASONS
         self._telling = Telling(trials, ask, self._decision, searches=not lacks_quota)
-        if lacks_quota:
+        room = sum(self._decision.available.values())
+        if lacks_quota and room >= compiled.interpretation.replicas:
+            # With more quota it would still be too large for what is there.
             self._telling.workload_changes = quota_changes(known, admission)
 
     def steps(self) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """`muster quota` against the API over a real socket: the tree, one tenant explained, the ledger."""
 
 import json
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -8,9 +9,9 @@ import yaml
 
 from controlplane.known.records import Cause, LedgerLine
 from schemas.reasons import Reason
-from tests.integration.api_world import World
-from tests.integration.test_api_quota import Quota, quota
-from tests.integration.test_cli import Muster, muster
+from tests.integration.api_world import World, deployment, tenant, workload
+from tests.integration.test_api_quota import Quota, quota, quota_of
+from tests.integration.test_cli import Muster, muster, write
 
 __all__ = ["muster", "quota"]
 
@@ -127,3 +128,27 @@ async def test_the_ledger_with_its_balances(muster: Muster) -> None:
     assert rows["items"][0]["generation"] == 7
     assert len(json.loads((await muster("quota", "ledger", "--limit", "2", "-o", "json")).out)["items"]) == 2
     assert "no entry" in (await muster("quota", "ledger", "--cluster", "south")).err
+
+
+@pytest.mark.parametrize("arguments", [(), ("--dry-run",)])
+async def test_of_files_that_leave_less_than_is_used_nothing_is_sent(
+    muster: Muster, world: World, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    alone = {name: each for name, each in quota_of("", 1).items() if name != "cohort"}
+    path = write(tmp_path / "a.yaml", tenant("fresh", "fresh-*"), tenant("search", "search-*", quota=alone))
+    said = await muster("apply", "-f", str(path), *arguments, expect=1)
+    assert "tenant search uses 12 cpu of flavor default: that would be 11 more" in said.err
+    assert "nothing was sent" in said.err
+    assert "fresh" not in world.known.documents["Tenant"].records
+
+
+@pytest.mark.parametrize(("nodes", "advised"), [(6, True), (5, False)])
+async def test_more_quota_is_advised_only_where_all_of_it_fits(
+    muster: Muster, world: World, nodes: int, advised: bool
+) -> None:
+    world.report(await world.join("eu-1"), nodes=nodes, cpu=8000)
+    body = workload("large", deployment("large", "shop-a", replicas=6, cpu="4"), tenant="shop")
+    assert (await world.client.put("/api/v1/workloads/large", json=body)).status_code == 201
+    said = (await muster("explain", "large")).out
+    assert "QuotaExceeded: cpu in flavor default: 24 is more" in said
+    assert ("muster quota request" in said) is advised
