@@ -155,7 +155,7 @@ class Quotas:
                 yield name, spec
 
     def _at(self, kind: str, name: str, spec: Any, now: float) -> tuple[Any, float | None]:
-        """What it comes to now, and until when: worked out anew when it is written, or one of its windows turns."""
+        """What it comes to now, and until when: worked out anew when it is written or a window turns."""
         held = self._held.get((kind, name))
         if held is None or held[0] is not spec or not held[1] <= now < (held[2] or inf):
             bounds = spec.quota if kind == "Tenant" and spec is not None else spec

@@ -56,7 +56,11 @@ def decided(known: Known, record: WorkloadRecord) -> DecisionRecord | None:
 
 
 class Deciding:
-    """postponed: uids of what is decided again later: clusters are not heard yet, or lack what they had."""
+    """postponed: uids of what is decided again later: clusters are not heard yet, or lack what they had.
+
+    uncommitted: uids of what is decided and on its way to Postgres: what it holds is not known before.
+    after_commit: uids of those to be decided on once that is written.
+    """
 
     def __init__(
         self,
@@ -74,6 +78,8 @@ class Deciding:
         self._clock = clock
         self._versions = versions
         self.postponed: set[str] = set()
+        self.uncommitted: set[str] = set()
+        self.after_commit: set[str] = set()
 
     def decide(self, record: WorkloadRecord, views: list[ClusterView]) -> list[Made]:
         """Nothing where nothing is new, and where it has to wait for clusters to be heard.
@@ -127,6 +133,9 @@ class Deciding:
         """What they hold stays charged until their pods are reported gone."""
         known, made = self._known, list[Made]()
         needed = sum(len(known.placements_of(uid)) for uid in victims)
+        if not self.uncommitted.isdisjoint(victims):
+            self.after_commit.add(record.uid)
+            return made
         if needed + len(known.clusters) > len(self._versions):
             # With the next block of generations.
             self.postponed.add(record.uid)

@@ -154,6 +154,8 @@ class Place:
         if self._known.quotas.refresh(self._known.documents, now):
             self._due |= dict.fromkeys(self._known.quotas.to_adopt())
         views = self._views.all(now)
+        self._deciding.uncommitted.clear()
+        self._deciding.after_commit.clear()
         while len(made) < self._at_once and loop.time() < until:
             if len(self._versions) <= len(self._known.clusters):
                 return False
@@ -162,8 +164,17 @@ class Place:
                 # Out of time is not out of work: the next of what waits is not looked for then.
                 return not self._due and loop.time() <= until
             record = self._known.workloads.get(uid)
-            if record is not None:
-                made += self._decide(record, views)
+            if record is None:
+                continue
+            if uid in self._deciding.uncommitted:
+                self._due[uid] = None
+                return False
+            more = self._decide(record, views)
+            made += more
+            self._deciding.uncommitted.update(one.record.uid for one in more)
+            if self._deciding.after_commit:
+                self._due |= dict.fromkeys(self._deciding.after_commit)
+                return False
         return False
 
     def _next(self, until: float) -> str | None:

@@ -553,3 +553,26 @@ async def test_what_is_kept_for_one_that_waits_in_vain_is_had_by_others(end: str
         assert centre.said("shop") == Reason.QUOTA_EXCEEDED
     assert centre.said("small") == "Placed"
     assert await centre.charged() == {"borrower": 6, "third": 3}
+
+
+async def test_what_has_just_been_given_another_place_gives_way_only_once_that_is_written() -> None:
+    """Else it would go on there, and be told of as one that gave way."""
+    centre = Centre()
+    await centre.begin(cores=20, clusters="ab", lender=quota("all", cpu=10), borrower=quota("all", cpu=0))
+    for number, (name, tenant, cluster) in enumerate(
+        (("batch", "borrower", "a"), ("batch", "borrower", "b"), ("shop", "lender", "a"))
+    ):
+        made = deployment(5 if tenant == "borrower" else 8) | {
+            "metadata": {"name": name, "namespace": tenant}
+        }
+        where = {"replicaScheduling": DYNAMIC, "clusterAffinity": {"clusterNames": [cluster]}}
+        await centre.send(name, tenant, [made], placement=where)
+        if not number:
+            await centre.decide()
+    await centre.decide()
+    assert (centre.said("batch"), centre.said("shop")) == (Reason.PREEMPTED, Reason.QUOTA_AWAITED)
+    loaded = await centre.fleet.around.store.load()
+    placed = {each.workload for each in loaded.placements}
+    for each in loaded.decisions:
+        assert (each.workload in placed) == each.placed, each.reason
+    await centre.charged()
