@@ -43,6 +43,16 @@ QUICK = ("--beat-seconds", "0.5", "--report-seconds", "0.1", "--lease-seconds", 
 QUICK_SIMULATED = (*QUICK, "--lease-seconds", "1", "--ready-seconds", "0.4", "--termination-seconds", "0.2")
 """And in a cluster where things happen at once: whoever writes to it is on the same disk."""
 
+UNEQUAL = """
+with entered as (
+    select tenant, workload, cluster, flavor, resource, cause = 'Drifted' as drift, sum(amount) as amount
+    from ledger group by 1, 2, 3, 4, 5, 6
+)
+select * from entered full join balance using (tenant, workload, cluster, flavor, resource, drift)
+where coalesce(entered.amount, 0) <> coalesce(balance.amount, 0)
+"""
+"""Where the ledger of quota does not come to the balances."""
+
 T = TypeVar("T")
 Object = dict[str, Any]
 

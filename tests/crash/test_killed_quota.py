@@ -12,19 +12,11 @@ from itertools import count
 import pytest
 import pytest_asyncio
 
-from tests.circle import Circle, Object, deployment, eventually, only, workload
+from tests.circle import UNEQUAL, Circle, Object, deployment, eventually, only, workload
 
 LENDER, BORROWER = "lender", "borrower"
 _numbers = count(1)
 COHORT_MILLIS, POD_MILLIS = 400, 100
-UNEQUAL = """
-with entered as (
-    select tenant, workload, cluster, flavor, resource, cause = 'Drifted' as drift, sum(amount) as amount
-    from ledger group by 1, 2, 3, 4, 5, 6
-)
-select * from entered full join balance using (tenant, workload, cluster, flavor, resource, drift)
-where coalesce(entered.amount, 0) <> coalesce(balance.amount, 0)
-"""
 CHARGED = "select workload, amount::int from balance where resource = 'cpu' and cluster = $1 and amount > 0"
 
 OTHERS = "select 1 from balance where cluster <> $1 and amount > 0"

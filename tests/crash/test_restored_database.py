@@ -1,7 +1,8 @@
 """The centre's database is replaced by an older copy of itself; streams and clusters stay as they are.
 
-Holds up promise 3 (no agent carries out an older order than it has recorded, also after a restore) and
-promise 9 (what a restored database does not know is not removed: absence never deletes).
+Holds up promise 2 (what is known to run is charged, and nobody is let in beyond the quota), promise 3 (no
+agent carries out an older order than it has recorded, also after a restore) and promise 9 (what a restored
+database does not know is not removed: absence never deletes).
 """
 
 import subprocess
@@ -13,10 +14,12 @@ import pytest
 import pytest_asyncio
 
 from schemas.wire.orders import Version
-from tests.circle import Circle, deployment, eventually, only, running_circle, workload
+from tests.circle import UNEQUAL, Circle, Object, deployment, eventually, only, running_circle, workload
 
 CLUSTER = "lone"
 KEPT, LATER = "kept", "later"
+OWNER, QUOTA_MILLIS = "team", 300
+"""So much that besides what was there when the copy was taken one more pod has room."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,23 @@ def copy_folder(source: Path, target: Path) -> None:
     subprocess.run(["cp", "-a", str(source), str(target)], check=True, timeout=60)
 
 
+def granted() -> tuple[Object, Object]:
+    cpu = {"name": "cpu", "nominalQuota": f"{QUOTA_MILLIS}m"}
+    quota = {"uncovered": "Allow", "flavors": [{"name": "restored", "resources": [cpu]}]}
+    spec = {"namespaces": [KEPT, LATER, "fresh", "more"], "quota": quota}
+    return manifest("Flavor", "restored", {}), manifest("Tenant", OWNER, spec)
+
+
+def manifest(kind: str, name: str, spec: Object) -> Object:
+    return {"apiVersion": "muster.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def owned(name: str, pods: int, *image: str) -> Object:
+    made = workload(name, deployment(name, name, pods, *image), **only(CLUSTER))
+    made["spec"]["tenant"] = OWNER
+    return made
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def restored() -> AsyncGenerator[Restored]:
     """After the copy was taken a workload was changed, and another one made.
@@ -44,14 +64,16 @@ async def restored() -> AsyncGenerator[Restored]:
     async with running_circle() as circle:
         data, copy = circle.home / "postgres" / "data", circle.home / "postgres" / "copy"
         await circle.join(CLUSTER, ["--simulate", "edge"])
-        circle.apply(workload(KEPT, deployment(KEPT, KEPT, 2)))
+        for manifest in granted():
+            circle.apply(manifest)
+        circle.apply(owned(KEPT, 2))
         uids = {KEPT: (await circle.until_running(KEPT))["status"]["uid"]}
         await circle.programs["centre"].stop()
         copy_folder(data, copy)
 
         await circle.start_centre()
         await circle.until_ready(CLUSTER)
-        circle.apply(workload(KEPT, deployment(KEPT, KEPT, 2, "registry.example/web:2")))
+        circle.apply(owned(KEPT, 2, "registry.example/web:2"))
         circle.apply(workload(LATER, deployment(LATER, LATER, 2)))
         await circle.until_running(KEPT, revision=2)
         uids[LATER] = (await circle.until_running(LATER))["status"]["uid"]
@@ -77,7 +99,7 @@ async def test_a_restored_database_sends_nothing_and_removes_nothing_until_it_is
 ) -> None:
     circle = restored.circle
     assert "muster recover" in circle.cluster(CLUSTER)["message"]
-    circle.apply(workload("fresh", deployment("fresh", "fresh", 1), **only(CLUSTER)))
+    circle.apply(owned("fresh", 1))
     await eventually(
         "it is decided that there is no place",
         lambda: circle.workload("fresh")["status"],
@@ -100,7 +122,7 @@ async def test_recovery_goes_on_above_what_the_agent_holds_and_removes_nothing(r
     circle = restored.circle
     circle.client.post(f"/clusters/{CLUSTER}/recover", {})
     await circle.until_ready(CLUSTER)
-    circle.apply(workload("fresh", deployment("fresh", "fresh", 1), **only(CLUSTER)))
+    circle.apply(owned("fresh", 1))
     await circle.until_running("fresh")
     anew = await eventually(
         f"{KEPT} is ordered anew",
@@ -111,6 +133,22 @@ async def test_recovery_goes_on_above_what_the_agent_holds_and_removes_nothing(r
     assert running["placements"][0]["version"] == [anew.epoch, anew.generation]
     assert circle.pods(CLUSTER, LATER) == restored.pods[LATER], "what the database does not know runs on"
     assert circle.recorded(CLUSTER, restored.uids[LATER]) == restored.held[LATER]
+
+
+@pytest.mark.promise(2)
+async def test_what_was_restored_is_charged_and_nobody_is_let_in_beyond_the_quota(restored: Restored) -> None:
+    circle = restored.circle
+    assert await circle.rows(UNEQUAL) == []
+    rows = await circle.rows("select workload, amount::int from balance where resource = 'cpu' and not drift")
+    charged = {row["workload"]: row["amount"] for row in rows}
+    assert charged[restored.uids[KEPT]] >= 100 * len(circle.pods(CLUSTER, KEPT))
+    assert sum(charged.values()) == QUOTA_MILLIS
+    circle.apply(owned("more", 1))
+    await eventually(
+        "it waits for quota",
+        lambda: circle.workload("more")["status"]["reason"],
+        lambda reason: reason == "QuotaExceeded",
+    )
 
 
 def assert_all_runs(restored: Restored) -> None:
