@@ -1,5 +1,6 @@
 """A plan of quota, read: its tree, what is used of it, and what is admitted."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,10 +17,17 @@ from controlplane.quota.quota import (
     TenantQuota,
     Within,
 )
-from controlplane.quota.tree import CohortCycle, Tree
+from controlplane.quota.tree import CohortCycle, Node, Tree
 from controlplane.quota.usage import Usage
 from schemas.manifests.quota import PreemptionPolicy, Quantity
-from schemas.manifests.quota_plan import PlanAmount, PlanRequest, PlanTenant, PlanWorkload, QuotaPlanSpec
+from schemas.manifests.quota_plan import (
+    MOST_AMOUNT,
+    PlanAmount,
+    PlanRequest,
+    PlanTenant,
+    PlanWorkload,
+    QuotaPlanSpec,
+)
 from schemas.quantities import quantity_amount, quantity_text
 
 
@@ -60,6 +68,7 @@ def on_paper(spec: QuotaPlanSpec) -> Paper:
     except CohortCycle as error:
         index = next(i for i, each in enumerate(spec.cohorts) if each.name == error.names[0])
         raise NotPlanned(f"cohorts[{index}].parent", str(error)) from error
+    _refuse_overflow(spec, tree)
     usage, workloads, place = Usage(tree), dict[str, tuple[Admitted, ...]](), 0
     for index, each in enumerate(spec.tenants):
         path = f"tenants[{index}]"
@@ -71,6 +80,20 @@ def on_paper(spec: QuotaPlanSpec) -> Paper:
         usage.add(each.name, _used(each, workloads[each.name], path))
     notes = tuple(_notes(spec, tree, usage))
     return Paper(spec, tree, usage, workloads, _asked_at(spec.request, workloads), notes)
+
+
+def _refuse_overflow(spec: QuotaPlanSpec, tree: Tree) -> None:
+    """What can come together at a root is counted, too."""
+    totals: Counter[tuple[Node, FlavorResource]] = Counter()
+    for node in tree.nodes:
+        for key, limits in node.limits.items():
+            totals[node.root, key] += limits.nominal
+    for (root, key), amount in totals.items():
+        if amount > MOST_AMOUNT:
+            index = next((i for i, each in enumerate(spec.cohorts) if each.name == root.name), None)
+            said = f"nominal {_told(key)} comes to {quantity_text(key[1], amount)} under {root}"
+            path = "tenants" if index is None else f"cohorts[{index}]"
+            raise NotPlanned(path, f"{said}: that overflows, less than 2^63 - 1 is counted")
 
 
 def _asked_at(request: PlanRequest | None, workloads: Mapping[str, Sequence[Admitted]]) -> float:

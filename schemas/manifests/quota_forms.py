@@ -1,6 +1,6 @@
 """The short forms that a quota plan may be written in, as the one form that is checked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from schemas.manifests.objects import ObjectError
@@ -53,38 +53,57 @@ def by_name(value: object, inner: str = "") -> object:
 
 
 def flavors_by_name(value: object) -> object:
-    flavors = by_name(value, "resources")
-    fields = as_object(flavors)
-    return flavors if fields is None else {name: by_name(each) for name, each in fields.items()}
+    """Also `{default: {resources: {cpu: 4}}}`."""
+    fields = as_object(by_name(value, "resources"))
+    if fields is None:
+        return value
+    found: dict[str, Any] = {}
+    for name, each in fields.items():
+        body = as_object(each)
+        inner: object = each
+        if body is not None and body.keys() == {"resources"}:
+            inner = body["resources"]
+        found[name] = by_name(inner)
+    return found
 
 
 def with_flavors(fields: dict[str, Any]) -> dict[str, Any]:
-    """`resources: {cpu: 4}` as `flavors: {default: {cpu: 4}}`."""
+    """`resources: {cpu: 4}` as `flavors: {default: {cpu: 4}}`; with `flavor: a100` beside it, of that one."""
     if "resources" not in fields or "flavors" in fields:
         return fields
-    rest = {name: value for name, value in fields.items() if name != "resources"}
-    return {**rest, "flavors": {DEFAULT_FLAVOR: by_name(fields["resources"])}}
-
-
-def with_usage(fields: dict[str, Any]) -> dict[str, Any]:
-    """A tenant's `usage: {default: {cpu: 4}}`, or `usage: {cpu: 4}`, as the usage of its flavors."""
-    usage, flavors = as_object(fields.get("usage")), as_object(flavors_by_name(fields.get("flavors", {})))
-    if usage is None or flavors is None:
+    flavor = fields.get("flavor", DEFAULT_FLAVOR)
+    if not isinstance(flavor, str):
         return fields
-    if not any(map(_is_body, usage.values())):
-        usage = {DEFAULT_FLAVOR: usage}
-    for flavor, amounts in usage.items():
-        resources = as_object(flavors.get(flavor, {}))
-        used = as_object(amounts)
-        if resources is None or used is None:
-            raise ObjectError(("usage", flavor), "amounts by resource are needed, as {cpu: 4}")
-        for resource, value in used.items():
-            body = as_object(amount_fields(resources.get(resource, 0)))
-            if body is None or "usage" in body:
-                raise ObjectError(("usage", flavor, resource), "stands in flavors, too")
-            resources[resource] = {**body, "usage": value}
+    rest = {name: value for name, value in fields.items() if name not in ("resources", "flavor")}
+    return {**rest, "flavors": {flavor: by_name(fields["resources"])}}
+
+
+def with_amounts(fields: dict[str, Any], kinds: Sequence[str]) -> dict[str, Any]:
+    """`usage: {default: {cpu: 4}}`, or `usage: {cpu: 4}`, as the usage of its flavors; other kinds alike."""
+    flavors = as_object(flavors_by_name(fields.get("flavors", {})))
+    if flavors is None:
+        return fields
+    for kind in kinds:
+        amounts = as_object(fields.get(kind))
+        if amounts is not None:
+            _put(flavors, kind, amounts)
+            fields = {name: value for name, value in fields.items() if name != kind} | {"flavors": flavors}
+    return fields
+
+
+def _put(flavors: dict[str, Any], kind: str, amounts: dict[str, Any]) -> None:
+    if not any(map(_is_body, amounts.values())):
+        amounts = {DEFAULT_FLAVOR: amounts}
+    for flavor, each in amounts.items():
+        resources, said = as_object(flavors.get(flavor, {})), as_object(each)
+        if resources is None or said is None:
+            raise ObjectError((kind, flavor), "amounts by resource are needed, as {cpu: 4}")
+        for resource, value in said.items():
+            body = as_object(amount_fields(resources.get(resource, {})))
+            if body is None or kind in body:
+                raise ObjectError((kind, flavor, resource), "stands in flavors, too")
+            resources[resource] = {**body, kind: value}
         flavors[flavor] = resources
-    return {name: value for name, value in fields.items() if name != "usage"} | {"flavors": flavors}
 
 
 def amount_fields(value: object) -> object:

@@ -1,7 +1,8 @@
 """Quota on paper, for `muster quota what-if`: cohorts, tenants, what they use, and what is asked for.
 
 Short forms are taken: nominalQuota for nominal, `cpu: 10` for `cpu: {nominal: 10}`, `resources` for what is
-of the one flavor `default`, flavors as a list as Tenants have them, and names as keys instead of lists.
+of the one flavor `default`, flavors as a list as Tenants have them, names as keys instead of lists, and
+amounts by kind: `nominal: {default: {cpu: 10}}` beside `usage: {default: {cpu: 2}}`.
 """
 
 from collections import Counter
@@ -20,12 +21,13 @@ from schemas.manifests.quota_forms import (
     flavors_by_name,
     named_list,
     renamed,
+    with_amounts,
     with_flavors,
-    with_usage,
     with_weight,
 )
 from schemas.quantities import quantity_amount
 
+_LIMITS = ("nominal", "borrowingLimit", "lendingLimit")
 MOST_NODES = 10_000
 MOST_WORKLOADS = 100_000
 MOST_AMOUNT = 2**63 - 2
@@ -123,9 +125,10 @@ class PlanCohort(Strict):
     @classmethod
     def _taken(cls, value: object) -> object:
         fields = as_object(value)
-        return (
-            value if fields is None else with_flavors(with_weight(renamed(fields, {"parentName": "parent"})))
-        )
+        if fields is None:
+            return value
+        fields = renamed(fields, {"parentName": "parent", "nominalQuota": "nominal"})
+        return with_amounts(with_flavors(with_weight(fields)), _LIMITS)
 
 
 class PlanWorkload(Strict):
@@ -162,7 +165,8 @@ class PlanTenant(Strict):
         fields = as_object(value)
         if fields is None:
             return value
-        fields = with_usage(with_flavors(with_weight(renamed(fields, {"cohortName": "cohort"}))))
+        fields = renamed(fields, {"cohortName": "cohort", "nominalQuota": "nominal"})
+        fields = with_amounts(with_flavors(with_weight(fields)), (*_LIMITS, "usage"))
         policy = as_object(fields.get("preemption"))
         if policy is not None:
             fields["preemption"] = renamed(policy, {"withinClusterQueue": "withinTenant"})
@@ -181,6 +185,12 @@ class PlanRequest(Strict):
     created_at: str | int | float | None = None
     flavors: Asked = {}
     resources: Annotated[dict[ResourceName, Quantity], Field(max_length=100)] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _taken(cls, value: object) -> object:
+        fields = as_object(value)
+        return with_flavors(fields) if fields is not None and "flavor" in fields else value
 
     @model_validator(mode="after")
     def _asks(self) -> Self:

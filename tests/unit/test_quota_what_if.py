@@ -310,6 +310,28 @@ FORMS = {
               flavors: {default: {cpu: {nominal: "10", borrowingLimit: 5.0, usage: "3"}}}
             - {name: b, cohort: org, flavors: {default: {cpu: {nominal: 9}}}}
     """,
+    "amounts by kind": """\
+        tenants:
+          - name: a
+            cohort: org
+            nominal: {default: {cpu: 10}}
+            borrowingLimit: {default: {cpu: 5}}
+            usage: {default: {cpu: 3}}
+          - {name: b, cohort: org, nominalQuota: {cpu: 9}}
+    """,
+    "resources below each flavor": """\
+        tenants:
+          a: {cohort: org, flavors: {default: {resources: {cpu: {nominal: 10, borrowingLimit: 5, usage: 3}}}}}
+          b: {cohort: org, flavors: {default: {resources: [{name: cpu, nominal: 9}]}}}
+    """,
+    "one flavor, named beside its resources": """\
+        tenants:
+          - name: a
+            cohort: org
+            flavor: default
+            resources: {cpu: {nominal: 10, borrowingLimit: 5, used: 3}}
+          - {name: b, cohort: org, resources: [{name: cpu, nominal: 9}]}
+    """,
     "usage by workloads": """\
         tenants:
           - name: a
@@ -336,6 +358,14 @@ def test_forms_that_mean_the_same(text: str) -> None:
         "lent": 0,
     }
     assert answer["available"] == "12"
+
+
+@pytest.mark.parametrize(
+    "asked", [{"flavor": "default", "resources": {"cpu": 4}}, {"flavors": {"default": {"cpu": 4}}}]
+)
+def test_a_request_of_one_flavor(asked: dict[str, Any]) -> None:
+    plan = {"tenants": [tenant("a", nominal=4)], "request": {"tenant": "a", **asked}}
+    assert answered(plan)["decision"]["flavors"] == {"default": {"cpu": "4"}}
 
 
 def of_memory(**memory: Any) -> dict[str, Any]:
@@ -398,6 +428,16 @@ def test_amounts_are_exact() -> None:
             "no time",
         ),
         ({"tenants": []}, "tenants", "at least 1"),
+        (
+            {"tenants": [tenant("a", nominal=1) | {"nominal": {"default": {"cpu": 2}}}]},
+            "tenants[0].nominal.default.cpu",
+            "stands in flavors, too",
+        ),
+        (
+            {"cohorts": [{"name": "c"}], "tenants": [tenant(each, "c", nominal="5e15") for each in "ab"]},
+            "cohorts[0]",
+            "nominal cpu of flavor default comes to 10000000000000000 under Cohort c: that overflows",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_by_its_field(
