@@ -226,4 +226,5 @@ def _standing_of(work: Work) -> str:
 
 
 def _is_removed(record: OutboxRecord, work: Work) -> bool:
-    return record.verb is Verb.WITHDRAW and work.version == record.version
+    """Not while pods are there: the record of an agent that began anew is done before they are gone."""
+    return record.verb is Verb.WITHDRAW and work.version == record.version and not work.pods

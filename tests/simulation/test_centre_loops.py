@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+from msgspec import structs
 from prometheus_client import CollectorRegistry
 
 from controlplane.alerts import crowding
@@ -205,6 +206,20 @@ class TestSettle:
         record = around.known.order(cluster, WORKLOAD)
         assert record is not None
         assert record.acknowledged == acknowledged
+
+    @pytest.mark.promise(2)
+    async def test_what_is_withdrawn_stays_ordered_while_pods_of_it_are_there(self) -> None:
+        """So tells an agent that began anew: its record is done before the pods are gone."""
+        around = Around()
+        cluster = (await joined(around.store)).id
+        settle = around.settle(await around.lead())
+        around.known.put_order(OutboxRecord(cluster, WORKLOAD, Verb.WITHDRAW, Version(1, 2), NOTHING, b""))
+        gone = work(WorkState.WITHDRAWN, Version(1, 2))
+        for pods in (3, 1, 0):
+            around.known.work[WORKLOAD] = {cluster: structs.replace(gone, pods=pods)}
+            settle.offer(cluster, WORKLOAD)
+            await settle.run_pass()
+            assert (around.known.order(cluster, WORKLOAD) is not None) == bool(pods)
 
     async def test_a_removal_leaves_nothing_of_the_cluster_s_bounds_used(self) -> None:
         around = Around()
