@@ -8,6 +8,7 @@ import msgspec
 
 from controlplane.interpreters import Kinds, NotUnderstood, interpret
 from controlplane.interpreters.kinds import kind_of
+from controlplane.known.claiming import Claiming
 from controlplane.known.known import Known
 from controlplane.known.records import DocumentRecord, OutboxRecord
 from controlplane.placement.claims import matches
@@ -67,6 +68,7 @@ class Limiting:
         self._known = known
         self._rules: dict[str, tuple[DocumentRecord, LimitsRule]] = {}
         self._ordered: dict[tuple[str, str], tuple[OutboxRecord, Kinds, Ordered]] = {}
+        self._claiming = Claiming(known)
 
     def rule(self, tenant: str) -> LimitsRule | None:
         """None for no such tenant."""
@@ -147,6 +149,8 @@ class Limiting:
         report = self._known.namespaces.get(cluster)
         if report is None:
             return None
+        if not self._may(rule, cluster):
+            return {}
         found: dict[str, InNamespace] = {}
         for each in report.namespaces:
             if not rule.claims(each.name):
@@ -161,6 +165,13 @@ class Limiting:
                 foreign, tuple((one.resource, one.pods, tuple(one.names)) for one in each.unset)
             )
         return found
+
+    def claims(self, rule: LimitsRule, cluster: str, namespace: str) -> bool:
+        """Where the tenant may not use the cluster, what is called so there is somebody else's."""
+        return rule.claims(namespace) and self._may(rule, cluster)
+
+    def _may(self, rule: LimitsRule, cluster: str) -> bool:
+        return self._claiming.may(rule.tenant, self._known.clusters.get(cluster))
 
     def beside(
         self, cluster: str, uids: Iterable[str], namespaces: Collection[str]

@@ -213,7 +213,8 @@ class LimitsLoop:
         if seen is None and not before:
             return None
         foreign: dict[str, Resources] = {}
-        for namespace in {*before, *(seen or ())}:
+        kept = (each for each in before if self._limiting.claims(rule, cluster, each))
+        for namespace in {*kept, *(seen or ())}:
             held = before.get(namespace)
             let_in = {each: held.foreign.get(each, 0) for each in held.hard} if held is not None else None
             there: Resources = seen[namespace].foreign if seen is not None and namespace in seen else {}

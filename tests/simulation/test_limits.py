@@ -454,3 +454,32 @@ async def test_what_becomes_of_limits_is_told_of_the_tenant_and_their_removal_le
     assert member.order(KEY) is None
     assert KEY not in {each.workload for each in (await around.store.load()).outbox}
     assert not member.known.unordered.get(member.cluster)
+
+
+async def test_nothing_is_limited_in_a_cluster_that_the_tenant_may_not_use() -> None:
+    """There a namespace of that name is another tenant's."""
+    member = Member()
+    elsewhere = {"clusters": {"clusterNames": ["other"]}}
+    here = {"namespaces": ["shop"], "clusters": {"clusterNames": ["a"]}}
+    await member.start(shop=limited() | elsewhere, mine=here)
+    member.tell(shop=3)
+    await member.decide()
+    await member.pass_time(SWEEP_SECONDS)
+    assert member.cores == {}
+
+
+async def test_what_was_limited_before_its_tenant_might_no_longer_use_the_cluster_is_limited_no_more() -> (
+    None
+):
+    member = Member()
+    await member.start(shop=limited())
+    member.tell(shop=3)
+    await member.decide()
+    await member.pass_time(SWEEP_SECONDS)
+    assert member.cores == {"shop": 3}
+    await member.change("shop", limited() | {"clusters": {"clusterNames": ["other"]}})
+    await member.decide()
+    for _ in range(3):
+        member.say(KEY)
+        await member.pass_time(LOWER_SECONDS)
+    assert member.cores == {}
