@@ -8,7 +8,6 @@ from typing import Any
 from agents.plan import is_only_where_there
 from controlplane.known.known import Known
 from controlplane.known.records import OutboxRecord, WorkloadRecord
-from controlplane.quota.quota import FlavorResource
 from schemas.quantities import quantity_amount
 from schemas.reasons import Reason
 from schemas.wire.limits import is_limits
@@ -157,13 +156,18 @@ def _places(tables: Tables) -> Iterator[Pair]:
 
 
 def _hopeful(world: World) -> Iterator[str]:
-    """What waits for quota that is there. Only of what is divided it is plain what it asks for."""
+    """What waits for quota that is there. It is plain what it asks for only where it is divided, and has no
+    place that it might leave.
+    """
     tables = world.store.tables
+    holding = {uid for uid, *_ in tables.balances}
     trees = forest(tables, world.clock.now())
     for uid, decision in tables.decisions.items():
         record = tables.workloads[uid]
         quota = trees.tenants.get(record.tenant)
         if record.deleted or decision.reason != Reason.QUOTA_EXCEEDED or quota is None or quota.strict:
+            continue
+        if uid in holding:
             continue
         scheduling = record.spec["placement"]["replicaScheduling"]
         (deployment,) = (each for each in record.spec["manifests"] if each["kind"] == "Deployment")
@@ -173,20 +177,9 @@ def _hopeful(world: World) -> Iterator[str]:
             continue
         asked = {what: replicas * _amount(what, text) for what, text in requests.items()}
         for flavor in sorted({flavor for flavor, _ in quota.limits}):
-            held = {what: _held(tables, uid, (flavor, what)) for what in asked}
-            needs = {what: asked[what] - held[what] for what in asked if what in quota.covered}
+            needs = {what: asked[what] for what in asked if what in quota.covered}
             if all(trees.available(record.tenant, (flavor, what)) >= some for what, some in needs.items()):
                 yield f"{record.name} waits, and {record.tenant} has {needs} of {flavor}: {decision.message}"
-
-
-def _held(tables: Tables, uid: str, key: FlavorResource) -> int:
-    """Where it is placed."""
-    places = {cluster for workload, cluster in _places(tables) if workload == uid}
-    return sum(
-        amount
-        for (workload, cluster, _, flavor, resource, drift), amount in tables.balances.items()
-        if workload == uid and cluster in places and (flavor, resource) == key and not drift
-    )
 
 
 def _objects(order: OutboxRecord) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """What is granted, asked for and taken back in a world, beside all that happens anyway."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from controlplane.loops.ports import StoreUnavailable
 from tests.simulation.drafts import Wish
 from tests.simulation.quota_watch import forest
 from tests.simulation.script import Event, Script
-from tests.simulation.world import WRITE, World
+from tests.simulation.world import SLOW_SECONDS, WRITE, World
 
 COHORTS = {"all": "", "north": "all", "south": "all", "coast": "south"}
 TENANTS = {"books": "north", "cards": "north", "dyes": "south", "eggs": "coast", "figs": "all", "gems": ""}
@@ -109,6 +110,7 @@ class QuotaScript(Script):
         granting: list[tuple[int, Event]] = [
             (6, self._submit),
             (5, self._change_quota),
+            (4, self._rush),
             (2, self._change_cohort),
             (3, self._ask),
             (4, self._answer),
@@ -141,12 +143,20 @@ class QuotaScript(Script):
             },
         )
 
-    async def _change_quota(self) -> None:
+    async def _change_quota(self, name: str = "") -> None:
         random = self.world.random
-        name = random.choice(list(TENANTS))
+        name = name or random.choice(list(TENANTS))
         above = TENANTS[name] if random.random() < 0.7 else random.choice(("", *COHORTS))
         spec = self._tenant(name, quota(random, above, self.world.clock.now()))
         await self._declare("Tenant", name, spec)
+
+    async def _rush(self) -> None:
+        """While somebody's workload is being decided on, the quota is changed."""
+        random = self.world.random
+        await self._submit()
+        await asyncio.sleep(random.uniform(0.0, 2 * SLOW_SECONDS))
+        owner = self.tenants[list(self.wishes)[-1]][0] if self.wishes else ""
+        await self._change_quota(owner if owner in TENANTS else "")
 
     async def _change_cohort(self) -> None:
         random = self.world.random

@@ -7,8 +7,9 @@ import pytest
 
 from tests.simulation.running import run_seed
 
-SEEDS = 12
-CALM_SEEDS = 4
+SEEDS = 10
+CALM_SEEDS = (0, 1, 7, 18)
+"""In the last two a quota is changed just while something is decided on it, and that would show."""
 
 pytestmark = pytest.mark.promise(2)
 
@@ -18,6 +19,6 @@ def test_nobody_is_charged_beyond_the_tree_and_all_that_runs_is_charged(seed: in
     run_seed(seed, quota=True)
 
 
-@pytest.mark.parametrize("seed", range(CALM_SEEDS))
+@pytest.mark.parametrize("seed", CALM_SEEDS)
 def test_where_nothing_goes_wrong_either(seed: int) -> None:
     run_seed(seed, faults=False, quota=True)

@@ -5,11 +5,12 @@ A step is the world running until a virtual instant; after each the promises are
 
 import asyncio
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 from agents.simulated import SimulatedCluster
 from agents.simulation.kubelets import Pace
@@ -33,9 +34,12 @@ from tests.simulation.virtual_time import WorldClock
 
 TICK_SECONDS = 2.0
 RESTORE_SECONDS = 5.0
+SLOW_SECONDS = 0.15
+"""What a call of the database takes, at most."""
 ORDERED_KINDS = ("ConfigMap", "Deployment", "ResourceQuota")
 MAKES = ((Make.CLOUD, 3), (Make.EDGE, 2), (Make.DATACENTRE, 2))
 WRITE = Write("world")
+T = TypeVar("T")
 
 
 @dataclass
@@ -61,6 +65,13 @@ class WatchedStore(MemoryStore):
 
     watch: FailoverWatch | None = None
     quota: QuotaWatch | None = None
+
+    slow: Random | None = None
+
+    async def carry(self, effect: Callable[[], T]) -> T:
+        if self.slow is not None:
+            await asyncio.sleep(self.slow.uniform(0.0, SLOW_SECONDS))
+        return await super().carry(effect)
 
     def enter_lines(self, lines: Sequence[LedgerLine]) -> None:
         super().enter_lines(lines)
@@ -110,6 +121,8 @@ class World:
         self.store.watch = self.failovers
         self.with_quota = with_quota
         self.quota = self.store.quota = QuotaWatch(self.promises.accuse)
+        # Only where all is not done at once may somebody change what another is about to commit on.
+        self.store.slow = Random(f"slow {seed}") if with_quota else None
         self.centres = [
             CentreProcess(name, self.nats, self.store, self.ledger, self.clock, trace.say)
             for name in ("centre", "standby")
