@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from tests.circle import Circle, Object, deployment, eventually, workload
 
-QUICK = {"MUSTER_BEAT_LOST_SECONDS": "3", "MUSTER_UNREACHABLE_TOLERATION_SECONDS": "1"}
+QUICK = {"MUSTER_BEAT_LOST_SECONDS": "4", "MUSTER_UNREACHABLE_TOLERATION_SECONDS": "1"}
 
 
 @pytest_asyncio.fixture

@@ -16,7 +16,7 @@ from tests.kube.fixtures import forget_agents
 
 NAMES = ("one", "two")
 NAMESPACE = "lost"
-SETTINGS = {"MUSTER_BEAT_LOST_SECONDS": "3", "MUSTER_UNREACHABLE_TOLERATION_SECONDS": "1"}
+SETTINGS = {"MUSTER_BEAT_LOST_SECONDS": "4", "MUSTER_UNREACHABLE_TOLERATION_SECONDS": "1"}
 DIVIDED = {
     "replicaScheduling": {
         "replicaSchedulingType": "Divided",
