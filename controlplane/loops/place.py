@@ -22,6 +22,7 @@ from controlplane.known.compiling import Compiler
 from controlplane.known.known import Known
 from controlplane.known.losing import is_stranded
 from controlplane.known.records import (
+    Cause,
     DecisionRecord,
     Lease,
     OutboxRecord,
@@ -80,6 +81,8 @@ class Place:
         self._promises = Promises(known, self._views, clock)
         self._deciding = Deciding(known, self._views, self._compiler, signer, clock, self._versions)
         self._due: dict[str, None] = {}
+        self._adopting: dict[str, None] = {}
+        self._is_behind = False
         self._skipped: set[str] = set()
         self._retried_at = 0.0
         self._at_once = DECISIONS_AT_ONCE
@@ -101,8 +104,8 @@ class Place:
         await self._offer_waiting()
         self._look_at_losses()
         self._waiting.wake()
-        is_last = False
-        while not is_last:
+        is_last = self._is_behind = False
+        while not is_last and not self._is_behind:
             await self._versions.reserve()
             async with self._ledger:
                 made: list[Made] = []
@@ -148,12 +151,13 @@ class Place:
     def _decide_some(self, made: list[Made]) -> bool:
         """Up to a bound of decisions, of time, and of the generations at hand; whether nothing is left."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + SECONDS_AT_ONCE
         self._failover.look()
         now = self._clock.now()
         if self._known.quotas.refresh(self._known.documents, now):
-            self._due |= dict.fromkeys(self._known.quotas.to_adopt())
+            self._adopt()
         views = self._views.all(now)
+        # From here: however long it took to look at all clusters, something is decided.
+        until = loop.time() + SECONDS_AT_ONCE
         self._deciding.uncommitted.clear()
         self._deciding.after_commit.clear()
         while len(made) < self._at_once and loop.time() < until:
@@ -162,7 +166,7 @@ class Place:
             uid = self._next(until)
             if uid is None:
                 # Out of time is not out of work: the next of what waits is not looked for then.
-                return not self._due and loop.time() <= until
+                return not self._due and not self._adopting and loop.time() <= until
             record = self._known.workloads.get(uid)
             if record is None:
                 continue
@@ -177,9 +181,24 @@ class Place:
                 return False
         return False
 
+    def _adopt(self) -> None:
+        """What runs counts before anything else is let in: what it takes is there for nobody else."""
+        known = self._known
+        for uid in known.quotas.to_adopt():
+            record, decision = known.workloads.get(uid), known.decisions.get(uid)
+            if record is None:
+                continue
+            runs = decision is not None and decision.placed and decision.revision == record.revision
+            (self._adopting if runs else self._due)[uid] = None
+
     def _next(self, until: float) -> str | None:
-        """What needs no quota first, in its order; then, of all that do, by fair share."""
+        """What counts from now on is first; then what needs no quota, in its order; then by fair share."""
         loop = asyncio.get_running_loop()
+        if self._adopting:
+            uid = next(iter(self._adopting))
+            del self._adopting[uid]
+            self._due.pop(uid, None)
+            return uid
         while self._due:
             uid = next(iter(self._due))
             del self._due[uid]
@@ -223,13 +242,21 @@ class Place:
         for one in reversed(made):
             if one.record.uid in skipped:
                 self._take_back(one)
-                self._skipped.add(one.record.uid)
+                self._decide_again(one)
         for one in made:
             if one.record.uid in skipped:
                 continue
             self._enter(one)
             self._metrics.decisions.labels(one.new.reason).inc()
         self._orders_committed()
+
+    def _decide_again(self, one: Made) -> None:
+        if any(line.cause is Cause.MOVED for line in one.new.lines):
+            # By what is read before the next pass; until then nobody else is let in either.
+            self._adopting[one.record.uid] = None
+            self._is_behind = True
+        else:
+            self._skipped.add(one.record.uid)
 
     def _give_up(self, made: Sequence[Made]) -> None:
         """Nothing was written, since one of them cannot be: fewer at once, and that one alone in the end."""

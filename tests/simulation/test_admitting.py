@@ -576,3 +576,16 @@ async def test_what_has_just_been_given_another_place_gives_way_only_once_that_i
     for each in loaded.decisions:
         assert (each.workload in placed) == each.placed, each.reason
     await centre.charged()
+
+
+async def test_what_ran_before_its_tenant_had_a_quota_counts_before_anything_else_is_let_in() -> None:
+    centre = Centre()
+    await centre.begin(lender=quota("all", cpu=10, preemption={"reclaimWithinCohort": "Never"}), shop={})
+    await centre.submit("web", "shop", 6)
+    await centre.decide()
+    await centre.submit("batch", "lender", 10)
+    await centre.change("shop", quota("all", cpu=4))
+    await centre.decide()
+    assert centre.said("batch") == Reason.QUOTA_EXCEEDED
+    assert centre.known.quotas.usage.of("shop")["default", "cpu"] == 6_000
+    assert await centre.charged() == {"shop": 12}, "what was nobody's until that is released"
