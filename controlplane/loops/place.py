@@ -83,6 +83,7 @@ class Place:
         self._due: dict[str, None] = {}
         self._adopting: dict[str, None] = {}
         self._is_behind = False
+        self._claimed: dict[str, str] = {}
         self._skipped: set[str] = set()
         self._retried_at = 0.0
         self._at_once = DECISIONS_AT_ONCE
@@ -214,9 +215,13 @@ class Place:
         claim = quotas.claims.get(record.uid)
         made = self._deciding.decide(record, views)
         is_placed = bool(made) and made[-1].new.placed and not record.deleted
-        if claim is not None and record.uid not in quotas.claims and not is_placed:
-            # What was kept for it may be had by others.
-            quotas.usage.free(quotas.tree.root(claim[0]))
+        self._claimed.pop(record.uid, None)
+        if claim is not None and record.uid not in quotas.claims:
+            if is_placed:
+                self._claimed[record.uid] = claim[0]
+            else:
+                # What was kept for it may be had by others.
+                quotas.usage.free(quotas.tree.root(claim[0]))
         held = self._known.decisions.get(record.uid)
         said = made[-1].new.reason if made else held.reason if held is not None else ""
         if said in QUOTA_REASONS:
@@ -316,6 +321,9 @@ class Place:
         for cluster, promise in one.promises.items():
             # Its earlier revision may have been reported finished meanwhile: that took the promise away.
             known.fleet.promise(cluster, uid, promise)
+        if (claimant := self._claimed.pop(uid, None)) is not None:
+            # Nobody can be made to give up a claim, but what runs can be made to give way.
+            known.quotas.usage.free(known.quotas.tree.root(claimant))
         if new.reason == Reason.PREEMPTED:
             self._waiting.park(one.record)
         if one.record.deleted:

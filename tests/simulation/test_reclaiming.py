@@ -1,0 +1,37 @@
+"""Who may reclaim is not passed over for good by one that claimed what leaves before it. Promise 2."""
+
+import pytest
+
+from schemas.reasons import Reason
+from tests.simulation.test_admitting import Centre, quota
+
+pytestmark = pytest.mark.promise(2)
+
+
+@pytest.mark.parametrize(
+    ("tenant", "priority"), [("support", 0), ("sales", 100)], ids=["what is its own", "of lower priority"]
+)
+async def test_who_may_reclaim_does_so_also_from_one_that_waited_before_it(
+    tenant: str, priority: int
+) -> None:
+    centre = Centre()
+    await centre.begin(sales=quota("duo", cpu=4), support=quota("duo", cpu=4))
+    for name in ("sales", "support"):
+        await centre.submit(f"{name}-first", name, 4)
+    await centre.decide()
+    for name in ("sales", "support"):
+        await centre.delete(f"{name}-first")
+    await centre.decide()
+    await centre.submit("borrows", "sales", 8)
+    await centre.decide()
+    assert centre.said("borrows") == Reason.QUOTA_AWAITED
+    await centre.submit("reclaims", tenant, 2, priority=priority)
+    await centre.decide()
+    for name in ("sales", "support"):
+        await centre.gone(f"{name}-first")
+    for _ in range(3):
+        await centre.decide(after_seconds=0.1)
+    if centre.said("borrows") == Reason.PREEMPTED:
+        await centre.gone("borrows")
+        await centre.decide(after_seconds=0.1)
+    assert centre.said("reclaims") == "Placed"
