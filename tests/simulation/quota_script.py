@@ -183,7 +183,9 @@ class QuotaScript(Script):
         except (StoreUnavailable, NotFound) as error:
             said = f"has no answer: {error}"
         world.trace.say(f"{what} {said}")
-        world.quota.declared(before, forest(world.store.tables, now), what)
+        after = forest(world.store.tables, now)
+        # What was charged meanwhile is no matter of the write.
+        world.quota.declared(replace(before, used=after.used), after, what)
 
     async def _ask(self) -> None:
         random = self.world.random
