@@ -134,6 +134,7 @@ def _charged(world: World, known: Known) -> Iterator[str]:
     """Who runs is charged for exactly that, who waits for nothing; and who waits could not be let in."""
     tables = world.store.tables
     told = {member.id: ordered(member) for member in world.members}
+    rolling = {(uid, member.id) for member in world.members for uid in _pods_by_workload(member)[1]}
     if world.is_restored:
         for member in world.members:
             yield from uncharged(tables, member)
@@ -142,6 +143,9 @@ def _charged(world: World, known: Known) -> Iterator[str]:
             record, held = tables.workloads.get(uid), charged(tables, uid, cluster, drift=False)
             placed = (cluster, uid) in tables.placements
             replicas, cpu = told[cluster].get(uid, (0, 0)) if placed else (0, 0)
+            if (uid, cluster) in rolling and held > replicas * cpu:
+                # Pods of before stay there until there is a node for the new ones.
+                continue
             if record is not None and record.tenant and held != replicas * cpu:
                 yield f"{record.name} comes to {replicas * cpu} in {cluster}, and is charged {held}"
     for uid, decision in tables.decisions.items():
