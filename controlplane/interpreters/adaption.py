@@ -27,7 +27,8 @@ class Adaption:
     """Equal ones render alike; an empty one changes nothing.
 
     runtime_class: "" leaves what is there. networks: entries added to Multus' annotation. requests: added to
-    the first container. tolerations: added. node_terms: on top of what the template requires of nodes, one of these has to hold.
+    the first container. tolerations: added. node_terms: on top of what the template requires of nodes, one of
+    these has to hold.
     """
 
     runtime_class: str = ""

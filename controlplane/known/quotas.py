@@ -5,8 +5,6 @@ from dataclasses import replace
 from math import inf
 from typing import Any, TypeVar
 
-import structlog
-
 from controlplane.known.charges import Charges
 from controlplane.known.documents import Shelf
 from controlplane.known.records import BalanceRecord, DocumentRecord, LedgerLine, QuotaRequestRecord
@@ -23,7 +21,6 @@ from controlplane.quota.tree import CohortCycle, Tree
 from controlplane.quota.usage import Usage
 from schemas.manifests import CohortSpec, FlavorSpec, TenantSpec
 
-log = structlog.get_logger()
 _Made = TypeVar("_Made")
 
 
@@ -31,7 +28,8 @@ class Quotas:
     """version: of what bounds anybody's quota, as it is in memory. tree: with the windows that are open.
 
     usage: of charges and drift. refreshed: grows with every new tree. claims: by uid, (tenant, amounts) of
-    who waits for what is on its way out, for nobody else to take.
+    who waits for what is on its way out, for nobody else to take. faults: by kind and name, what is wrong
+    with what another release has stored, or somebody by hand: it must not stop all decisions.
     """
 
     def __init__(self) -> None:
@@ -43,6 +41,7 @@ class Quotas:
         self.charges = Charges()
         self.flavors: Mapping[str, Flavor] = {}
         self.claims: dict[str, tuple[str, Amounts]] = {}
+        self.faults: dict[tuple[str, str], str] = {}
         self._specs: dict[tuple[str, str], tuple[DocumentRecord, Any]] = {}
         self._held: dict[tuple[str, str], tuple[Any, float, float | None, Any]] = {}
         self._made_of: tuple[object, ...] = ()
@@ -115,7 +114,7 @@ class Quotas:
         classes = {
             name: made
             for name, spec in flavors
-            if (made := _understood("Flavor", name, lambda name=name, spec=spec: flavor_of(name, spec)))
+            if (made := self._understood("Flavor", name, lambda name=name, spec=spec: flavor_of(name, spec)))
         }
         if classes != self.flavors:
             self.flavors = classes
@@ -136,11 +135,11 @@ class Quotas:
             [
                 each
                 for each in self.grants
-                if _understood("QuotaRequest", each.id, lambda e=each: grant_amounts(e))
+                if self._understood("QuotaRequest", each.id, lambda e=each: grant_amounts(e))
             ],
             now,
         )
-        self.tree = _tree(quotas, above)
+        self.tree = self._tree(quotas, above)
         self.usage.retree(self.tree)
         self._made_of = made_of
         self.refreshed += 1
@@ -160,7 +159,7 @@ class Quotas:
         if held is None or held[0] is not spec or not held[1] <= now < (held[2] or inf):
             bounds = spec.quota if kind == "Tenant" and spec is not None else spec
             until = next_change([bounds], now) if bounds is not None else None
-            made = _quota_at(kind, name, bounds, now)
+            made = self._quota_at(kind, name, bounds, now)
             held = self._held[kind, name] = spec, now, until, made
         return held[3], held[2]
 
@@ -169,36 +168,35 @@ class Quotas:
         for name, record in shelf.records.items():
             held = self._specs.get((kind, name))
             if held is None or held[0] is not record:
-                spec = _understood(kind, name, lambda record=record: model.model_validate(record.spec))
+                spec = self._understood(kind, name, lambda record=record: model.model_validate(record.spec))
                 held = self._specs[kind, name] = record, spec
             if held[1] is not None:
                 yield name, held[1]
 
-
-def _understood(kind: str, name: object, make: Callable[[], _Made]) -> _Made | None:
-    """None where another release has stored it, or somebody by hand: it must not stop all decisions."""
-    try:
-        return make()
-    except ValueError as error:
-        log.error("quota_not_understood", kind=kind, name=name, detail=str(error))
-        return None
-
-
-def _quota_at(kind: str, name: str, spec: Any, now: float) -> TenantQuota | CohortQuota | None:
-    """A tenant that is not understood has nothing, so that it is not unbounded."""
-    if kind == "Cohort":
-        return _understood(kind, name, lambda: cohort_quota(name, spec, now))
-    made = None if spec is None else _understood(kind, name, lambda: tenant_quota(name, spec, now))
-    return made or TenantQuota(name)
-
-
-def _tree(tenants: Mapping[str, TenantQuota], cohorts: Mapping[str, CohortQuota]) -> Tree:
-    """Where cohorts go round, those lend each other nothing."""
-    cohorts = dict(cohorts)
-    while True:
+    def _understood(self, kind: str, name: object, make: Callable[[], _Made]) -> _Made | None:
         try:
-            return Tree.of(tenants.values(), cohorts.values())
-        except CohortCycle as error:
-            log.error("quota_not_understood", kind="Cohort", name=error.names[0], detail=str(error))
-            for name in error.names:
-                cohorts[name] = replace(cohorts[name], parent="")
+            made = make()
+        except ValueError as error:
+            self.faults[kind, str(name)] = str(error)
+            return None
+        self.faults.pop((kind, str(name)), None)
+        return made
+
+    def _quota_at(self, kind: str, name: str, spec: Any, now: float) -> TenantQuota | CohortQuota | None:
+        """A tenant that is not understood has nothing, so that it is not unbounded."""
+        if kind == "Cohort":
+            return self._understood(kind, name, lambda: cohort_quota(name, spec, now))
+        if spec is None:
+            return TenantQuota(name)
+        return self._understood(kind, name, lambda: tenant_quota(name, spec, now)) or TenantQuota(name)
+
+    def _tree(self, tenants: Mapping[str, TenantQuota], cohorts: Mapping[str, CohortQuota]) -> Tree:
+        """Where cohorts go round, those lend each other nothing."""
+        cohorts = dict(cohorts)
+        while True:
+            try:
+                return Tree.of(tenants.values(), cohorts.values())
+            except CohortCycle as error:
+                self.faults["Cohort", error.names[0]] = str(error)
+                for name in error.names:
+                    cohorts[name] = replace(cohorts[name], parent="")

@@ -16,6 +16,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import structlog
+
 from controlplane.failpoints import reached
 from controlplane.known.admitting import QUOTA_REASONS
 from controlplane.known.compiling import Compiler
@@ -42,6 +44,8 @@ from controlplane.loops.waiting import Waiting
 from controlplane.placement import ClusterView
 from schemas.reasons import Reason
 from schemas.wire.orders import Verb
+
+log = structlog.get_logger()
 
 DECISIONS_AT_ONCE = 256
 SECONDS_AT_ONCE = 0.05
@@ -155,6 +159,8 @@ class Place:
         self._failover.look()
         now = self._clock.now()
         if self._known.quotas.refresh(self._known.documents, now):
+            for (kind, name), fault in self._known.quotas.faults.items():
+                log.error("quota_not_understood", kind=kind, name=name, detail=fault)
             self._adopt()
         views = self._views.all(now)
         # From here: however long it took to look at all clusters, something is decided.

@@ -201,7 +201,9 @@ async def test_what_waits_is_explained_with_who_has_it_and_what_to_ask_for(quota
     assert train["missing"] == {"default": {"cpu": 2_000}}
     assert [(each["name"], each["borrowed"]) for each in train["borrowers"]] == [("search", 6_000)]
     request = next(each for each in train["helps"] if each["kind"] == "Request")
-    assert request["command"] == "muster quota request --tenant research --add default:cpu=2 --why 'for train'"
+    assert (
+        request["command"] == "muster quota request --tenant research --add default:cpu=2 --why 'for train'"
+    )
 
 
 async def test_what_is_charged_is_told_by_workload_and_cluster(quota: Quota) -> None:
