@@ -206,7 +206,7 @@ class _Admitting:
         text = "waits for what is on its way out"
         if victims:
             text = f"waits for {counted(len(victims), 'workload')} to give way: {_named(self.known, victims)}"
-        error = Refused(Reason.QUOTA_AWAITED, text)
+        error = Refused(Reason.QUOTA_AWAITED, text + _held_up(self.known))
         return Admission(
             given, replace(decision, assignments={}, error=error), assignment, victims=victims, needs=needs
         )
@@ -312,6 +312,17 @@ def _asked(
         made, asked = variant
         found[view.id] = charge_in(quota, assignment, made.interpretation, asked, replicas, view, known.fleet)
     return found
+
+
+def _held_up(known: Known) -> str:
+    """What leaves does not, where an agent holds."""
+    leaving = {cluster for places in known.quotas.charges.leaving().values() for _, cluster in places}
+    holding = sorted(
+        known.clusters[each].name
+        for each in leaving & known.clusters.keys() & known.heard.keys()
+        if known.heard[each].beat.holding
+    )
+    return "".join(f"; the agent of {name} holds: muster clusters release {name}" for name in holding[:3])
 
 
 def _named(known: Known, uids: Sequence[str]) -> str:

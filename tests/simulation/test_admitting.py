@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from controlplane.intent import Taken
@@ -589,3 +590,18 @@ async def test_what_ran_before_its_tenant_had_a_quota_counts_before_anything_els
     assert centre.said("batch") == Reason.QUOTA_EXCEEDED
     assert centre.known.quotas.usage.of("shop")["default", "cpu"] == 6_000
     assert await centre.charged() == {"shop": 12}, "what was nobody's until that is released"
+
+
+async def test_that_an_agent_holds_what_is_to_leave_is_said() -> None:
+    centre = Centre()
+    await centre.begin(lender=quota("all", cpu=10), borrower=quota("all", cpu=0))
+    await centre.submit("batch", "borrower", 10)
+    await centre.decide()
+    await centre.submit("shop", "lender", 6)
+    await centre.decide()
+    cluster = centre.fleet.ids["a"]
+    held = centre.known.heard[cluster]
+    centre.known.heard[cluster] = replace(held, beat=msgspec.structs.replace(held.beat, holding=True))
+    centre.known.quotas.usage.free(centre.known.quotas.tree.root("lender"))
+    await centre.place.run_pass()
+    assert centre.message("shop").endswith("; the agent of a holds: muster clusters release a")
