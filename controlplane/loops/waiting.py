@@ -2,6 +2,8 @@
 
 from heapq import heappop, heappush
 
+from msgspec.json import encode
+
 from controlplane.known.admitting import candidate_of
 from controlplane.known.compiling import Compiler
 from controlplane.known.known import Known
@@ -13,8 +15,8 @@ from schemas.reasons import Reason
 MOST_LACKING = 16
 
 
-Class = tuple[str, int, bool, frozenset[tuple[FlavorResource, int]]]
-"""(tenant, priority, gave way, needs): of these, the older is admitted before the younger, or none is."""
+Class = tuple[str, int, bool, frozenset[tuple[FlavorResource, int]], bytes]
+"""(tenant, priority, gave way, needs, how it is placed): of these, the older is admitted before the younger, or none is."""
 
 
 class Waiting:
@@ -26,6 +28,7 @@ class Waiting:
         self._pending = Pending()
         self._candidates: dict[str, Candidate] = {}
         self._lacking: dict[str, tuple[tuple[int, int], list[Candidate]]] = {}
+        self._placements: dict[str, bytes] = {}
         self._oldest: dict[Class, str] = {}
         self._behind: dict[Class, list[tuple[float, str]]] = {}
 
@@ -84,22 +87,23 @@ class Waiting:
         """The next of its class stands in the line instead."""
         candidate = self._candidates.pop(uid, None)
         self._pending.drop(uid)
-        if candidate is None or self._oldest.get(_class_of(candidate)) != uid:
+        key = self._class_of(candidate) if candidate is not None else None
+        self._placements.pop(uid, None)
+        if key is None or self._oldest.get(key) != uid:
             return
-        key = _class_of(candidate)
         del self._oldest[key]
         behind = self._behind.get(key, [])
         while behind:
             _, other = heappop(behind)
             held = self._candidates.get(other)
-            if held is not None and _class_of(held) == key and other not in self._pending:
+            if held is not None and self._class_of(held) == key and other not in self._pending:
                 self._oldest[key] = other
                 self._pending.put(held)
                 return
         self._behind.pop(key, None)
 
     def _park(self, candidate: Candidate) -> None:
-        key, uid = _class_of(candidate), candidate.uid
+        key, uid = self._class_of(candidate), candidate.uid
         oldest = self._candidates.get(self._oldest.get(key, ""))
         if oldest is not None and oldest.uid != uid:
             younger = max(candidate, oldest, key=lambda each: (each.created_at, each.uid))
@@ -116,10 +120,20 @@ class Waiting:
         if record.deleted or record.tenant not in self._known.quotas.tenants:
             return None
         try:
-            return candidate_of(self._known, self._compiler.compiled(record))
+            candidate = candidate_of(self._known, self._compiler.compiled(record))
         except ValueError:
             # The decision says what is wrong with it.
             return None
+        if candidate is not None:
+            spec = record.spec
+            self._placements[record.uid] = encode([spec.get("placement"), spec.get("overrides")])
+        return candidate
+
+    def _class_of(self, candidate: Candidate) -> Class:
+        """Who asks for the same at least, and is placed alike: of two that are not, one may come to more."""
+        placed = self._placements.get(candidate.uid, b"")
+        needs = frozenset(candidate.needs.items())
+        return candidate.tenant, candidate.priority, candidate.gave_way, needs, placed
 
     def _note_lacking(self, candidate: Candidate) -> None:
         at = self._freed(candidate)
@@ -154,7 +168,3 @@ class Waiting:
         """Changes with whatever may let it in."""
         quotas = self._known.quotas
         return quotas.refreshed, quotas.usage.freed(quotas.tree.root(candidate.tenant))
-
-
-def _class_of(candidate: Candidate) -> Class:
-    return candidate.tenant, candidate.priority, candidate.gave_way, frozenset(candidate.needs.items())

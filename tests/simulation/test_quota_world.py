@@ -8,13 +8,15 @@ import pytest
 from tests.simulation.running import run_seed
 
 SEEDS = 10
+FOUND = (5147,)
+"""What waited behind another that asks for as much at least, and comes to more, was never looked at again."""
 CALM_SEEDS = (0, 1, 7, 18)
 """In the last two a quota is changed just while something is decided on it, and that would show."""
 
 pytestmark = pytest.mark.promise(2)
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", [*range(SEEDS), *FOUND])
 def test_nobody_is_charged_beyond_the_tree_and_all_that_runs_is_charged(seed: int) -> None:
     run_seed(seed, quota=True)
 
