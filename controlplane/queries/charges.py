@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from controlplane.known.charged import remembered_charges
 from controlplane.known.flavors import held_flavors
 from controlplane.known.known import Known
 from controlplane.known.records import WorkloadRecord
@@ -31,9 +32,16 @@ def charges_of(known: Known, uid: str) -> tuple[ChargeRow, ...]:
 
 
 def chosen_flavors(known: Known, uid: str) -> Mapping[str, Mapping[str, str]]:
-    """By component, then resource, as it was decided; nothing where it holds none."""
+    """By component, then resource, of all that it is charged by its placement; nothing where it has none."""
     decision = known.decisions.get(uid)
-    return (held_flavors(decision.explanation) or {}) if decision is not None else {}
+    if decision is None:
+        return {}
+    charged = {key for amounts in remembered_charges(decision.explanation).values() for key in amounts}
+    chosen = {
+        component: {resource: flavor for resource, flavor in each.items() if (flavor, resource) in charged}
+        for component, each in (held_flavors(decision.explanation) or {}).items()
+    }
+    return {component: each for component, each in chosen.items() if each}
 
 
 def flavor_names(known: Known, uid: str) -> tuple[str, ...]:
