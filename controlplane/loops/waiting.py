@@ -16,8 +16,8 @@ MOST_LACKING = 16
 
 
 Class = tuple[str, int, bool, frozenset[tuple[FlavorResource, int]], bytes]
-"""(tenant, priority, gave way, needs, how it is placed): of these, the older is admitted before the younger, or
-none is."""
+"""(tenant, priority, gave way, needs, how it is placed): of these, the older is admitted before the younger,
+or none is."""
 
 
 class Waiting:
