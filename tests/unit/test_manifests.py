@@ -16,6 +16,8 @@ from schemas.manifests import (
 
 CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}}
 
+_KINDS = "one of Workload, Fleet, Tenant, Cohort, Flavor, Interpreter, AlertRule"
+
 
 def workload(*manifests: Any, **spec: Any) -> dict[str, Any]:
     return {
@@ -120,7 +122,7 @@ def test_a_namespace_left_out(manifest: dict[str, Any], namespace: str | None) -
         ),
         (
             {"apiVersion": "muster.dev/v1", "kind": "Worklaod"},
-            "kind: 'Worklaod': one of Workload, Fleet, Tenant, Cohort, Flavor, Interpreter, AlertRule is needed",
+            f"kind: 'Worklaod': {_KINDS} is needed",
         ),
         (workload(replicas=3), "spec.replicas: no such field here"),
         (workload() | {"metadata": {}}, "metadata.name: missing"),
@@ -285,7 +287,7 @@ def test_all_problems_of_all_documents_are_told() -> None:
     assert str(error.value).splitlines() == [
         "shop.yaml[0] spec.a: no such field here",
         "shop.yaml[0] spec.b: no such field here",
-        "shop.yaml[2] kind: 'X': one of Workload, Fleet, Tenant, Cohort, Flavor, Interpreter, AlertRule is needed",
+        f"shop.yaml[2] kind: 'X': {_KINDS} is needed",
     ]
 
 
