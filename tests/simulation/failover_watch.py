@@ -1,6 +1,7 @@
 """What may move without anybody having written: held against every decision that is committed.
 
-The witness knows the truth (when each cluster's beat was answered last), not what a centre believes.
+The witness knows the truth (when each cluster's beat was answered last), not what a centre believes. It asks
+when the commit is sent, as what is decided then: a beat that arrives before it is carried out comes too late.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from schemas.reasons import Reason
 from schemas.wire.orders import Verb
 
 SKEW_SECONDS = 1.0
-"""Between a leader's look at its clusters and the commit of what it decided on it."""
+"""Between a leader's look at its clusters and the sending of what it decided on it."""
 
 
 @dataclass
@@ -27,15 +28,19 @@ class FailoverWatch:
     accuse: Callable[[int, str], None]
     moved: list[str] = field(default_factory=list[str])
 
+    def silence(self, now: float) -> dict[str, float]:
+        """In seconds, by cluster."""
+        return {each: now - self.beats_answered.get(each, 0.0) for each in self.clusters}
+
     def committed(
         self,
         record: WorkloadRecord,
         before: DecisionRecord | None,
         held: Mapping[str, int],
         new: NewDecision,
-        now: float,
+        silence: Mapping[str, float],
     ) -> None:
-        """held: replicas by cluster before this decision, which was not skipped."""
+        """held: replicas by cluster before this, which was not skipped. silence: when it was sent."""
         gone = [each.cluster for each in new.orders if each.verb is Verb.WITHDRAW and each.cluster in held]
         is_asked_for = (
             before is None or not before.placed or before.resource_version != record.resource_version
@@ -45,7 +50,6 @@ class FailoverWatch:
         self.moved += [record.name] * len(gone)
         applied = {each.cluster: each.replicas for each in new.orders if each.verb is Verb.APPLY}
         after = {cluster: count for cluster, count in (held | applied).items() if cluster not in gone}
-        silence = {each: now - self.beats_answered.get(each, 0.0) for each in self.clusters}
         overdue = [each for each in silence if silence[each] > self.rules.lost_seconds / 2 + SKEW_SECONDS]
         tolerated = _tolerated(record.spec, self.rules.toleration_seconds)
         for holds, text in (

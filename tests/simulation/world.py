@@ -5,7 +5,7 @@ A step is the world running until a virtual instant; after each the promises are
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from agents.simulated import SimulatedCluster
 from agents.simulation.kubelets import Pace
 from agents.simulation.makes import Make
 from controlplane.intent import JoinDraft, Write
-from controlplane.known.records import LedgerLine, Request, WorkloadRecord
+from controlplane.known.records import Lease, LedgerLine, Request, WorkloadRecord
 from controlplane.loops.ports import NewDecision
 from schemas.wire.orders import WORKLOAD_LABEL, ObjectRef
 from schemas.wire.subjects import Subjects
@@ -78,18 +78,26 @@ class WatchedStore(MemoryStore):
         if self.quota is not None:
             self.quota.entered(self.tables, lines, self.now())
 
-    def _commit_decisions(self, decisions: Sequence[NewDecision], quota_version: int) -> Collection[str]:
+    async def commit_decisions(
+        self, lease: Lease, decisions: Sequence[NewDecision], quota_version: int = 0
+    ) -> Collection[str]:
+        silence = self.watch.silence(self.now()) if self.watch is not None else {}
+        return await self.carry_held(lease, lambda: self._shown(decisions, quota_version, silence))
+
+    def _shown(
+        self, decisions: Sequence[NewDecision], quota_version: int, silence: Mapping[str, float]
+    ) -> Collection[str]:
         before = [
             (self.tables.decisions.get(each.workload), dict(self.tables.replicas(each.workload)))
             for each in decisions
         ]
-        skipped = super()._commit_decisions(decisions, quota_version)
+        skipped = self._commit_decisions(decisions, quota_version)
         if self.quota is not None:
             self.quota.decided(each for each in decisions if each.workload not in skipped)
         for new, (decided, held) in zip(decisions, before, strict=True):
             if self.watch is not None and new.workload not in skipped:
                 record = self.tables.workloads[new.workload]
-                self.watch.committed(record, decided, held, new, self.now())
+                self.watch.committed(record, decided, held, new, silence)
         return skipped
 
 
