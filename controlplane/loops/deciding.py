@@ -171,6 +171,11 @@ class Deciding:
             charges.ask(record.uid, cluster, tenant, asked.get(cluster, NOTHING))
         return before
 
+    def waits_behind(self, record: WorkloadRecord, first: str) -> list[Made]:
+        """It is not judged before that one, which is first in line of its tenant."""
+        text = f"waits behind {first}, which is first in line of tenant {record.tenant} (StrictFIFO)"
+        return _those(self._refused(record, Reason.QUOTA_EXCEEDED, text, {}))
+
     def _refused(
         self, record: WorkloadRecord, reason: Reason, message: str, explanation: dict[str, object]
     ) -> Made | None:

@@ -172,6 +172,8 @@ class Place:
                 return False
             uid = self._next(until)
             if uid is None:
+                for record, first in self._waiting.behind(self._at_once - len(made)):
+                    made += self._deciding.waits_behind(record, first)
                 # Out of time is not out of work: the next of what waits is not looked for then.
                 return not self._due and not self._adopting and loop.time() <= until
             record = self._known.workloads.get(uid)

@@ -32,6 +32,7 @@ class Waiting:
         self._placements: dict[str, bytes] = {}
         self._oldest: dict[Class, str] = {}
         self._behind: dict[Class, list[tuple[float, str]]] = {}
+        self._untold: dict[str, None] = {}
 
     def __contains__(self, uid: str) -> bool:
         return uid in self._candidates
@@ -44,6 +45,8 @@ class Waiting:
             return False
         self._candidates[record.uid] = candidate
         self._pending.put(candidate)
+        if self._known.quotas.tenants[record.tenant].strict:
+            self._untold[record.uid] = None
         return True
 
     def next(self) -> str | None:
@@ -59,6 +62,19 @@ class Waiting:
                 return uid
             self._park(candidate)
         return None
+
+    def behind(self, limit: int) -> list[tuple[WorkloadRecord, str]]:
+        """Who stands behind another of its strict tenant, with that one's name; each is given once."""
+        found: list[tuple[WorkloadRecord, str]] = []
+        for uid in list(self._untold):
+            if len(found) == limit:
+                break
+            del self._untold[uid]
+            record, ahead = self._known.workloads.get(uid), self._pending.ahead_of(uid)
+            first = self._known.workloads.get(ahead) if ahead is not None else None
+            if record is not None and first is not None:
+                found.append((record, first.name))
+        return found
 
     def wake(self) -> None:
         """What waited for something to be free again stands in the line again.
@@ -87,6 +103,7 @@ class Waiting:
     def leave(self, uid: str) -> None:
         """The next of its class stands in the line instead."""
         candidate = self._candidates.pop(uid, None)
+        self._untold.pop(uid, None)
         self._pending.drop(uid)
         key = self._class_of(candidate) if candidate is not None else None
         self._placements.pop(uid, None)

@@ -166,13 +166,18 @@ class Pending:
 
     def is_behind(self, uid: str) -> bool:
         """Its tenant is strict, and a better one of it waits: so it can claim nothing."""
+        return self.ahead_of(uid) is not None
+
+    def ahead_of(self, uid: str) -> str | None:
+        """Who is first in line of its tenant, where that is strict and another."""
         entry = self._entries.get(uid)
         if entry is None or self._usage is None:
-            return False
+            return None
         quota = self._usage.tree.tenants.get(entry.candidate.tenant)
         if quota is None or not quota.strict:
-            return False
-        return self._queues[entry.candidate.tenant].first() < entry.order
+            return None
+        first = self._queues[entry.candidate.tenant].first()
+        return first[2] if first < entry.order else None
 
     def put(self, candidate: Candidate) -> None:
         """Instead of what was put for it before."""

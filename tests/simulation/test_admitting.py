@@ -605,3 +605,24 @@ async def test_that_an_agent_holds_what_is_to_leave_is_said() -> None:
     centre.known.quotas.usage.free(centre.known.quotas.tree.root("lender"))
     await centre.place.run_pass()
     assert centre.message("shop").endswith("; the agent of a holds: muster clusters release a")
+
+
+async def test_who_stands_behind_another_of_a_strict_tenant_is_told_so_and_then_admitted() -> None:
+    centre = Centre()
+    spec = quota(cpu=10)
+    spec["quota"]["queueing"] = "StrictFIFO"
+    await centre.begin(shop=spec)
+    await centre.submit("web", "shop", 6)
+    await centre.decide()
+    await centre.submit("large", "shop", 8)
+    await centre.decide()
+    await centre.submit("small", "shop", 1)
+    await centre.decide()
+    assert (centre.said("large"), centre.said("small")) == (Reason.QUOTA_EXCEEDED, Reason.QUOTA_EXCEEDED)
+    assert centre.message("small") == "waits behind large, which is first in line of tenant shop (StrictFIFO)"
+    await centre.delete("web")
+    await centre.decide()
+    await centre.gone("web")
+    await centre.decide()
+    assert (centre.said("large"), centre.said("small")) == ("Placed", "Placed")
+    assert await centre.charged() == {"shop": 9}
