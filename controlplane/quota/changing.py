@@ -114,7 +114,7 @@ def _overdrawn(
     at: float,
 ) -> Iterator[QuotaProblem]:
     """Who would be left with less than is charged, and was not before: those that borrow it."""
-    roots = _touched(before, after) | _touched(after, before)
+    roots = _touched(before, after) | _touched(after, before) | _giving(before, after, grants)
     used = {
         name: each
         for name, each in used.items()
@@ -155,6 +155,19 @@ def _touched(declared: Declared, other: Declared) -> set[str]:
     return {_root(declared, name) for name in tenants} | {_top(declared, name) for name in cohorts}
 
 
+def _giving(before: Declared, after: Declared, grants: Iterable[QuotaRequestRecord]) -> set[str]:
+    """Roots of who granted something to a tenant that comes to have a quota, or has none any more: meanwhile
+    it is the donor's.
+    """
+    turned = before.tenants.keys() ^ after.tenants.keys()
+    donors = [each.taken_from for each in grants if each.taken_from is not None and each.tenant in turned]
+    return {
+        _root(declared, name) if kind == "Tenant" else _top(declared, name)
+        for declared in (before, after)
+        for kind, name in donors
+    }
+
+
 def _root(declared: Declared, tenant: str) -> str:
     """The topmost cohort above a tenant; the tenant itself where it shares with nobody."""
     spec = declared.tenants.get(tenant)
@@ -175,13 +188,17 @@ def _top(declared: Declared, cohort: str) -> str:
 def _tree(
     declared: Declared, roots: Collection[str], grants: Iterable[QuotaRequestRecord], at: float
 ) -> Tree | None:
-    """What is under these roots, and who gave to them; None while what is declared makes no tree."""
-    donors = {each.taken_from[1] for each in grants if each.taken_from is not None}
+    """What is under these roots, who gave to them, and whom they gave to, or it would count as theirs still.
+
+    None while what is declared makes no tree.
+    """
+    dealt = {each.tenant for each in grants if each.taken_from is not None}
+    dealt |= {each.taken_from[1] for each in grants if each.taken_from is not None}
     tenants, cohorts = granted(
         {
             name: tenant_quota(name, spec, at)
             for name, spec in declared.tenants.items()
-            if name in donors or _root(declared, name) in roots
+            if name in dealt or _root(declared, name) in roots
         },
         {name: cohort_quota(name, spec, at) for name, spec in declared.cohorts.items()},
         grants,

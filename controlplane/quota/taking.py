@@ -1,8 +1,9 @@
 """Whether a change of what is declared can leave anybody with less. Most cannot, and need no look at what is
 charged: a new tenant, more of something, another weight."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
+from controlplane.known.records import QuotaRequestRecord
 from controlplane.quota.declared import cohort_quota, tenant_quota
 from controlplane.quota.problems import Declared
 from controlplane.quota.quota import FlavorResource, Limits
@@ -10,7 +11,9 @@ from controlplane.quota.quota import FlavorResource, Limits
 NONE = Limits()
 
 
-def takes_nothing(before: Declared, after: Declared, at: float) -> frozenset[str] | None:
+def takes_nothing(
+    before: Declared, after: Declared, at: float, grants: Collection[QuotaRequestRecord] = ()
+) -> frozenset[str] | None:
     """Tenants: where these are charged nothing, nobody has less than before. None: somebody may.
 
     On the safe side: what goes, moves, or lends otherwise is looked at in full.
@@ -27,9 +30,13 @@ def takes_nothing(before: Declared, after: Declared, at: float) -> frozenset[str
     if not _cohorts_take_nothing(before, after, at):
         return None
     adopting = set[str]()
+    given = {each.tenant for each in grants if each.taken_from is not None}
     for name, spec in after.tenants.items():
         was = before.tenants.get(name)
         if was is None:
+            if name in given:
+                # What was granted to it is taken from another again.
+                return None
             adopting.add(name)
         elif was is not spec and was != spec:
             old, new = tenant_quota(name, was, at), tenant_quota(name, spec, at)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from controlplane.intent import Taken, Unfit
-from controlplane.known.records import Change, DocumentRecord
+from controlplane.known.records import Change, DocumentRecord, QuotaRequestRecord
 from controlplane.quota.changing import BOUNDING, SpecCache, declared_of, problems_of_change
 from controlplane.quota.problems import Declared, QuotaProblem
 from controlplane.quota.quota import Amounts, FlavorResource
@@ -40,7 +40,7 @@ async def check_and_settle(
     now = await connection.fetchval("select extract(epoch from clock_timestamp())::float8")
     record = after or before
     assert record is not None  # noqa: S101 - one of them is there
-    charged = await _charged(connection) if await _may_take(connection, old, new, now) else None
+    charged = await _charged(connection) if await _may_take(connection, old, new, grants, now) else None
     refuse(problems_of_change(old, new, charged, grants, now), kind, record.name)
     was, becomes = changed_budgets(old, new)
     return (await spent.settle_as(connection, was, becomes, old.flavors, now)).changes
@@ -83,9 +83,11 @@ def refuse(found: Sequence[QuotaProblem], kind: str, name: str) -> None:
     )
 
 
-async def _may_take(connection: Connection, old: Declared, new: Declared, now: float) -> bool:
+async def _may_take(
+    connection: Connection, old: Declared, new: Declared, grants: Sequence[QuotaRequestRecord], now: float
+) -> bool:
     """Whether somebody may be left with less. Most take nothing: who leads waits less long for them."""
-    uncharged = takes_nothing(old, new, now)
+    uncharged = takes_nothing(old, new, now, grants)
     return uncharged is None or await connection.fetchval(
         "select exists (select from balance where tenant = any($1))", list(uncharged)
     )

@@ -1,4 +1,4 @@
-"""Where a change is said to take nothing from anybody, a full look finds nothing either."""
+"""What a change takes from whom: a look at only what it touches finds what a look at all finds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from controlplane.known.records import QuotaRequestRecord, RequestState
 from controlplane.quota.changing import problems_of_change
 from controlplane.quota.declared import cohort_quota, granted, tenant_quota
+from controlplane.quota.overused import overused
 from controlplane.quota.problems import Declared
+from controlplane.quota.quota import Limits
 from controlplane.quota.taking import takes_nothing
 from controlplane.quota.tree import Tree
 from controlplane.quota.usage import Usage
@@ -80,21 +82,27 @@ GRANTS = st.lists(
         st.sampled_from(TENANTS),
         st.integers(1, 4),
         st.sampled_from(FLAVORS),
-        st.none() | st.tuples(st.just("Tenant"), st.sampled_from(TENANTS)),
+        st.none()
+        | st.tuples(st.just("Tenant"), st.sampled_from(TENANTS))
+        | st.tuples(st.just("Cohort"), st.sampled_from(COHORTS)),
     ),
     max_size=2,
 )
 
 
-def filled(declared: Declared, grants: Sequence[QuotaRequestRecord], data: st.DataObject) -> Used:
-    """Charges that what is declared allows, mostly all of it."""
+def whole(declared: Declared, grants: Sequence[QuotaRequestRecord]) -> Tree:
     tenants, cohorts = granted(
         {name: tenant_quota(name, spec, 0.0) for name, spec in declared.tenants.items()},
         {name: cohort_quota(name, spec, 0.0) for name, spec in declared.cohorts.items()},
         grants,
         0.0,
     )
-    usage = Usage(Tree.of(tenants.values(), cohorts.values()))
+    return Tree.of(tenants.values(), cohorts.values())
+
+
+def filled(declared: Declared, grants: Sequence[QuotaRequestRecord], data: st.DataObject) -> Used:
+    """Charges that what is declared allows, mostly all of it."""
+    usage = Usage(whole(declared, grants))
     used: dict[str, dict[tuple[str, str], int]] = {}
     for name in data.draw(st.permutations(TENANTS)):
         for flavor in FLAVORS:
@@ -124,18 +132,41 @@ def changed(spec: Any, data: st.DataObject) -> Any:
     return type(spec).model_validate(fields)
 
 
+def some_change(before: Declared, data: st.DataObject) -> Declared:
+    kind = data.draw(st.sampled_from(["tenants", "cohorts"]))
+    names = (TENANTS, COHORTS[1:])[kind == "cohorts"]
+    name, held = data.draw(st.sampled_from(names)), getattr(before, kind)
+    spec = changed(held[name], data) if name in held else data.draw(SPECS.get(name, SPECS["Tenant"]))
+    return replace(before, **{kind: {**held, name: spec}})
+
+
+@given(before=DECLARED, grants=GRANTS, data=st.data())
+@settings(max_examples=300)
+def test_who_would_have_less_than_is_used_is_found_wherever_that_is(
+    before: Declared, grants: list[QuotaRequestRecord], data: st.DataObject
+) -> None:
+    used = filled(before, grants, data)
+    after = some_change(before, data)
+    found = problems_of_change(before, after, used, grants, 0.0)
+    assume(all(each.is_of_use for each in found))
+    new = whole(after, grants)
+    expected = [
+        each
+        for each in overused(whole(before, grants), new, used)
+        if each.used > new.tenants[each.tenant].limits.get((each.flavor, each.resource), Limits()).nominal
+    ]
+    event(f"somebody would: {bool(expected)}")
+    assert [each.message for each in found] == list(map(str, expected))
+
+
 @given(before=DECLARED, grants=GRANTS, data=st.data())
 @settings(max_examples=300)
 def test_what_takes_nothing_leaves_nobody_with_less(
     before: Declared, grants: list[QuotaRequestRecord], data: st.DataObject
 ) -> None:
     used = filled(before, grants, data)
-    kind = data.draw(st.sampled_from(["tenants", "cohorts"]))
-    names = (TENANTS, COHORTS[1:])[kind == "cohorts"]
-    name, held = data.draw(st.sampled_from(names)), getattr(before, kind)
-    spec = changed(held[name], data) if name in held else data.draw(SPECS.get(name, SPECS["Tenant"]))
-    after = replace(before, **{kind: {**held, name: spec}})
-    uncharged = takes_nothing(before, after, 0.0)
+    after = some_change(before, data)
+    uncharged = takes_nothing(before, after, 0.0, grants)
     event(f"takes nothing: {uncharged is not None}")
     assume(uncharged is not None)
     assert uncharged is not None
@@ -182,3 +213,37 @@ def test_which_changes_take_nothing(case: str) -> None:
 def test_what_goes_may_take(kind: str) -> None:
     gone = dict(list(getattr(BEFORE, kind).items())[1:])
     assert takes_nothing(BEFORE, replace(BEFORE, **{kind: gone}), 0.0) is None
+
+
+def granted_to(tenant: str, donor: tuple[str, str]) -> QuotaRequestRecord:
+    return QuotaRequestRecord(
+        1, tenant, {"amd": {GPU: "4"}}, 0.0, "", RequestState.GRANTED, "", 0.0, taken_from=donor
+    )
+
+
+GIVEN = Declared(
+    tenants={"t0": tenant("c0", ("amd", 2, None, None)), "t1": tenant(None, ("amd", 0, None, None))},
+    cohorts={"c0": cohort(None, ("amd", 6, None, None))},
+    flavors=FLAVOR_SPECS,
+)
+"""What c0 has granted to t1 is not for t0 to borrow, wherever t1 stands."""
+
+
+@pytest.mark.parametrize("donor", [("Cohort", "c0"), ("Tenant", "t2")])
+def test_what_was_granted_to_a_tenant_elsewhere_is_not_there(donor: tuple[str, str]) -> None:
+    lends = {"t2": tenant("c0", ("amd", 4, None, None))}
+    before = replace(GIVEN, tenants={**GIVEN.tenants, **lends})
+    after = replace(before, tenants={**before.tenants, "t0": tenant("c0", ("amd", 1, None, None))})
+    used = {"t0": {("amd", GPU): 8}}
+    [found] = problems_of_change(before, after, used, [granted_to("t1", donor)], 0.0)
+    assert (found.name, found.is_of_use) == ("t0", True)
+
+
+def test_who_gets_a_quota_again_does_not_take_with_it_what_others_use_meanwhile() -> None:
+    grants = [granted_to("t1", ("Cohort", "c0"))]
+    before = replace(GIVEN, tenants={"t0": GIVEN.tenants["t0"]})
+    assert takes_nothing(before, GIVEN, 0.0, grants) is None
+    used = {"t0": {("amd", GPU): 8}}
+    [found] = problems_of_change(before, GIVEN, used, grants, 0.0)
+    assert (found.name, found.is_of_use) == ("t0", True)
+    assert problems_of_change(before, GIVEN, {"t0": {("amd", GPU): 4}}, grants, 0.0) == []
