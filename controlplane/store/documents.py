@@ -12,7 +12,15 @@ from asyncpg import UniqueViolationError
 
 from controlplane.intent import NotFound, Taken, Write
 from controlplane.known.records import Change, DocumentRecord
-from controlplane.store import answered, changes, interpreters, quota_documents, quota_head, quota_requests
+from controlplane.store import (
+    answered,
+    changes,
+    interpreters,
+    quota_asking,
+    quota_documents,
+    quota_head,
+    quota_requests,
+)
 from controlplane.store.codecs import Connection, plain
 from controlplane.store.quota_asking import Step
 from controlplane.store.settlement import changed, check_condition, fingerprint
@@ -44,7 +52,8 @@ async def bound_quota(
     followed = [step.change for step in ended]
     if ended or quota_documents.moves(kind, before, after):
         await quota_head.advance(connection)
-        followed += await quota_documents.check_and_settle(connection, kind, before, after)
+        grants = quota_asking.grants_of(ended)
+        followed += await quota_documents.check_and_settle(connection, kind, before, after, grants)
     return followed
 
 

@@ -1,6 +1,6 @@
 """What becomes of a request for quota, given it as it is. Pure: the store reads, asks here, then writes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -131,6 +131,15 @@ def expired(
         record = replace(record, decided_by=by, decided_at=moment.now, decision=why)
     more = {"beyond": beyond} if beyond else {}
     return _step(record, RequestState.EXPIRED.value, by, was=was.value, **more)
+
+
+def grants_of(ended: Iterable[Step]) -> list[QuotaRequestRecord]:
+    """Of steps made by `expired`: those that were in force, as they were."""
+    return [
+        replace(each.record, state=RequestState.GRANTED)
+        for each in ended
+        if each.change.detail["was"] == RequestState.GRANTED.value
+    ]
 
 
 def flat(amounts: QuotaAmounts, field: str = "amounts") -> dict[tuple[str, str], int]:

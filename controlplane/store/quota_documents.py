@@ -24,10 +24,15 @@ Record = DocumentRecord | None
 
 
 async def check_and_settle(
-    connection: Connection, kind: str, before: Record, after: Record
+    connection: Connection,
+    kind: str,
+    before: Record,
+    after: Record,
+    ended: Sequence[QuotaRequestRecord] = (),
 ) -> Sequence[Change]:
     """After the document is written, under quota_head, where it `moves`. Raises Unfit, Taken: nothing is.
 
+    ended: grants that end with it: what others borrow of them they still use.
     What was spent until now is spent at the prices, and under the budgets, that were in force.
     """
     stored: dict[str, list[DocumentRecord]] = {}
@@ -36,7 +41,8 @@ async def check_and_settle(
         stored.setdefault(fields.pop("kind"), []).append(DocumentRecord(**fields))
     old = declared_of(as_it_was(stored, kind, after, before), _specs)
     new = declared_of(stored, _specs)
-    grants = [quota_head.request_of(dict(row)) for row in await connection.fetch(quota_head.GRANTED)]
+    stored_grants = [quota_head.request_of(dict(row)) for row in await connection.fetch(quota_head.GRANTED)]
+    grants = sorted([*stored_grants, *ended], key=lambda each: each.id)
     now = await connection.fetchval("select extract(epoch from clock_timestamp())::float8")
     record = after or before
     assert record is not None  # noqa: S101 - one of them is there

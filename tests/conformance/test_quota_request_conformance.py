@@ -443,6 +443,18 @@ class TestOfADeletedTenant:
             ("Tenant", "shop", "Deleted", "eve"),
         ]
 
+    async def test_it_stays_while_another_uses_what_was_granted_to_it(self, asked_of: AnyStore) -> None:
+        store = asked_of
+        await store.submit_document("Tenant", "shop", quota("0"), EVE)
+        granted = await store.request_quota(ten(amounts=SIX), BOB)
+        await store.approve_quota_request(granted.id, QuotaGrant(), MAX)
+        await uses(store, "bank", 15_000)
+        version = (await store.read_quota()).version
+        with pytest.raises(Taken, match="tenant bank uses 15 cpu"):
+            await store.delete_document("Tenant", "shop", EVE)
+        quota_now = await store.read_quota()
+        assert (quota_now.version, [each.id for each in quota_now.grants]) == (version, [granted.id])
+
     async def test_while_somebody_approves_it_one_of_the_two_comes_first(self, asked_of: AnyStore) -> None:
         store = asked_of
         made = [await store.request_quota(ten(), BOB) for _ in range(4)]

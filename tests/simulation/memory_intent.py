@@ -153,10 +153,12 @@ class MemoryIntent(MemoryQuotaRequests):
         self, kind: str, before: DocumentRecord | None, after: DocumentRecord | None, write: Write
     ) -> list[Change]:
         ended: list[Change] = []
+        if kind in documents.BOUNDING:
+            # Raises: before anything ends. Where nothing moves it looks at nothing.
+            self.check_and_settle(kind, before, after)
         if kind == "Tenant" and before is not None and after is None:
             ended = self.end_of_tenant(before.name, write.principal)
         if kind in documents.BOUNDING and (ended or quota_documents.moves(kind, before, after)):
-            self.check_and_settle(kind, before, after)
             self.tables.quota_version += 1
         if kind != "Interpreter":
             return ended
