@@ -474,7 +474,7 @@ def test_json_yaml_and_a_table_of_one_file(tmp_path: Path, capsys: pytest.Captur
 def test_a_file_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["quota", "what-if", "-f", str(tmp_path / "none.yaml"), "-o", "json"]) == 1
     printed = capsys.readouterr()
-    assert "No such file" in printed.err
+    assert "none.yaml: No such file or directory" in " ".join(printed.err.split())
     assert json.loads(printed.out)["error"] == "No such file or directory"
 
 

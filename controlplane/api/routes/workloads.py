@@ -205,11 +205,12 @@ async def _submit(
     if dry_run:
         _check_version(deps, draft.name, write.if_match)
         return answer(replace(await _explained(deps, record_of(deps, draft)), warnings=warned))
+    was_there = deps.known.workload(draft.name) is not None
     record = await deps.intent.submit_workload(draft, write)
     # What is stored of a Secret is sealed, and not what was understood.
     if record.spec == draft.spec and "v1/Secret" not in meaning.interpretation.kinds:
         deps.known.meanings.put(record.spec, meaning)
-    return _stored(deps, record, warned)
+    return _stored(deps, record, warned, is_new=record.revision == 1 and not was_there)
 
 
 def _check_version(deps: ApiDeps, name: str, if_match: int | None) -> None:
@@ -219,11 +220,15 @@ def _check_version(deps: ApiDeps, name: str, if_match: int | None) -> None:
         raise PreconditionFailed(f"workload {name!r}", current)
 
 
-def _stored(deps: ApiDeps, record: WorkloadRecord, warned: tuple[str, ...] | None = None) -> Response:
-    """warned: what was warned of when it was read; left out: of what is stored."""
+def _stored(
+    deps: ApiDeps, record: WorkloadRecord, warned: tuple[str, ...] | None = None, *, is_new: bool = False
+) -> Response:
+    """warned: what was warned of when it was read; left out: of what is stored.
+
+    is_new: asked before it was stored, since whoever decides may have heard of it by now.
+    """
     if warned is None:
         warned = warnings_of(deps.known, record)
-    is_new = record.uid not in deps.known.workloads and record.revision == 1
     remember_workload(deps.known, record)
     return answer(
         replace(workload_detail(deps.known, record), warnings=warned),
