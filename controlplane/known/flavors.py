@@ -15,7 +15,6 @@ from controlplane.interpreters.interpretation import Component
 from controlplane.placement.flavoring import Flavoring, Flavorings
 from controlplane.placement.rules import Refused
 from controlplane.quota.quota import (
-    ADDRESSES,
     COUNTED_WHERE_NAMED,
     EVERYWHERE,
     UNFLAVORED,
@@ -100,7 +99,7 @@ def _is_offered(quota: TenantQuota, held: Chosen) -> bool:
 
 
 def _needs(group: Group, requests: Mapping[str, int]) -> bool:
-    return any(name in group.resources or name.startswith(ADDRESSES) for name in requests)
+    return not group.resources.isdisjoint(requests)
 
 
 def _chosen(groups: Sequence[Group], names: Sequence[str], picked: Sequence[str]) -> Chosen:
