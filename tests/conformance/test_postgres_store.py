@@ -18,7 +18,7 @@ from controlplane.intent import Taken
 from controlplane.known.records import DocumentRecord, WorkloadRecord
 from controlplane.loops.ports import LeaseLost, StoreUnavailable
 from controlplane.store import migrations
-from controlplane.store.migrations import DatabaseNewer, known, migrate
+from controlplane.store.migrations import known, migrate
 from controlplane.store.store import PostgresStore
 from tests.conformance.store_worlds import (
     ME,
@@ -265,12 +265,6 @@ class TestMigrations:
         await postgres_server.drop_database("unmigrated")
         assert sorted(applied) == [[], [], [], [migration.name for migration in known()]]
 
-    async def test_a_database_of_a_later_release_is_refused(self, database: str) -> None:
-        async with raw(database) as connection:
-            await connection.execute("insert into migration (number, name) values (9999, 'later')")
-        with pytest.raises(DatabaseNewer, match="9999"):
-            await migrate(database)
-
     async def test_tenants_and_interpreters_become_documents(
         self, postgres_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -331,9 +325,6 @@ class TestMigrations:
             assert (down.annotations, down.generator_url, down.source) == ({"a": "b"}, "http://p", "AC1")
             assert (down.updated_at, down.timed, entries[1].at) == (2010, True, 2010)
         await postgres_server.drop_database("older_alerts")
-
-    async def test_numbers_follow_each_other(self) -> None:
-        assert [migration.number for migration in known()] == list(range(1, len(known()) + 1))
 
 
 async def test_no_server_is_said_to_be_unavailable() -> None:
