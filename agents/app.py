@@ -102,7 +102,10 @@ async def _run(settings: AgentSettings) -> None:
             membership.cluster_id, membership.order_key_bytes, bytes(joined.keys.sealing_private)
         )
         holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        member = Member(membership.cluster_id, subjects, _given(settings), version("muster"))
+        namespaces = tuple(settings.namespaces)
+        member = Member(
+            membership.cluster_id, subjects, _given(settings), version("muster"), namespaces=namespaces
+        )
         writer = SpoolWriter(spool, clock, _thread(stack))
         rules = _alert_rules(settings, kube, reaching, events)
         agent = Agent(
@@ -216,6 +219,7 @@ def _periods(settings: AgentSettings) -> Periods:
         metrics=settings.metrics_seconds,
         namespaces=settings.namespaces_seconds,
         lease=settings.lease_seconds,
+        rights=settings.rights_seconds,
     )
 
 

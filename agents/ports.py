@@ -54,6 +54,15 @@ class Resource:
         return f"{self.group}/{self.version}" if self.group else self.version
 
 
+@dataclass(frozen=True)
+class Rule:
+    """As RBAC has it: these verbs on these resources of these groups; "*" for all of them."""
+
+    verbs: tuple[str, ...]
+    groups: tuple[str, ...]
+    resources: tuple[str, ...]
+
+
 class Kube(Protocol):
     """The Kubernetes API, raw: bytes go to msgspec decoders of the few fields that count."""
 
@@ -67,6 +76,13 @@ class Kube(Protocol):
 
     async def served(self) -> list[Resource]:
         """Every served resource in its preferred version, and all versions that are served beside it."""
+        ...
+
+    async def allowed(self, namespace: str) -> tuple[Rule, ...] | None:
+        """What this agent may do there, "" for everywhere; None where the API server cannot tell all of it.
+
+        Rules for single objects are left out.
+        """
         ...
 
     def list(self, resource: Resource, *, label_selector: str = "") -> AsyncIterator[bytes]:

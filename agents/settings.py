@@ -39,6 +39,13 @@ class AgentSettings(BaseSettings):
     namespaces_seconds: float = Field(
         10.0, ge=0.5, le=600, description="how often pods of others are told by namespace, at most"
     )
+    namespaces: list[str] = Field(
+        default_factory=list[str],
+        max_length=100,
+        description="where its account may write, as JSON, if not everywhere; empty: it looks in all that"
+        " there are",
+    )
+    rights_seconds: float = Field(60.0, ge=0.5, le=3600, description="how often it asks what it may do")
     lease_seconds: float = Field(15.0, ge=1, le=120)
     tick_seconds: float = Field(0.25, ge=0.01, le=10, description="pace of the simulated cluster")
     ready_seconds: float = Field(2.0, ge=0, le=3600, description="until a pod of the simulated cluster runs")

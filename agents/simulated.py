@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 
 from agents.observe.gpus import ScrapeFailed
-from agents.ports import AlreadyExists, Gone, NotServed, Rejected, Resource, Unreachable
+from agents.ports import AlreadyExists, Gone, NotServed, Rejected, Resource, Rule, Unreachable
 from agents.simulation import catalogue, fields, gpus, metrics
 from agents.simulation.bodies import Body, copy_of, labels_of
 from agents.simulation.faults import Faults
@@ -78,6 +78,10 @@ class SimulatedCluster(ClusterState):
             nodes = [each.body for each in self._objects.of(NODES)]
             items = metrics.node_metrics(nodes, running, seed=self._seed, now=self._now)
         return [(labels_of(item), msgspec.json.encode(item)) for item in items]
+
+    async def allowed(self, namespace: str) -> tuple[Rule, ...] | None:
+        """Everything."""
+        return (Rule(("*",), ("*",), ("*",)),)
 
     async def watch(
         self, resource: Resource, resource_version: str, *, label_selector: str = ""

@@ -28,6 +28,7 @@ from agents.observe.cache import Cache
 from agents.observe.facts import Discovered, Given
 from agents.observe.observer import Observer
 from agents.observe.reporting import Reporting
+from agents.observe.rights import Rights
 from agents.orders import Orders
 from agents.ports import Bus, Clock, Kube, KubeError
 from agents.publishing import Publisher
@@ -36,7 +37,7 @@ from agents.standing import Standings, kinds_of
 from agents.timing import Backoff, signalled
 from schemas.wire.beats import BeatReply
 from schemas.wire.orders import OVERWRITE, PRESERVE, Verb, Version
-from schemas.wire.reports import Stamp
+from schemas.wire.reports import Right, Stamp
 from schemas.wire.subjects import Subjects
 
 CAPABILITIES = ("apply", "withdraw", "release", "sealed", OVERWRITE, PRESERVE)
@@ -55,16 +56,18 @@ class Periods:
     metrics: float = 30.0
     namespaces: float = 10.0
     lease: float = 15.0
+    rights: float = 60.0
 
 
 @dataclass(frozen=True)
 class Member:
-    """Which cluster this is, and what people say of it."""
+    """Which cluster this is, and what people say of it. namespaces: where it may write, if not everywhere."""
 
     cluster: str
     subjects: Subjects
     given: Given = field(default_factory=lambda: Given(capabilities=CAPABILITIES))
     agent_version: str = ""
+    namespaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,16 @@ class Term:
         )
         self._standings = Standings(cache, self._observer, records.entries.get)
         self._reporting = Reporting(cache, self._publisher, member.given, self._standings.report)
+        self._reporting.awaits_rights = True
+        self._rights = Rights(
+            kube,
+            clock,
+            random,
+            self._may,
+            lambda: self._reporting.discovered.served,
+            namespaces=member.namespaces,
+            seconds=periods.rights,
+        )
         carry_out = CarryOut(kube, records)
         self._orders = Orders(
             bus,
@@ -162,6 +175,7 @@ class Term:
         _log.info("term_begins", incarnation=self._incarnation, recorded=len(self._records.entries))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._observer.run())
+            group.create_task(self._rights.run())
             group.create_task(self._report())
             group.create_task(self._report_namespaces())
             group.create_task(self._alerts.run())
@@ -265,6 +279,11 @@ class Term:
 
     def _discovered(self, discovered: Discovered) -> None:
         self._reporting.discovered = discovered
+        self._rights.discovered.set()
+        self._changed.set()
+
+    def _may(self, rights: list[Right] | None) -> None:
+        self._reporting.rights, self._reporting.awaits_rights = rights, False
         self._changed.set()
 
     def _kind_known(self, kind: tuple[str, str]) -> None:

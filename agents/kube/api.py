@@ -12,7 +12,8 @@ from agents.kube.access import KubeAccess
 from agents.kube.discovery import discover, discover_version, version_path
 from agents.kube.fields import join_to_apply, move_to_apply, take_replicas, without_manager
 from agents.kube.http import KubeHttp, NotFound, Status, decoded, failure, read_bounded
-from agents.ports import Conflict, KubeError, NotServed, Rejected, Resource, Unreachable
+from agents.kube.rights import allowed
+from agents.ports import Conflict, KubeError, NotServed, Rejected, Resource, Rule, Unreachable
 from schemas.wire.orders import FIELD_MANAGER, OUR_LABELS, ObjectRef
 
 PAGE_ITEMS = 500
@@ -85,6 +86,9 @@ class KubernetesApi:
             kinds.setdefault(resource.api_version, {}).setdefault(resource.kind, resource)
         self._kinds = kinds
         return found
+
+    async def allowed(self, namespace: str) -> tuple[Rule, ...] | None:
+        return await allowed(self._http, namespace)
 
     async def list(self, resource: Resource, *, label_selector: str = "") -> AsyncIterator[bytes]:
         path = f"{version_path(resource.api_version)}/{resource.plural}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agents.observe.rows import NodeRow
 from agents.ports import Resource
-from schemas.wire.reports import Facts
+from schemas.wire.reports import Facts, Right
 
 REGION = "topology.kubernetes.io/region"
 ZONE = "topology.kubernetes.io/zone"
@@ -32,7 +32,13 @@ class Given:
 
 
 def facts(
-    layout: int, nodes: Iterable[NodeRow], discovered: Discovered, given: Given, *, metrics_served: bool
+    layout: int,
+    nodes: Iterable[NodeRow],
+    discovered: Discovered,
+    given: Given,
+    *,
+    metrics_served: bool,
+    rights: list[Right] | None = None,
 ) -> Facts:
     """Unstamped."""
     rows = list(nodes)
@@ -48,6 +54,7 @@ def facts(
         served=sorted({f"{each.api_version}/{each.kind}" for each in discovered.served})[:MOST_SERVED],
         capabilities=list(given.capabilities),
         metrics_served=metrics_served,
+        rights=rights,
     )
 
 

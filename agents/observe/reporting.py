@@ -12,7 +12,7 @@ from agents.observe.rows import NodeRow
 from agents.observe.topology import topology
 from agents.observe.usage import usage
 from schemas.wire.hardware import Topology
-from schemas.wire.reports import Report, Work
+from schemas.wire.reports import Report, Right, Work
 from schemas.wire.subjects import shard_name
 
 _log = structlog.get_logger()
@@ -50,6 +50,8 @@ class Reporting:
         self._later: set[str] = set()
         self._is_too_much = False
         self.discovered = Discovered()
+        self.rights: list[Right] | None = None
+        self.awaits_rights = False
 
     def report(self) -> None:
         """Offer everything that changed since the last call; of a workload's counts see COUNTS_EVERY."""
@@ -145,11 +147,18 @@ class Reporting:
                 self._stale_zones.discard(name)
 
     def _report_facts(self) -> None:
-        if not self.discovered.version:
+        if not self.discovered.version or self.awaits_rights:
             return
         metrics_served = self._cache.used is not None
         nodes = self._cache.nodes.rows.values()
-        report = facts(self._layout, nodes, self.discovered, self._given, metrics_served=metrics_served)
+        report = facts(
+            self._layout,
+            nodes,
+            self.discovered,
+            self._given,
+            metrics_served=metrics_served,
+            rights=self.rights,
+        )
         self._outlet.offer("facts", report)
 
     def _arrange(self, changes: Changes) -> set[int]:

@@ -30,11 +30,28 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return self.incarnation, self.sequence
 
 
+MOST_RIGHTS = 200
+EVERYWHERE = "*"
+
+
+class Right(msgspec.Struct, frozen=True, array_like=True):
+    """What the agent's account may do: these verbs, on these kinds, in these namespaces.
+
+    namespaces: names, or EVERYWHERE, which is what has no namespace as well. kinds: `Kind.group`, core kinds
+    as `Kind`; `*.group` and `*` for all of them.
+    """
+
+    namespaces: list[str]
+    kinds: list[str]
+    verbs: list[str]
+
+
 class Facts(Report, frozen=True, kw_only=True):
     """`state.<cluster>.facts`: the cluster as a whole.
 
     layout: how many inventory shards there are; it counts once all of them are here.
     served: `group/version/Kind`, core kinds as `v1/Kind`.
+    rights: None where the agent may do everything, or cannot tell.
     """
 
     layout: int
@@ -46,10 +63,13 @@ class Facts(Report, frozen=True, kw_only=True):
     served: list[str] = []
     capabilities: list[str] = []
     metrics_served: bool = False
+    rights: list[Right] | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.layout <= 4096:
             raise ValueError(f"layout {self.layout}: 1 to 4096 shards")
+        if self.rights is not None and len(self.rights) > MOST_RIGHTS:
+            raise ValueError(f"rights: {len(self.rights)}: up to {MOST_RIGHTS} are taken")
 
 
 class Profile(Report, frozen=True, kw_only=True):

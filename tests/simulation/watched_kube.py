@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from random import Random
 from typing import Any, TypeVar
 
-from agents.ports import Resource, Unreachable
+from agents.ports import Resource, Rule, Unreachable
 from agents.simulated import SimulatedCluster
 from schemas.wire.orders import ObjectRef
 from tests.simulation.promises import Promises
@@ -43,6 +43,9 @@ class WatchedKube:
 
     async def served(self) -> list[Resource]:
         return await self._call(self._cluster.served)
+
+    async def allowed(self, namespace: str) -> tuple[Rule, ...] | None:
+        return await self._cluster.allowed(namespace)
 
     async def list(self, resource: Resource, *, label_selector: str = "") -> AsyncIterator[bytes]:
         await self._arrive()
