@@ -99,6 +99,7 @@ def _cluster(body: dict[str, Any]) -> None:
             ("Environment", body["environment"] or "-"),
             ("Kubernetes", body["kubernetes_version"] or "-"),
             ("Agent", f"{body['agent_version'] or '-'}, heard {age(body['heard_at'], time.time())} ago"),
+            *rights_lines(body),
             ("Spool", f"{body['spool_depth']} batches of alerts wait there"),
             ("Nodes", f"{body['nodes_ready']:,} ready of {body['nodes']:,}"),
             ("Headroom", f"{sum(make['left'] for make in body['headroom']):,} nodes may be added"),
@@ -109,6 +110,19 @@ def _cluster(body: dict[str, Any]) -> None:
         ]
     )
     _print_resources(body)
+
+
+def rights_lines(body: dict[str, Any]) -> Lines:
+    """What the agent of a cluster may do; nothing where that is everything, or it does not tell."""
+    rights: list[dict[str, Any]] | None = body.get("rights")
+    if rights is None:
+        return []
+    told = [
+        f"{', '.join(each['verbs'])} {', '.join(each['kinds'])}"
+        + (" everywhere" if each["namespaces"] == ["*"] else f" in {', '.join(each['namespaces'])}")
+        for each in rights
+    ]
+    return [("May" if not index else "", text) for index, text in enumerate(told or ["write nothing"])]
 
 
 def _taints(given: list[dict[str, Any]]) -> str:

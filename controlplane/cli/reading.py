@@ -47,7 +47,10 @@ def get(
         elif name and output is not Output.TABLE:
             _show_one(client, wanted, name, output)
         elif name:
-            _show_rows(wanted, [_row_of(client, wanted, name)], output)
+            row = _row_of(client, wanted, name)
+            _show_rows(wanted, [row], output)
+            if wanted is Kind.CLUSTERS:
+                _show_rights(row)
         else:
             rows = _rows(client, wanted, filter, sort, limit)
             _show_rows(wanted, rows[:limit], output, more=len(rows) > limit, empty=_nothing(wanted, filter))
@@ -104,6 +107,14 @@ def _show_rows(
         print_table(COLUMNS.get(kind, PLAIN), rows, empty)
     if more:
         console(errors=True).print(f"more than {len(rows)}: --limit shows more", style="dim")
+
+
+def _show_rights(row: dict[str, Any]) -> None:
+    from controlplane.cli.describing import rights_lines
+    from controlplane.cli.output import console
+
+    for title, text in rights_lines(row):
+        console().print(f"{'its agent may' if title else '         also'} {text}", soft_wrap=True)
 
 
 def _show_one(client: "Client", kind: Kind, name: str, output: Output) -> None:

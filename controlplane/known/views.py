@@ -10,6 +10,7 @@ from controlplane.known.records import ClusterRecord, Standing
 from controlplane.placement import ClusterView, Decision
 from controlplane.placement.asking import Ask
 from controlplane.placement.measures import Sources
+from controlplane.placement.rights import AgentRights
 from controlplane.placement.rules import ClusterHardware
 from controlplane.placement.score import price_of
 from controlplane.placement.trials import Trials
@@ -49,6 +50,7 @@ class Views:
                 served=frozenset(facts.served) if facts else None,
                 capabilities=frozenset(facts.capabilities) if facts else None,
                 hardware=ClusterHardware.of(hardware),
+                rights=AgentRights.of(facts.rights) if facts else None,
                 price=_price(record),
             )
             held = self._views[record.id] = record, facts, hardware, view

@@ -23,6 +23,7 @@ from controlplane.loops.ports import Clock, NewDecision, NewOrder
 from controlplane.loops.promises import promise_of
 from controlplane.loops.versions import Versions
 from controlplane.placement import ClusterView, Refused
+from controlplane.placement.rights import may_not
 from controlplane.placement.spelling import adaptions
 from controlplane.placement.wording import counted
 from controlplane.quota.problems import MOST
@@ -115,8 +116,8 @@ class Deciding:
                 error = admission.decision.error
             if error is None:
                 return _those(self._placed(admission, gone))
-            if error.reason is Reason.QUOTA_AWAITED:
-                quotas.claims[record.uid] = record.tenant, admission.needs
+            if admission.claim is not None:
+                quotas.claims[record.uid] = admission.claim
                 victims = admission.victims
             told, whom = explained(self._known, record, admission), gave_way_to(self._known, record)
             message = f"gave way to {whom}; {error.message}" if whom else error.message
@@ -220,7 +221,7 @@ class Deciding:
             if stands and not is_declared:
                 continue
             view = self._views.one(self._known.clusters[cluster], self._clock.now())
-            found = compiled.asked_in(view)
+            found = _beyond(compiled, view) or compiled.asked_in(view)
             if isinstance(found, Refused):
                 # It was there when this was placed: to order it anew without would undo what it is for.
                 revision = held.revision if held is not None else 0
@@ -325,6 +326,14 @@ class Deciding:
             for cluster, order in self._known.orders.get(uid, {}).items()
             if order.verb is Verb.WITHDRAW and self._known.below_floor(order)
         ]
+
+
+def _beyond(compiled: Compiled, view: ClusterView) -> Refused | None:
+    """What runs there stays when its agent may do less than it did; an order for it is not even sent."""
+    lacking = view.rights.lacking(compiled.request.written) if view.rights is not None else []
+    if not lacking:
+        return None
+    return Refused(Reason.AGENT_MAY_NOT, f"says {Reason.AGENT_MAY_NOT}: {may_not(lacking)}")
 
 
 class BeyondCounting(ValueError):

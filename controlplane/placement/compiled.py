@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from controlplane.fleet.demand import Operator, Requirement, Toleration
 from controlplane.interpreters import Interpretation, NotUnderstood
+from controlplane.placement.rights import written_of
 from controlplane.placement.rules import (
     Affinity,
     AffinityGroup,
@@ -67,6 +68,7 @@ def placement_request(
         weights=weights,
         bounds=_bounds(spec.placement),
         kinds=interpretation.kinds,
+        written=written_of(interpretation.objects),
         capabilities=_capabilities(spec, interpretation),
         tenant=tenant,
         current=current or {},

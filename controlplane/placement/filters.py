@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from controlplane.fleet.demand import Operator, Requirement, untolerated
+from controlplane.placement.rights import may_not
 from controlplane.placement.rules import Affinity, ClusterView, PlacementRequest, Refused, TenantRule
 from schemas.reasons import Reason
 from schemas.wire.orders import OVERWRITE, PRESERVE
@@ -37,6 +38,9 @@ def refusals(request: PlacementRequest, cluster: ClusterView) -> tuple[Refused, 
     incapable = _incapable(request, cluster, running=running)
     if incapable:
         found.append(Refused(Reason.CAPABILITY_MISSING, f"its agent cannot do: {', '.join(incapable)}"))
+    if cluster.rights is not None and not running and (lacks := cluster.rights.lacking(request.written)):
+        # Where it runs, withdrawing it would need rights as well: it stays as it is.
+        found.append(Refused(Reason.AGENT_MAY_NOT, may_not(lacks)))
     return (*found, *cluster.lacks)
 
 
@@ -58,6 +62,7 @@ def surely_pass(request: PlacementRequest, clusters: Sequence[ClusterView]) -> l
         each.standing is None
         and not (each.taints or each.lacks)
         and (each.served is None or kinds <= each.served)
+        and (each.rights is None or not each.rights.lacking(request.written))
         and (not needs or each.capabilities is None or needs <= each.capabilities)
         for each in clusters
     ]

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from controlplane.fleet.demand import Requirement, Toleration
 from controlplane.fleet.preferences import Preferences
+from controlplane.placement.rights import AgentRights, Written
 from schemas.reasons import Reason
 from schemas.wire.hardware import Attachment, Hardware, RuntimeClass
 from schemas.wire.reports import Taint
@@ -44,6 +45,7 @@ class ClusterView:
     standing: why nothing new may go there at this moment, None when it may; standing_message: for people.
     price: of a core for an hour, as the operator says; None where he does not.
     lacks: what of the workload's needs below the cluster's sum is not there.
+    rights: what its agent may do; None where that is everything, or not known.
     """
 
     id: str
@@ -60,6 +62,7 @@ class ClusterView:
     standing_message: str = ""
     price: float | None = None
     lacks: "tuple[Refused, ...]" = ()
+    rights: AgentRights | None = None
 
     @property
     def environment(self) -> str:
@@ -158,7 +161,8 @@ class PlacementRequest:
     current: replicas by cluster id as placed now; empty at first. kinds: what the manifests need served.
     whole: a replica is a set of pods that go together, so that no cluster takes what does not fit.
     selection: what the pods select nodes by, for people.
-    capabilities: what its orders need of an agent. claimants: other tenants that claim a namespace of it.
+    written: kinds and namespaces of its objects. capabilities: what its orders need of an agent.
+    claimants: other tenants that claim a namespace of it.
     overflow: tiers after `affinity`. groups: tried in order instead of `affinity`, from `affinity_name` on.
     within: (whose, clusters) beside which nothing is taken: of the flavors that it is given.
     fresh: as if it were placed for the first time; what it holds now counts as room.
@@ -182,6 +186,7 @@ class PlacementRequest:
     spread: tuple[Spread, ...] = ()
     fresh: bool = False
     kinds: tuple[str, ...] = ()
+    written: tuple[Written, ...] = ()
     capabilities: tuple[str, ...] = ()
     tenant: TenantRule | None = None
     claimants: tuple[TenantRule, ...] = ()

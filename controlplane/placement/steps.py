@@ -10,6 +10,7 @@ from controlplane.fleet.demand import REPELLING, Operator, Toleration, untolerat
 from controlplane.fleet.traits import FEATURE, HANDLER
 from controlplane.placement.asking import Ask, Asking, Written
 from controlplane.placement.filters import field_holds, refusals, selected
+from controlplane.placement.rights import AgentRights, granting
 from controlplane.placement.rules import ClusterView, PlacementRequest
 from schemas.quantities import quantity_text
 from schemas.reasons import Reason
@@ -17,7 +18,7 @@ from schemas.wire.reports import Taint
 
 
 class StepKind(StrEnum):
-    """What is to be changed: of the workload, of its tenant's quota, or, the last three, of a cluster."""
+    """What is to be changed: of the workload, of its tenant's quota, or, the last four, of a cluster."""
 
     TOLERATE_CLUSTER_TAINT = "TolerateClusterTaint"
     TOLERATE_NODE_TAINT = "TolerateNodeTaint"
@@ -30,6 +31,7 @@ class StepKind(StrEnum):
     LABEL_CLUSTER = "LabelCluster"
     INSTALL_API = "InstallApi"
     FREE_ADDRESSES = "FreeAddresses"
+    GRANT_AGENT = "GrantAgent"
 
 
 Apply = Callable[[Ask], Ask]
@@ -69,6 +71,8 @@ def cluster_steps(ask: Ask, view: ClusterView) -> list[list[Step]] | None:
     found = [*_selecting(ask, view), *_tolerating(request, view)]
     if view.served is not None and not view.served.issuperset(request.kinds):
         found.append([_install(view, [kind for kind in request.kinds if kind not in view.served])])
+    if Reason.AGENT_MAY_NOT in reasons and view.rights is not None:
+        found.append([_grant(view, view.rights, request)])
     for lacking in view.lacks:
         if lacking.reason not in _NEEDS:
             return None
@@ -153,6 +157,18 @@ def _install(view: ClusterView, kinds: list[str]) -> Step:
         text,
         view.name,
         apply=lambda ask: ask.with_view(replace(ask.view(view.id), served=served)),
+    )
+
+
+def _grant(view: ClusterView, rights: AgentRights, request: PlacementRequest) -> Step:
+    lacking = rights.lacking(request.written)
+    granted = rights.with_all(each.written for each in lacking)
+    return Step(
+        StepKind.GRANT_AGENT,
+        "",
+        granting(lacking),
+        view.name,
+        apply=lambda ask: ask.with_view(replace(ask.view(view.id), rights=granted)),
     )
 
 

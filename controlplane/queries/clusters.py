@@ -1,6 +1,7 @@
 """Clusters and nodes as readers see them."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from controlplane.fleet import NodeRow, Totals
 from controlplane.known.known import Known
@@ -11,7 +12,7 @@ from controlplane.queries.paging import Page, Query
 from controlplane.queries.rows import Amounts, ClusterRow, EffectiveTaintRow, NodeView, TaintRow
 from controlplane.queries.tables import Table
 from controlplane.rollout import UNREACHABLE
-from schemas.wire.reports import Taint
+from schemas.wire.reports import Facts, Taint
 
 FEATURE_PREFIX = "feature.node.kubernetes.io/"
 READY = "Ready"
@@ -159,6 +160,15 @@ def cluster_row(known: Known, record: ClusterRecord, now: float, placed: Mapping
         resource_version=record.resource_version,
         headroom=tuple(as_data(make, left) for make, left in known.fleet.headroom(record.id)),
         asked=record.requested.value,
+        rights=_rights(facts),
+    )
+
+
+def _rights(facts: Facts | None) -> tuple[Mapping[str, Any], ...] | None:
+    if facts is None or facts.rights is None:
+        return None
+    return tuple(
+        {"namespaces": each.namespaces, "kinds": each.kinds, "verbs": each.verbs} for each in facts.rights
     )
 
 

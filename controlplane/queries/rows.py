@@ -37,6 +37,7 @@ class ClusterRow:
     unordered: workloads that its agent runs by orders which this database does not know.
     taints: the operator's. effective_taints: these, and what Muster sets by itself.
     headroom: nodes that an autoscaler may add, by make; `left` of `count` may still come.
+    rights: what its agent may do, of what Muster needs; None where that is everything, or not known.
     asked: what an operator asked for and is not done yet (Recovery, Release, Readmission); "" for nothing.
     """
 
@@ -69,6 +70,7 @@ class ClusterRow:
     resource_version: int
     headroom: tuple[Mapping[str, Any], ...] = ()
     asked: str = ""
+    rights: tuple[Mapping[str, Any], ...] | None = None
 
 
 @dataclass(frozen=True)
