@@ -38,10 +38,7 @@ _decode_namespace = msgspec.json.Decoder(_Namespace)
 
 
 def kinds_allowed(rules: Iterable[Rule], served: Iterable[Resource]) -> dict[str, Verbs]:
-    """By `Kind.group`: verbs among VERBS. `*.group` and `*` for what is allowed of kinds yet to come.
-
-    A kind that may not be created is left out: an order can only be for others.
-    """
+    """By `Kind.group`: verbs among VERBS, at least one. `*.group` and `*`: of kinds yet to come, too."""
     rules = list(rules)
     groups = {group for rule in rules for group in rule.groups if group not in ("", "*")}
     found = {"*": _verbs(rules, "*", "*")} | {f"*.{group}": _verbs(rules, group, "*") for group in groups}
@@ -50,7 +47,13 @@ def kinds_allowed(rules: Iterable[Rule], served: Iterable[Resource]) -> dict[str
         name = f"{each.kind}.{each.group}" if each.group else each.kind
         if verbs not in (found["*"], found.get(f"*.{each.group}")):
             found[name] = verbs
-    return {kind: verbs for kind, verbs in found.items() if "create" in verbs}
+    return {kind: verbs for kind, verbs in found.items() if verbs}
+
+
+def _concerns(kind: str, writable: set[str]) -> bool:
+    if kind.startswith("*"):
+        return bool(writable)
+    return not writable.isdisjoint((kind, f"*.{kind.partition('.')[2]}", "*"))
 
 
 def _verbs(rules: list[Rule], group: str, resource: str) -> Verbs:
@@ -65,12 +68,17 @@ def _verbs(rules: list[Rule], group: str, resource: str) -> Verbs:
 
 
 def rights(by_namespace: Mapping[str, Mapping[str, Verbs]]) -> list[Right]:
-    """Grouped by what is alike: first kinds of one namespace, then namespaces."""
+    """Grouped by what is alike: first kinds of one namespace, then namespaces.
+
+    Only of kinds that may be created somewhere: an order can be for no others.
+    """
+    writable = {kind for kinds in by_namespace.values() for kind, verbs in kinds.items() if "create" in verbs}
     namespaces: dict[tuple[Verbs, tuple[str, ...]], list[str]] = {}
     for namespace in sorted(by_namespace):
         kinds: dict[Verbs, list[str]] = {}
         for kind, verbs in sorted(by_namespace[namespace].items()):
-            kinds.setdefault(verbs, []).append(kind)
+            if "create" in verbs or (namespace == EVERYWHERE and _concerns(kind, writable)):
+                kinds.setdefault(verbs, []).append(kind)
         for verbs, names in kinds.items():
             namespaces.setdefault((verbs, tuple(names)), []).append(namespace)
     return [Right(where, list(kinds), list(verbs)) for (verbs, kinds), where in namespaces.items()]
