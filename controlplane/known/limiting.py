@@ -111,7 +111,7 @@ class Limiting:
             record, ordered = self._known.workloads.get(uid), self.ordered(cluster, uid)
             charged = _by_resource(charges.of(uid, cluster, rule.tenant))
             is_own = record is not None and record.tenant == rule.tenant
-            parts = ordered.parts if is_own else ()
+            parts = self._replacing(cluster, uid, ordered.parts) if is_own else ()
             if len(parts) == 1 and parts[0].count:
                 asked = _by_resource(charges.asked(uid, cluster, rule.tenant))
                 parts = (replace(parts[0], asks=_of_each(parts[0], asked)),)
@@ -138,6 +138,18 @@ class Limiting:
         if work is not None and work.finished and work.version == record.version == work.carried_out:
             return Ordered((), tuple(dict.fromkeys(part.namespace for part in found.parts)))
         return found
+
+    def _replacing(self, cluster: str, uid: str, parts: tuple[Pods, ...]) -> tuple[Pods, ...]:
+        """With the pods that are there of templates before this one, or being deleted.
+
+        Their labels do not say of which component they are, and some operators hand none on.
+        """
+        work = self._known.work.get(uid, {}).get(cluster)
+        if work is None or work.living is None:
+            return parts
+        ordered = {"", *(part.template for part in parts)}
+        replaced = work.leaving + sum(pods for name, pods in work.living.items() if name not in ordered)
+        return tuple(replace(part, replaced=replaced) for part in parts) if replaced else parts
 
     def forget_gone(self) -> None:
         """What was read of orders that are no more."""
@@ -179,12 +191,12 @@ class Limiting:
         """What workloads that are no tenant's may take in these namespaces, rolling updates included."""
         found: dict[str, dict[str, int]] = {}
         for uid in uids:
-            for part in self.ordered(cluster, uid).parts:
+            for part in self._replacing(cluster, uid, self.ordered(cluster, uid).parts):
                 if part.namespace not in namespaces:
                     continue
                 sums = found.setdefault(part.namespace, {})
                 for resource, one in {**part.asks, PODS: 1}.items():
-                    amount = part.count * one + part.surge.of(part.count, one, 0)
+                    amount = part.count * one + part.beside(one)
                     sums[resource] = sums.get(resource, 0) + amount
         return found
 
@@ -225,6 +237,7 @@ def _read(record: OutboxRecord, kinds: Kinds) -> Ordered:
                 {name: amount for name, amount in each.demand.requests if name != PODS},
                 surge,
                 unset(each.pod.get("spec") or {}, OBLIGED) if each.adaptable else (),
+                each.template,
             )
             for each in understood.components
         ),

@@ -31,6 +31,7 @@ class Pods:
     """Of one component of a workload, as it is ordered in the cluster. asks: one pod, `pods` left out.
 
     count: 0 where its nodes count it. unset: (container, resource) of what a container does not ask for.
+    template: as a label of its pods says. replaced: pods that are there and not of it, or being deleted.
     """
 
     namespace: str
@@ -38,6 +39,20 @@ class Pods:
     asks: Resources
     surge: Surge = NONE
     unset: tuple[tuple[str, str], ...] = ()
+    template: str = ""
+    replaced: int = 0
+
+    def beside(self, one: int, charged: int = 0, more: int = 0) -> int:
+        """What may be there of one resource beside what is ordered. one: what a pod asks for.
+
+        more: of `charged`, what is held for pods on their way out already. Pods that are replaced get room up
+        to what is ordered once again: whoever makes pods that look like them gets no further.
+        """
+        surge = self.surge.of(self.count, one, charged)
+        if not self.surge.overlaps:
+            return surge
+        most = self.count * one if self.count else charged
+        return max(surge, min(self.replaced * one - more, most))
 
 
 @dataclass(frozen=True)
@@ -142,10 +157,10 @@ def _add(sums: _Sums, placed: Placed, resource: str) -> None:
     asked = dict.fromkeys(namespaces, 0)
     for part in placed.parts:
         asked[part.namespace] += part.count * _of_one(part, resource)
-        beside = part.surge.of(part.count, _of_one(part, resource), charged)
-        _raise(sums.surge, (part.namespace, resource), beside)
     # What is charged beyond what is ordered belongs to pods on their way out, and nobody says where they are.
     more = max(0, charged - sum(asked.values()))
+    for part in placed.parts:
+        _raise(sums.surge, (part.namespace, resource), part.beside(_of_one(part, resource), charged, more))
     for namespace, amount in asked.items():
         _raise(sums.share, (namespace, resource), amount + more)
         _raise(sums.drift, (namespace, resource), drift)

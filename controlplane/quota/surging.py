@@ -11,10 +11,15 @@ _MOST_PODS = 2**31 - 1
 
 @dataclass(frozen=True)
 class Surge:
-    """`pods`, or `percent` of them, rounded up."""
+    """`pods`, or `percent` of them, rounded up: as many that are not on their way out.
+
+    overlaps: a new pod is made while the one that it replaces is still being deleted. Source:
+    kubernetes.io/docs/concepts/workloads/controllers/deployment, "Max Surge": terminating pods do not count.
+    """
 
     pods: int = 0
     percent: int = 0
+    overlaps: bool = True
 
     def of(self, count: int, one: int, whole: int) -> int:
         """Of one resource. count: of pods; 0 where its nodes count them: then percent is of `whole`."""
@@ -23,7 +28,7 @@ class Surge:
         return one * (self.pods or -(-count * self.percent // 100))
 
 
-NONE = Surge()
+NONE = Surge(overlaps=False)
 DEFAULT = Surge(percent=25)
 """Of a Deployment that does not say (apps/v1: maxSurge)."""
 

@@ -42,9 +42,13 @@ class Tenant:
             {"apiVersion": "muster.dev/v1", "kind": "Tenant", "metadata": metadata, "spec": spec}
         )
 
-    def run(self, name: str, namespace: str, replicas: int) -> str:
+    def run(self, name: str, namespace: str, replicas: int, version: int = 1) -> str:
         """The name of the workload."""
-        made = workload(f"{self.name}-{name}", deployment(name, namespace, replicas), **only(CLUSTER))
+        ordered = deployment(name, namespace, replicas, f"registry.example/{name}:{version}")
+        # As pods that take a while to stop: until then they count for a ResourceQuota.
+        template = ordered["spec"]["template"]["metadata"]
+        template["annotations"] = {"simulation.muster.dev/lingers": "true"}
+        made = workload(f"{self.name}-{name}", ordered, **only(CLUSTER))
         made["spec"]["tenant"] = self.name
         self.circle.apply(made)
         return made["metadata"]["name"]
@@ -151,15 +155,13 @@ async def test_limits_are_there_before_pods_need_them_are_lowered_after_them_and
     tenant.run("web", shop, 12)
     await tenant.circle.until_running(web, revision=2)
     assert await tenant.hard(shop) == {"requests.cpu": "1500m", "requests.memory": "960Mi"}
-    # While it rolls, three pods more than it has: the limit lets them in.
-    rolled = deployment("web", shop, 12, "registry.example/web:2")
-    made = workload(web, rolled, **only(CLUSTER))
-    made["spec"]["tenant"] = tenant.name
-    tenant.circle.apply(made)
+    # While it rolls, those that are being deleted are there as well: the limit lets them all in.
+    tenant.run("web", shop, 12, version=2)
     await tenant.circle.until_running(web, revision=3)
     assert await tenant.failures(shop) == []
+    assert await tenant.hard(shop) == {"requests.cpu": "2400m", "requests.memory": "1536Mi"}
 
-    tenant.run("web", shop, 2)
+    tenant.run("web", shop, 2, version=2)
     await tenant.circle.until_running(web, revision=4)
     await tenant.until_hard(shop, "300m", LOWERED_SECONDS)
     await eventually("the agent says so", tenant.told, lambda told: told["state"] == "Applied")

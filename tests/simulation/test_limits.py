@@ -23,12 +23,13 @@ from controlplane.loops.ports import StoreUnavailable
 from controlplane.quota.tolerated import KEPT_SECONDS
 from schemas.wire.beats import Beat
 from schemas.wire.limits import limits_key
-from schemas.wire.orders import OrderBody, Verb, Version
+from schemas.wire.orders import TEMPLATE_LABEL, OrderBody, Verb, Version
 from schemas.wire.reports import Foreign, Namespace, Namespaces, Work, WorkState
 from tests.conformance.store_worlds import ME
 from tests.simulation.ledger import Ledger
 from tests.simulation.network import Fate
 from tests.simulation.test_admitting import Centre, quota
+from tests.simulation.test_reschedule import DYNAMIC, deployment
 
 KEY = limits_key("shop")
 
@@ -94,8 +95,16 @@ class Member(Centre):
         await self.limits.run_pass()
         await self.dispatch.run_pass()
 
-    def say(self, workload: str, state: WorkState = WorkState.APPLIED, *, finished: bool = False) -> None:
-        """What the agent says of its order."""
+    def say(
+        self,
+        workload: str,
+        state: WorkState = WorkState.APPLIED,
+        *,
+        finished: bool = False,
+        living: Mapping[str, int] | None = None,
+        leaving: int = 0,
+    ) -> None:
+        """What the agent says of its order. living: pods by template."""
         order = self.order(workload)
         assert order is not None
         self.known.work.setdefault(order.workload, {})[self.cluster] = Work(
@@ -105,7 +114,16 @@ class Member(Centre):
             carried_out=order.version,
             state=state,
             finished=finished,
+            living=dict(living) if living is not None else None,
+            leaving=leaving,
         )
+
+    def template(self, workload: str) -> str:
+        """As its pods are labelled."""
+        order = self.order(workload)
+        assert order is not None
+        (manifest,) = msgspec.json.decode(order.body, type=OrderBody).objects
+        return manifest["spec"]["template"]["metadata"]["labels"][TEMPLATE_LABEL]
 
     def order(self, workload: str) -> OutboxRecord | None:
         record = self.known.workload(workload)
@@ -234,6 +252,39 @@ async def test_a_limit_is_lowered_after_the_pods_are_gone_and_not_when_that_was_
     await member.gone("web")
     await member.pass_time(SWEEP_SECONDS)
     assert member.cores == {"shop": 13}, "not with every pod that goes"
+    await member.pass_time(LOWER_SECONDS)
+    assert member.cores == {"shop": 5}
+
+
+async def test_a_rolling_update_has_room_for_the_pods_that_it_replaces_until_they_are_gone() -> None:
+    member = Member()
+    await member.start(shop=limited())
+    await member.submit("web", "shop", 4)
+    await member.decide()
+    await member.pass_time()
+    member.say(KEY)
+    await member.pass_time()
+    before = member.template("web")
+    member.say("web", living={before: 4})
+    await member.pass_time(LOWER_SECONDS)
+    assert member.cores == {"shop": 5}
+    rolled = deployment(4)
+    rolled["spec"]["template"]["spec"]["containers"][0]["image"] = "web:2"
+    rolled["metadata"] = {"name": "web", "namespace": "shop"}
+    await member.send("web", "shop", [rolled], placement={"replicaScheduling": DYNAMIC})
+    await member.decide()
+    await member.pass_time()
+    after = member.template("web")
+    assert after != before
+    assert (member.cores, member.is_published("web")) == ({"shop": 8}, False)
+    member.say(KEY)
+    await member.pass_time()
+    assert member.is_published("web")
+    member.say("web", living={after: 4}, leaving=2)
+    await member.pass_time(LOWER_SECONDS)
+    assert member.cores == {"shop": 6}
+    member.say(KEY)
+    member.say("web", living={after: 4})
     await member.pass_time(LOWER_SECONDS)
     assert member.cores == {"shop": 5}
 

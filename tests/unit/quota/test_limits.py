@@ -1,6 +1,7 @@
 """Limits of a tenant's namespaces in a member cluster: share, surge and drift, in ResourceQuota's words."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -172,7 +173,7 @@ def test_resources_in_the_words_of_a_resource_quota(resource: str, name: str | N
             id="a share",
         ),
         pytest.param(
-            "apps/v1/Deployment", {"strategy": {"rollingUpdate": {"maxSurge": 0}}}, NONE, id="none at all"
+            "apps/v1/Deployment", {"strategy": {"rollingUpdate": {"maxSurge": 0}}}, Surge(), id="none at all"
         ),
         pytest.param(
             "apps/v1/Deployment",
@@ -195,6 +196,31 @@ def test_resources_in_the_words_of_a_resource_quota(resource: str, name: str | N
 def test_what_a_rolling_update_runs_beside(kind: str, spec: dict[str, Any], surge: Surge) -> None:
     version, _, name = kind.rpartition("/")
     assert surge_of({"apiVersion": version, "kind": name, "spec": spec}) == surge
+
+
+@pytest.mark.parametrize(
+    ("part", "charged", "expected"),
+    [
+        pytest.param(replace(web(12), replaced=12), 6000, Limit(6000, 6000), id="all of them at once"),
+        pytest.param(replace(web(12), replaced=2), 6000, Limit(6000, 1500), id="fewer than roll anyhow"),
+        pytest.param(replace(web(4), replaced=99), 2000, Limit(2000, 2000), id="pods that look like them"),
+        pytest.param(
+            replace(web(12, NONE), replaced=12), 6000, Limit(6000), id="new pods wait for their end"
+        ),
+        pytest.param(
+            replace(web(12, Surge()), replaced=3), 6000, Limit(6000, 1500), id="none more that stay"
+        ),
+        pytest.param(
+            replace(web(2), replaced=10), 6000, Limit(6000, 500), id="scaled down: charged for still"
+        ),
+        pytest.param(replace(web(2), replaced=12), 6000, Limit(6000, 1000), id="scaled down and rolled"),
+        pytest.param(replace(web(0), replaced=12), 2000, Limit(2000, 2000), id="counted by their nodes"),
+    ],
+)
+def test_pods_on_their_way_out_have_their_room_beside_those_that_replace_them(
+    part: Pods, charged: int, expected: Limit
+) -> None:
+    assert limits(("cpu",), [Placed("web", {"cpu": charged}, (part,))], {}) == {"shop": {"cpu": expected}}
 
 
 def test_a_share_of_pods_that_are_counted_by_their_nodes_is_of_all_of_them() -> None:
