@@ -1,4 +1,4 @@
-"""Debian's prometheus and prometheus-alertmanager, unpacked into a cache folder: nothing is installed.
+"""Debian's prometheus, prometheus-alertmanager and libfaketime, unpacked into a cache folder, not installed.
 
 `apt-get download` fetches them with the machine's own sources; no root is needed. Once a machine.
 """
@@ -8,10 +8,12 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGES = ("prometheus", "prometheus-alertmanager")
+FAKETIME = ("libfaketime",)
 TIMEOUT_SECONDS = 90
 LAST_LINES = 3
 _BUILT_FOR = b"/usr/share/prometheus/alertmanager"
@@ -38,14 +40,7 @@ def cache_folder() -> Path:
 
 def fetch(folder: Path | None = None) -> Peers:
     """From the cache, else by apt; of several processes one fetches, the others wait. Raises NoPeers."""
-    folder = folder or cache_folder()
-    root = folder / "root"
-    if not root.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not root.is_dir():
-                _download(folder)
+    root = _fetched(folder or cache_folder(), "root", PACKAGES)
     return Peers(
         prometheus=root / "usr/bin/prometheus",
         amtool=root / "usr/bin/amtool",
@@ -54,29 +49,50 @@ def fetch(folder: Path | None = None) -> Peers:
     )
 
 
-def _download(folder: Path) -> None:
+def faketime_library(folder: Path | None = None) -> Path:
+    """What is preloaded by a process of many threads. From the cache, else by apt. Raises NoPeers."""
+    root = _fetched(folder or cache_folder(), "faketime", FAKETIME)
+    for library in sorted(root.glob("usr/lib/*/faketime/libfaketimeMT.so.1")):
+        return library
+    raise NoPeers(f"{FAKETIME[0]} has no libfaketimeMT.so.1")
+
+
+def _fetched(folder: Path, name: str, packages: Sequence[str]) -> Path:
+    root = folder / name
+    if not root.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not root.is_dir():
+                _download(folder, root, packages)
+    return root
+
+
+def _download(folder: Path, root: Path, packages: Sequence[str]) -> None:
     for tool in ("apt-get", "dpkg"):
         if shutil.which(tool) is None:
-            raise NoPeers(f"no {tool} on PATH: Debian's packages of Prometheus cannot be fetched")
+            raise NoPeers(f"no {tool} on PATH: Debian's {', '.join(packages)} cannot be fetched")
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as temporary:
         try:
-            _run(["apt-get", "download", *PACKAGES], Path(temporary))
+            _run(["apt-get", "download", *packages], Path(temporary))
         except NoPeers:
-            _download_by_lists_of_our_own(Path(temporary))
+            _download_by_lists_of_our_own(Path(temporary), packages)
         whole = Path(temporary) / "root"
         for package in Path(temporary).glob("*.deb"):
             _run(["dpkg", "-x", str(package), str(whole)], Path(temporary))
-        _free_of_folder(whole / "usr/bin/prometheus-alertmanager")
-        whole.rename(folder / "root")
+        alertmanager = whole / "usr/bin/prometheus-alertmanager"
+        if alertmanager.exists():
+            _free_of_folder(alertmanager)
+        whole.rename(root)
 
 
-def _download_by_lists_of_our_own(folder: Path) -> None:
+def _download_by_lists_of_our_own(folder: Path, packages: Sequence[str]) -> None:
     """A fresh machine knows no package before `apt-get update`, and its own lists may be root's."""
     (folder / "lists" / "partial").mkdir(parents=True)
     (folder / "cache" / "archives" / "partial").mkdir(parents=True)
     own = ["-o", f"Dir::State::lists={folder / 'lists'}", "-o", f"Dir::Cache={folder / 'cache'}"]
     _run(["apt-get", *own, "update"], folder)
-    _run(["apt-get", *own, "download", *PACKAGES], folder)
+    _run(["apt-get", *own, "download", *packages], folder)
 
 
 def _free_of_folder(binary: Path) -> None:
