@@ -17,6 +17,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
+from controlplane import tracing
 from controlplane.access.tokens import Access, parse_tokens
 from controlplane.alert_service import AlertsConfiguration, AlertService, AlertServicePorts
 from controlplane.alerts.compile import ConfigurationError
@@ -302,6 +303,7 @@ def main() -> None:
             print(f"muster: {name}: {each['msg'].removeprefix('Value error, ')}", file=sys.stderr)  # noqa: T201
         raise SystemExit(1) from None
     configure_logging(settings.log_format)
+    tracing.configure("muster-centre")
     gc.set_threshold(*COLLECT_AFTER)
     try:
         uvloop.run(run(settings))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from schemas.wire.traces import TRACEPARENT, traceparent
+
 if TYPE_CHECKING:
     import httpx
 
@@ -115,6 +117,9 @@ class Client:
         import httpx
 
         headers = {"User-Agent": "muster"}
+        # A pipeline that traces says so to what it starts; what comes of the command is in its trace then.
+        if trace := traceparent(os.environ.get(TRACEPARENT.upper())):
+            headers[TRACEPARENT] = trace
         if context.token:
             headers["Authorization"] = f"Bearer {context.token}"
         self.context = context

@@ -48,11 +48,15 @@ class Unfit(Exception):
 
 @dataclass(frozen=True)
 class Write:
-    """Who writes, and under which condition. if_match: resource version, 0 = must not exist, None = any."""
+    """Who writes, and under which condition. if_match: resource version, 0 = must not exist, None = any.
+
+    trace: the traceparent of the request, "" for none.
+    """
 
     principal: str
     if_match: int | None = None
     idempotency_key: str | None = None
+    trace: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from controlplane.alerts.silence import Acknowledgement, Silence
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """Alerts that were accepted at once. at: when, Unix seconds."""
+    """Alerts that were accepted at once. at: when, Unix seconds. trace: a traceparent, "" for none."""
 
     at: float
     alerts: Sequence[Alert]
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import re
 
 from fastapi import Request
 
+from controlplane import tracing
 from controlplane.access.tokens import Principal
 from controlplane.api.problems import invalid
 from controlplane.intent import Write
@@ -19,7 +20,7 @@ def write_of(request: Request, principal: Principal, default_if_match: int | Non
     """
     if_match = _if_match(request)
     key = _idempotency_key(request)
-    return Write(principal.name, default_if_match if if_match is None else if_match, key)
+    return Write(principal.name, default_if_match if if_match is None else if_match, key, tracing.current())
 
 
 def _if_match(request: Request) -> int | None:

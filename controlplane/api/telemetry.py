@@ -5,7 +5,13 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from controlplane import tracing
+from schemas.wire.traces import TRACEPARENT, traceparent
+
 UNMATCHED = "unmatched"
+TRACED = frozenset({"PUT", "POST", "PATCH", "DELETE"})
+"""Something may come of these; whoever only reads begins no trace."""
+_HEADER = TRACEPARENT.encode()
 _METHODS = frozenset({"GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 
@@ -36,7 +42,28 @@ class Telemetry:
                 self._count(scope, message["status"], time.perf_counter() - began)
             await send(message)
 
-        await self._app(scope, receive, counted)
+        if tracing.is_on() and scope["method"] in TRACED:
+            await self._traced(scope, receive, counted)
+        else:
+            await self._app(scope, receive, counted)
+
+    async def _traced(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Within the trace of who asks, where there is one."""
+        header = next((value for name, value in scope["headers"] if name == _HEADER), b"")
+        parent = traceparent(header.decode("latin-1"))
+        with tracing.span(scope["method"], parent=parent, kind="server") as span:
+
+            async def said(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    route, status = self._route(scope), message["status"]
+                    span.named(f"{scope['method']} {route}")
+                    span.say(**{"http.request.method": scope["method"], "http.route": route})
+                    span.say(**{"http.response.status_code": status})
+                    if status >= 500:
+                        span.failed(str(status))
+                await send(message)
+
+            await self._app(scope, receive, said)
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"

@@ -13,6 +13,7 @@ from nats.errors import NoRespondersError
 from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 
+from controlplane import tracing
 from controlplane.bus.following import follow
 from controlplane.bus.session import Credentials, Session
 from controlplane.bus.streams import StreamBounds, ensure_streams, order_consumer, stream_names
@@ -21,6 +22,7 @@ from controlplane.identity.keys import Keys
 from controlplane.identity.nkey import NKey
 from controlplane.loops.ports import BusUnavailable, NewerStored, StoredOrder, StreamBatch
 from schemas.wire.subjects import Subjects
+from schemas.wire.traces import TRACEPARENT
 
 REQUEST_TIMEOUT_SECONDS = 2.0
 BEATS_AT_ONCE = 64
@@ -117,10 +119,12 @@ class NatsBus:
 
     async def publish_order(self, cluster: str, workload: str, body: bytes, *, expected_sequence: int) -> int:
         subject = self._subjects.order(cluster, workload)
-        expected = {"Nats-Expected-Last-Subject-Sequence": str(expected_sequence)}
+        headers = {"Nats-Expected-Last-Subject-Sequence": str(expected_sequence)}
+        if trace := tracing.current():
+            headers[TRACEPARENT] = trace
         async with self._jetstream() as jetstream:
             try:
-                return (await jetstream.publish(subject, body, headers=expected)).seq
+                return (await jetstream.publish(subject, body, headers=headers)).seq
             except APIError as error:
                 if error.err_code not in WRONG_LAST_SEQUENCE:
                     raise

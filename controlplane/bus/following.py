@@ -19,6 +19,7 @@ from nats.errors import Error as NatsError
 from controlplane.bus.session import Session
 from controlplane.bus.streams import replay_consumer
 from controlplane.loops.ports import BusUnavailable, StreamBatch, StreamMessage
+from schemas.wire.traces import TRACEPARENT, traceparent
 
 BATCH_MESSAGES = 500
 BATCH_BYTES = 8 * 1024 * 1024
@@ -130,14 +131,16 @@ class _Pull:
         pending = -1
         while self._buffer:
             message = self._buffer.popleft()
-            # Only a message of a stream has a reply subject; its headers are the sender's and say nothing.
+            # Only a message of a stream has a reply subject; its headers are the sender's: one is taken for
+            # where it says that it comes from, by which nothing is decided.
             if not message.reply:
                 if self._take_status(message) and not messages:
                     pending = 0
                 continue
             self._outstanding -= 1
             sequence, stored_at, pending = _place(message.reply)
-            messages.append(StreamMessage(message.subject, message.data, sequence, stored_at))
+            trace = traceparent(message.headers.get(TRACEPARENT)) if message.headers else ""
+            messages.append(StreamMessage(message.subject, message.data, sequence, stored_at, trace))
         return messages, pending
 
     async def _ask(self) -> None:

@@ -24,6 +24,7 @@ from controlplane.known.records import (
     WorkloadRecord,
 )
 from controlplane.known.spending import Spending
+from controlplane.known.traced import Traced
 from controlplane.rollout import FailoverRule, Losses, LossRules, begin, look
 from schemas.manifests import DOCUMENTS
 from schemas.reasons import Reason
@@ -92,6 +93,7 @@ class Known:
     meanings: Meanings = field(default_factory=Meanings)
     quotas: Quotas = field(default_factory=Quotas)
     spending: Spending = field(default_factory=Spending)
+    traced: Traced = field(default_factory=Traced)
     epochs: tuple[EpochRecord, ...] = ()
     last_generation: int = 0
     change_cursor: int = 0

@@ -67,6 +67,7 @@ class WorkloadRecord:
 
     resource_version: changes with every write, also of a rollback, a delete or a request to decide again.
     rescheduled: the resource version with which it was last asked to be placed anew, 0 for never.
+    trace: the traceparent of the last write, "" for none.
     """
 
     uid: str
@@ -81,6 +82,7 @@ class WorkloadRecord:
     created_at: float
     updated_at: float
     rescheduled: int = 0
+    trace: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class PlacementRecord:
 
 @dataclass(frozen=True)
 class OutboxRecord:
-    """The newest order for (cluster, workload): what ORDERS is the shadow of."""
+    """The newest order for (cluster, workload): what ORDERS is the shadow of. trace: of its decision."""
 
     cluster: str
     workload: str
@@ -120,6 +122,7 @@ class OutboxRecord:
     signature: bytes
     published_sequence: int | None = None
     acknowledged: Version | None = None
+    trace: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,12 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 import structlog
 
+from controlplane import tracing
 from controlplane.alerts.alert import Alert
 from controlplane.alerts.crowding import beyond
 from controlplane.alerts.entry import Arrived, Entry
@@ -27,7 +29,7 @@ from controlplane.loops.ports import AlertLink, Bus, Clock, DeadLetter, Store, S
 from controlplane.loops.running import LoopMetrics
 from schemas.wire.alerts import AlertBatch, follows
 from schemas.wire.codec import Malformed, decode
-from schemas.wire.reports import Report
+from schemas.wire.reports import Report, Stamp
 from schemas.wire.subjects import Subjects
 
 log = structlog.get_logger()
@@ -66,6 +68,7 @@ class AlertLog:
         self._resolve_timeout_seconds = resolve_timeout_seconds
         self._held = held
         self._reader = AlertReader()
+        self._traces: dict[tuple[str, Stamp], str] = {}
 
     async def run(self) -> None:
         """Until cancelled, LeaseLost, or the store or bus is away (the caller starts it again)."""
@@ -75,12 +78,15 @@ class AlertLog:
     async def _take(self, batch: StreamBatch) -> None:
         received: dict[str, list[tuple[int, AlertBatch]]] = defaultdict(list)
         last: dict[str, int] = {}
+        self._traces.clear()
         for message in batch.messages:
             cluster, _ = self._subjects.of_cluster(message.subject)
             last[cluster] = message.sequence
             try:
                 read = with_wait(decode(AlertBatch, message.body), message.stored_at, self._clock.now())
                 received[cluster].append((message.sequence, read))
+                if message.trace:
+                    self._traces[cluster, read.stamp] = message.trace
             except Malformed as error:
                 await self._store.bury([DeadLetter(cluster, message.subject, str(error), message.body)])
                 empty = _link_of(message.body)
@@ -114,11 +120,14 @@ class AlertLog:
     async def _commit_links(self, cluster: str, batches: list[AlertBatch]) -> None:
         links: list[AlertLink] = []
         buried: list[DeadLetter] = []
+        spans: list[tracing.Span] = []
         name = self._known.clusters[cluster].name
         for batch in batches:
             read = self._reader.read(batch, cluster, name, self._resolve_timeout_seconds(), self._clock.now())
             entries, crowded = self._with_room(read.entries)
-            links.append(AlertLink(batch.stamp, tuple(entries)))
+            span = self._span(cluster, name, batch)
+            spans.append(span)
+            links.append(AlertLink(batch.stamp, tuple(_traced(each, span) for each in entries)))
             if crowded:
                 log.warning("alerts_beyond_bound", cluster=cluster, alerts=len(crowded))
                 buried += [
@@ -131,9 +140,24 @@ class AlertLog:
         if buried:
             await self._store.bury(buried)
         committed = await self._store.commit_alerts(self._lease, cluster, links)
+        for span in spans:
+            span.end()
         reached("centre.after_alert_commit")
         self._known.alert_watermarks[cluster] = committed
         self._metrics.alerts.inc(sum(len(batch.alerts) for batch in batches))
+
+    def _span(self, cluster: str, name: str, batch: AlertBatch) -> tracing.Span:
+        parent = self._traces.get((cluster, batch.stamp), "")
+        alerts, held = len(batch.alerts), batch.held_seconds
+        return tracing.span(
+            "commit alerts",
+            parent=parent,
+            kind="consumer",
+            cluster=cluster,
+            cluster_name=name,
+            alerts=alerts,
+            held_seconds=held,
+        )
 
     def _with_room(self, entries: Sequence[Entry]) -> tuple[Sequence[Entry], list[bytes]]:
         """What is held goes on being told; new ones beyond the bound have that as their recorded reason."""
@@ -145,9 +169,15 @@ class AlertLog:
                 crowded += [
                     msgspec.json.encode(each.labels) for each in entry.alerts if each.fingerprint in out
                 ]
-                entry = Arrived(entry.at, [each for each in entry.alerts if each.fingerprint not in out])
+                taken = [each for each in entry.alerts if each.fingerprint not in out]
+                entry = replace(entry, alerts=taken)
             kept.append(entry)
         return kept, crowded
+
+
+def _traced(entry: Entry, span: tracing.Span) -> Entry:
+    trace = span.traceparent
+    return replace(entry, trace=trace) if trace and isinstance(entry, Arrived) else entry
 
 
 def with_wait(batch: AlertBatch, stored_at: float, now: float) -> AlertBatch:

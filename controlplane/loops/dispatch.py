@@ -18,6 +18,7 @@ from itertools import islice
 
 import structlog
 
+from controlplane import tracing
 from controlplane.failpoints import reached
 from controlplane.known.known import Known
 from controlplane.known.records import Lease, OutboxRecord, Standing
@@ -128,6 +129,24 @@ class Dispatch:
         return self._known.order(record.cluster, record.workload) is record and self.may_send(record.cluster)
 
     async def _publish(self, record: OutboxRecord) -> OrderMark | None:
+        if not record.trace or not tracing.is_on():
+            return await self._publish_order(record)
+        version = f"{record.version.epoch}.{record.version.generation}"
+        with tracing.span(
+            "publish order",
+            parent=record.trace,
+            kind="producer",
+            cluster=record.cluster,
+            workload_uid=record.workload,
+            verb=record.verb.value,
+            version=version,
+        ) as span:
+            mark = await self._publish_order(record)
+            if mark is None:
+                span.failed("superseded")
+            return mark
+
+    async def _publish_order(self, record: OutboxRecord) -> OrderMark | None:
         body = encode(
             Order(
                 workload=record.workload,

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import structlog
 
+from controlplane import tracing
 from controlplane.known.known import Known
 from controlplane.loops.footprint import ClusterBounds, Footprint
 from controlplane.loops.ports import Bus, DeadLetter, Store, StoreUnavailable, StreamBatch, StreamMessage
@@ -80,11 +81,43 @@ class Ingest:
     async def _take(self, batch: StreamBatch) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
+        since_ns = tracing.now_ns() if tracing.is_on() else 0
         for message in batch.messages:
+            if since_ns and message.trace:
+                self._note_trace(message, since_ns)
             self.apply(message)
             if loop.time() - began > SLICE_SECONDS:
                 await asyncio.sleep(0)
                 began = loop.time()
+        if since_ns:
+            self._trace(batch, since_ns)
+
+    def _trace(self, batch: StreamBatch, since_ns: int) -> None:
+        """One span for all reports that an agent published at once."""
+        counts: dict[tuple[str, str], int] = {}
+        for message in batch.messages:
+            cluster, tail = self._subjects.of_cluster(message.subject)
+            if message.trace and not tail.startswith("work."):
+                key = cluster, message.trace
+                counts[key] = counts.get(key, 0) + 1
+        for (cluster, parent), reports in counts.items():
+            taken = tracing.span(
+                "take in reports",
+                parent=parent,
+                kind="consumer",
+                since=since_ns,
+                cluster=cluster,
+                reports=reports,
+            )
+            self._known.traced.reports[cluster] = taken.traceparent
+            taken.end()
+
+    def _note_trace(self, message: StreamMessage, since_ns: int) -> None:
+        """Before it is applied: whoever settles it is woken by that."""
+        cluster, tail = self._subjects.of_cluster(message.subject)
+        kind, _, workload = tail.partition(".")
+        if kind == "work":
+            self._known.traced.work_came(cluster, workload, message.trace, since_ns)
 
     def apply(self, message: StreamMessage) -> None:
         """One report into memory."""

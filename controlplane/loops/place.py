@@ -18,6 +18,7 @@ from dataclasses import replace
 
 import structlog
 
+from controlplane import tracing
 from controlplane.failpoints import reached
 from controlplane.known.admitting import QUOTA_REASONS
 from controlplane.known.compiling import Compiler
@@ -33,6 +34,7 @@ from controlplane.known.records import (
 )
 from controlplane.known.views import Views
 from controlplane.loops.deciding import Deciding, Made, decided
+from controlplane.loops.decision_spans import DecisionSpans
 from controlplane.loops.failover import Failover
 from controlplane.loops.follow import Follow
 from controlplane.loops.orders import Signer
@@ -84,6 +86,7 @@ class Place:
         self._waiting = Waiting(known, self._compiler)
         self._promises = Promises(known, self._views, clock)
         self._deciding = Deciding(known, self._views, self._compiler, signer, clock, self._versions)
+        self._spans = DecisionSpans(known, lease.epoch)
         self._due: dict[str, None] = {}
         self._adopting: dict[str, None] = {}
         self._is_behind = False
@@ -221,7 +224,10 @@ class Place:
     def _decide(self, record: WorkloadRecord, views: list[ClusterView]) -> list[Made]:
         quotas = self._known.quotas
         claim = quotas.claims.get(record.uid)
+        began_ns = tracing.now_ns() if tracing.is_on() else 0
         made = self._deciding.decide(record, views)
+        if began_ns:
+            made = self._spans.begun(made, began_ns)
         is_placed = bool(made) and made[-1].new.placed and not record.deleted
         self._claimed.pop(record.uid, None)
         if claim is not None and record.uid not in quotas.claims:
@@ -282,6 +288,7 @@ class Place:
 
     def _take_back(self, one: Made) -> None:
         quotas = self._known.quotas
+        self._spans.ended(one, "not committed")
         quotas.enter([replace(line, amount=-line.amount) for line in one.new.lines])
         for cluster, asked in one.asked.items():
             quotas.charges.ask(one.record.uid, cluster, one.record.tenant, asked)
@@ -293,6 +300,7 @@ class Place:
 
     def _enter(self, one: Made) -> None:
         known, uid, new = self._known, one.record.uid, one.new
+        self._spans.ended(one)
         known.decisions[uid] = DecisionRecord(
             uid,
             new.resource_version,
@@ -315,6 +323,7 @@ class Place:
                     order.body,
                     order.signature,
                     acknowledged=before.acknowledged if before else None,
+                    trace=new.trace,
                 )
             )
             if order.verb is Verb.APPLY:

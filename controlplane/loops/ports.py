@@ -62,6 +62,7 @@ class NewDecision:
     resource_version: of the workload that was decided on; when the row moved on, the decision is skipped.
     orders: applies replace the placement of their cluster, withdrawals remove it. Clusters not named stay.
     lines: what it charges; with any, it stands only while the quota is that of `quota_version`.
+    trace: its traceparent, with which its orders go on.
     """
 
     workload: str
@@ -73,6 +74,7 @@ class NewDecision:
     explanation: Mapping[str, Any]
     orders: tuple[NewOrder, ...] = ()
     lines: tuple[LedgerLine, ...] = ()
+    trace: str = ""
 
 
 @dataclass(frozen=True)
@@ -226,12 +228,16 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class StreamMessage:
-    """stored_at: when the stream took it, Unix seconds by its server's clock; 0: not known."""
+    """stored_at: when the stream took it, Unix seconds by its server's clock; 0: not known.
+
+    trace: a traceparent, as its sender says; "" for none.
+    """
 
     subject: str
     body: bytes
     sequence: int
     stored_at: float = 0.0
+    trace: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
+from controlplane import tracing
 from controlplane.known.finished import is_finished
 from controlplane.known.known import Known
 from controlplane.known.records import Change, Lease, OutboxRecord
@@ -23,6 +24,7 @@ from schemas.wire.limits import is_limits, limits_key
 from schemas.wire.orders import Verb, Version
 from schemas.wire.reports import Work, WorkState
 from schemas.wire.subjects import RELEASE, Subjects
+from schemas.wire.traces import trace_id
 
 AT_ONCE = 2_000
 PURGES_AT_ONCE = 32
@@ -91,6 +93,8 @@ class Settle:
             self._note_unordered(works)
             self._make_room(works)
             await self._tell(works)
+            if tracing.is_on():
+                self._trace(works)
             await self._remove(works)
             for pair in pairs:
                 # A newer report that came meanwhile has offered its pair again; it is looked at again.
@@ -193,6 +197,28 @@ class Settle:
         if changes:
             await self._store.record_changes(self._lease, changes)
             self._said |= said
+
+    def _trace(self, works: Mapping[Pair, Work]) -> None:
+        """Written by now. An agent goes on with the trace of its order, and with nobody else's."""
+        for (cluster, uid), work in works.items():
+            came = self._known.traced.take_work(cluster, uid)
+            if came is None:
+                continue
+            parent, since_ns = came
+            order = self._known.order(cluster, uid)
+            if order is None or trace_id(order.trace) != trace_id(parent):
+                continue
+            tracing.span(
+                "settle",
+                parent=parent,
+                kind="consumer",
+                since=since_ns,
+                cluster=cluster,
+                workload_uid=uid,
+                version=f"{work.version.epoch}.{work.version.generation}",
+                standing=_standing_of(work),
+                reason=",".join(sorted({refusal.reason for refusal in work.refusals})),
+            ).end()
 
     def _change(self, pair: Pair, work: Work, standing: str) -> Change:
         cluster, uid = pair

@@ -1,10 +1,10 @@
 """The log that every replica reads: entries, numbered in the order of commits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controlplane.alerts.entering import happened_by
-from controlplane.alerts.entry import Entry
+from controlplane.alerts.entry import Arrived, Entry
 from controlplane.alerts.notice import Happened
 from controlplane.alerts.silence import Acknowledgement, Silence
 from controlplane.store import alert_history
@@ -19,10 +19,11 @@ with head as (
 ), notified as materialized (
     select {notify(ALERTS)}
 ), inserted as (
-    insert into alert_log (id, at, kind, body)
-    select before + n, at, kind, body
+    insert into alert_log (id, at, kind, body, trace)
+    select before + n, at, kind, body, trace
     from head, notified,
-         unnest($2::float8[], $3::text[], $4::bytea[]) with ordinality as new (at, kind, body, n)
+         unnest($2::float8[], $3::text[], $4::bytea[], $5::text[])
+         with ordinality as new (at, kind, body, trace, n)
 )
 select before from head
 """
@@ -32,7 +33,7 @@ select before from head
 class Appending:
     """Entries of one caller, encoded before they wait for others."""
 
-    rows: tuple[tuple[float, str, bytes], ...]
+    rows: tuple[tuple[float, str, bytes, str], ...]
     silences: tuple[Silence, ...] = ()
     acknowledgements: tuple[Acknowledgement, ...] = ()
     happened: tuple[Happened, ...] = ()
@@ -40,7 +41,7 @@ class Appending:
 
 def appending(entries: Sequence[Entry]) -> Appending:
     return Appending(
-        tuple(map(entry_row, entries)),
+        tuple((*entry_row(entry), _trace_of(entry)) for entry in entries),
         tuple(entry for entry in entries if isinstance(entry, Silence)),
         tuple(entry for entry in entries if isinstance(entry, Acknowledgement)),
         tuple(line for entry in entries for line in happened_by(entry)),
@@ -61,7 +62,7 @@ async def append(connection: Connection, appendings: Sequence[Appending]) -> lis
     rows = [row for each in appendings for row in each.rows]
     if not rows:
         return [range(0) for _ in appendings]
-    before: int = await connection.fetchval(_APPEND, len(rows), *transposed(rows, 3))
+    before: int = await connection.fetchval(_APPEND, len(rows), *transposed(rows, 4))
     ranges: list[range] = []
     for each in appendings:
         ranges.append(range(before + 1, before + 1 + len(each.rows)))
@@ -93,9 +94,18 @@ async def _put_acknowledgements(connection: Connection, given: Sequence[Acknowle
 
 async def read(connection: Connection, after: int, limit: int) -> list[tuple[int, Entry]]:
     rows = await connection.fetch(
-        "select id, kind, body from alert_log where id > $1 order by id limit $2", after, limit
+        "select id, kind, body, trace from alert_log where id > $1 order by id limit $2", after, limit
     )
-    return [(row["id"], entry_of(row["kind"], row["body"])) for row in rows]
+    return [(row["id"], _traced(entry_of(row["kind"], row["body"]), row["trace"])) for row in rows]
+
+
+def _trace_of(entry: Entry) -> str:
+    return entry.trace if isinstance(entry, Arrived) else ""
+
+
+def _traced(entry: Entry, trace: str) -> Entry:
+    """Beside the body, which older releases read too."""
+    return replace(entry, trace=trace) if trace and isinstance(entry, Arrived) else entry
 
 
 async def horizon(connection: Connection) -> tuple[int, int]:

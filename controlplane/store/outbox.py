@@ -11,7 +11,7 @@ from schemas.wire.orders import Verb, Version
 
 COLUMNS = (
     "cluster, workload, verb, epoch, generation, body, signature, published_sequence,"
-    " acknowledged_epoch, acknowledged_generation"
+    " acknowledged_epoch, acknowledged_generation, trace"
 )
 _MARKED = (
     "unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])"
@@ -34,18 +34,20 @@ async def put(connection: Connection, orders: Sequence[OutboxRecord]) -> None:
             order.version.generation,
             order.body,
             order.signature,
+            order.trace,
         )
         for order in orders
     )
     await connection.execute(
-        "insert into outbox as o (cluster, workload, verb, epoch, generation, body, signature)"
+        "insert into outbox as o (cluster, workload, verb, epoch, generation, body, signature, trace)"
         " select * from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[],"
-        " $6::bytea[], $7::bytea[])"
+        " $6::bytea[], $7::bytea[], $8::text[])"
         " on conflict (cluster, workload) do update set"
-        " (verb, epoch, generation, body, signature, published_sequence)"
-        " = (excluded.verb, excluded.epoch, excluded.generation, excluded.body, excluded.signature, null)"
+        " (verb, epoch, generation, body, signature, trace, published_sequence)"
+        " = (excluded.verb, excluded.epoch, excluded.generation, excluded.body, excluded.signature,"
+        " excluded.trace, null)"
         " where (excluded.epoch, excluded.generation) > (o.epoch, o.generation)",
-        *transposed(rows, 7),
+        *transposed(rows, 8),
     )
 
 
@@ -114,6 +116,7 @@ def record_of(row: dict[str, Any]) -> OutboxRecord:
         signature=row["signature"],
         published_sequence=row["published_sequence"],
         acknowledged=version_of(row["acknowledged_epoch"], row["acknowledged_generation"]),
+        trace=row["trace"],
     )
 
 

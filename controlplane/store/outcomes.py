@@ -123,6 +123,7 @@ class Outcomes:
             version=order.version,
             body=order.body,
             signature=order.signature,
+            trace=decision.trace,
         )
 
     def _tell(self, decision: NewDecision, subject: Subject) -> None:

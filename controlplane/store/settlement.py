@@ -112,7 +112,7 @@ class Settlement:
             tenant=draft.tenant,
             spec=draft.spec,
             revision=current.revision + 1 if revised else current.revision,
-            **self._stamp(),
+            **self._stamp(write),
         )
         return self._put(record, write, "Changed", cause="submit" if revised else None)
 
@@ -129,6 +129,7 @@ class Settlement:
             deleted=False,
             created_at=self.now,
             updated_at=self.now,
+            trace=write.trace,
         )
         return self._put(record, write, "Created", cause="submit")
 
@@ -136,15 +137,15 @@ class Settlement:
         current = self._existing(name, write)
         if old is None:
             raise NotFound(f"workload {name!r} has no revision {revision}; it is at {current.revision}")
-        record = replace(current, spec=old.spec, revision=current.revision + 1, **self._stamp())
+        record = replace(current, spec=old.spec, revision=current.revision + 1, **self._stamp(write))
         return self._put(record, write, "RolledBack", cause=f"rollback to {revision}")
 
     def _delete(self, name: str, write: Write) -> WorkloadRecord:
-        record = replace(self._existing(name, write), deleted=True, **self._stamp())
+        record = replace(self._existing(name, write), deleted=True, **self._stamp(write))
         return self._put(record, write, "Deleted", cause=None)
 
     def _reschedule(self, name: str, write: Write) -> WorkloadRecord:
-        stamped = replace(self._existing(name, write), **self._stamp())
+        stamped = replace(self._existing(name, write), **self._stamp(write))
         record = replace(stamped, rescheduled=stamped.resource_version)
         return self._put(record, write, "RescheduleRequested", cause=None)
 
@@ -155,8 +156,8 @@ class Settlement:
         check_condition(name, write, current.resource_version)
         return current
 
-    def _stamp(self) -> dict[str, Any]:
-        return {"resource_version": next(self.versions), "updated_at": self.now}
+    def _stamp(self, write: Write) -> dict[str, Any]:
+        return {"resource_version": next(self.versions), "updated_at": self.now, "trace": write.trace}
 
     def _put(self, record: WorkloadRecord, write: Write, what: str, cause: str | None) -> WorkloadRecord:
         self.written[record.uid] = record

@@ -16,7 +16,7 @@ from controlplane.store.settlement import Settlement, by_name, key_of
 COLUMNS = (
     "uid, name, labels, annotations, tenant, revision, resource_version, spec, deleted,"
     " extract(epoch from created_at)::float8 as created_at,"
-    " extract(epoch from updated_at)::float8 as updated_at, rescheduled"
+    " extract(epoch from updated_at)::float8 as updated_at, rescheduled, trace"
 )
 _REVISION = (
     "workload, revision, spec, extract(epoch from created_at)::float8 as created_at, created_by, cause"
@@ -136,21 +136,24 @@ async def _put_workloads(connection: Connection, records: Iterable[WorkloadRecor
             record.created_at,
             record.updated_at,
             record.rescheduled,
+            record.trace,
         )
         for record in sorted(records, key=lambda record: record.name)
     ]
     await connection.execute(
-        "insert into workload select uid, name, labels, annotations, tenant, revision, resource_version,"
-        " spec, deleted, to_timestamp(created_at), to_timestamp(updated_at), rescheduled"
+        "insert into workload (uid, name, labels, annotations, tenant, revision, resource_version, spec,"
+        " deleted, created_at, updated_at, rescheduled, trace)"
+        " select uid, name, labels, annotations, tenant, revision, resource_version,"
+        " spec, deleted, to_timestamp(created_at), to_timestamp(updated_at), rescheduled, trace"
         " from unnest($1::text[], $2::text[],"
         " $3::jsonb[], $4::jsonb[], $5::text[], $6::bigint[], $7::bigint[], $8::jsonb[], $9::boolean[],"
-        " $10::float8[], $11::float8[], $12::bigint[]) as new (uid, name, labels, annotations, tenant,"
-        " revision, resource_version, spec, deleted, created_at, updated_at, rescheduled)"
+        " $10::float8[], $11::float8[], $12::bigint[], $13::text[]) as new (uid, name, labels, annotations,"
+        " tenant, revision, resource_version, spec, deleted, created_at, updated_at, rescheduled, trace)"
         " on conflict (uid) do update set (labels, annotations, tenant, revision, resource_version, spec,"
-        " deleted, updated_at, rescheduled) = (excluded.labels, excluded.annotations, excluded.tenant,"
+        " deleted, updated_at, rescheduled, trace) = (excluded.labels, excluded.annotations, excluded.tenant,"
         " excluded.revision, excluded.resource_version, excluded.spec, excluded.deleted,"
-        " excluded.updated_at, excluded.rescheduled)",
-        *transposed(rows, 12),
+        " excluded.updated_at, excluded.rescheduled, excluded.trace)",
+        *transposed(rows, 13),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 from prometheus_client import Counter
 
+from controlplane import tracing
 from controlplane.alerts.alert import Alert
 from controlplane.alerts.crowding import beyond
 from controlplane.alerts.entry import Arrived, Entry
@@ -103,7 +104,7 @@ class AlertDoor:
                 coming += new
                 crowded += left_out
                 if alerts:
-                    entries.append(Arrived(now, alerts))
+                    entries.append(Arrived(now, alerts, tracing.current()))
                 refused += part.refused
                 if len(body) > _STEP_BYTES:
                     await asyncio.sleep(0)
