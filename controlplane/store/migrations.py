@@ -2,8 +2,8 @@
 
 Two releases run on one database while centres are replaced one by one. So a migration only adds; what it
 would take away goes by a later one, a contraction, whose file says with a line `-- needs: NNNN` which
-migration a program must know to do without. That number is stored with it: an older program reads it, and runs
-on whatever only expanded.
+migration a program must know to do without. That number is stored with it: an older program reads it, and
+runs on whatever only expanded.
 """
 
 import asyncio
