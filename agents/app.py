@@ -27,12 +27,22 @@ from agents.alerts.watch import AlertRules
 from agents.alerts.writing import Run, SpoolWriter
 from agents.bus import Identity, NatsBus
 from agents.clock import SystemClock
-from agents.joining import CannotJoin, CentreAway, Joined, StateFolder, join, known_membership, own_keys
+from agents.joining import (
+    CannotJoin,
+    CentreAway,
+    Joined,
+    Keeping,
+    StateFolder,
+    join,
+    known_membership,
+    own_keys,
+)
 from agents.keys import OrderKeys
 from agents.kube import KubernetesApi, find_access
 from agents.observe.facts import Given
 from agents.ports import Kube, KubeError
 from agents.settings import AgentSettings
+from agents.shared_keys import SharedSecret
 from agents.simulated import SimulatedCluster
 from agents.simulation.kubelets import Pace
 from agents.spool import Spool
@@ -87,7 +97,8 @@ async def _run(settings: AgentSettings) -> None:
     async with AsyncExitStack() as stack:
         kube = await _open_cluster(settings, folder, stack)
         uid = await _cluster_uid(kube, clock, random)
-        joined = await _join(settings, folder, uid, clock, random)
+        keeping = SharedSecret(kube, settings.keys_secret) if settings.keys_secret else folder
+        joined = await _join(settings, keeping, uid, clock, random)
         membership = joined.membership
         structlog.contextvars.bind_contextvars(cluster=membership.cluster_id)
         subjects = Subjects(membership.prefix)
@@ -193,17 +204,20 @@ async def _cluster_uid(kube: Kube, clock: SystemClock, random: Random) -> str:
 
 
 async def _join(
-    settings: AgentSettings, folder: StateFolder, uid: str, clock: SystemClock, random: Random
+    settings: AgentSettings, keeping: Keeping, uid: str, clock: SystemClock, random: Random
 ) -> Joined:
     backoff = Backoff(random)
-    membership = known_membership(folder, uid)
-    while membership is None:
+    while True:
         try:
-            membership = await join(folder, settings.join_url, settings.join_token, uid)
+            membership = await known_membership(keeping, uid)
+            if membership is None:
+                membership = await join(keeping, settings.join_url, settings.join_token, uid)
+            return Joined(await own_keys(keeping), membership)
         except CentreAway as error:
             _log.warning("centre_away", detail=str(error))
-            await clock.sleep(backoff.failed())
-    return Joined(own_keys(folder), membership)
+        except KubeError as error:
+            _log.warning("keys_not_kept", detail=str(error))
+        await clock.sleep(backoff.failed())
 
 
 def _given(settings: AgentSettings) -> Given:

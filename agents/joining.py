@@ -1,4 +1,4 @@
-"""Joining: once, with a one-time token; afterwards what came of it lies in the agent's folder.
+"""Joining: once, with a one-time token; what came of it lies in the agent's folder, or in a Secret.
 
 The keys are made here and never leave: the centre gets their public halves. They are written before the token
 is spent, so that a crash in between loses nothing but the token.
@@ -10,7 +10,7 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import httpx
 import msgspec
@@ -19,6 +19,7 @@ import structlog
 from nacl.public import PrivateKey
 
 ATTEMPT_TIMEOUT_SECONDS = 15.0
+KEYS, MEMBERSHIP = "keys.json", "membership.json"
 _log = structlog.get_logger()
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -67,6 +68,22 @@ class Joined:
     membership: Membership
 
 
+class Keeping(Protocol):
+    """Where keys and membership are kept: of this process alone, or of all that act for this cluster."""
+
+    async def read(self, name: str) -> bytes | None:
+        """None where there is none. Raises CannotJoin, and KubeError where it lies in the cluster."""
+        ...
+
+    async def keep(self, name: str, content: bytes) -> bytes:
+        """Whole or not at all; returns what is kept from now on: another may have been first. As `read`."""
+        ...
+
+    def where(self, name: str) -> str:
+        """For people."""
+        ...
+
+
 class StateFolder:
     """The agent's folder, 0700, its files 0600."""
 
@@ -77,7 +94,10 @@ class StateFolder:
     def path(self, name: str) -> Path:
         return self._path / name
 
-    def read(self, name: str) -> bytes | None:
+    def where(self, name: str) -> str:
+        return str(self.path(name))
+
+    async def read(self, name: str) -> bytes | None:
         """None where there is none. Raises CannotJoin when others may read it."""
         path = self.path(name)
         if not path.exists():
@@ -87,8 +107,8 @@ class StateFolder:
             raise CannotJoin(f"{path} may be read by others (mode {mode:o}); chmod 600 it")
         return path.read_bytes()
 
-    def write(self, name: str, content: bytes) -> None:
-        """Whole or not at all, synced, readable by its owner only."""
+    async def keep(self, name: str, content: bytes) -> bytes:
+        """Synced, readable by its owner only."""
         path = self.path(name)
         partial = path.with_name(f".{name}.{os.getpid()}")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -103,38 +123,42 @@ class StateFolder:
             os.fsync(folder)
         finally:
             os.close(folder)
+        return content
 
 
-def own_keys(folder: StateFolder) -> AgentKeys:
-    """The agent's keys, made when first needed."""
-    stored = folder.read("keys.json")
-    if stored is not None:
-        return _decoded(AgentKeys, stored, folder.path("keys.json"))
-    seed: bytes = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
-    keys = AgentKeys(seed.decode(), base64.b64encode(bytes(PrivateKey.generate())).decode())
-    folder.write("keys.json", msgspec.json.encode(keys))
-    return keys
+async def own_keys(keeping: Keeping) -> AgentKeys:
+    """The agent's keys, made when first needed. As `Keeping.read`."""
+    stored = await keeping.read(KEYS)
+    if stored is None:
+        seed: bytes = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
+        keys = AgentKeys(seed.decode(), base64.b64encode(bytes(PrivateKey.generate())).decode())
+        stored = await keeping.keep(KEYS, msgspec.json.encode(keys))
+    return _decoded(AgentKeys, stored, keeping.where(KEYS))
 
 
-def known_membership(folder: StateFolder, cluster_uid: str) -> Membership | None:
-    """What an earlier join left. Raises CannotJoin when it was for another cluster."""
-    stored = folder.read("membership.json")
+async def known_membership(keeping: Keeping, cluster_uid: str) -> Membership | None:
+    """What an earlier join left. Raises CannotJoin when it was for another cluster; as `Keeping.read`."""
+    stored = await keeping.read(MEMBERSHIP)
     if stored is None:
         return None
-    membership = _decoded(Membership, stored, folder.path("membership.json"))
+    membership = _decoded(Membership, stored, keeping.where(MEMBERSHIP))
     if membership.cluster_uid != cluster_uid:
         raise CannotJoin(
-            f"this folder joined the cluster whose kube-system has uid {membership.cluster_uid}, this one has"
-            f" {cluster_uid}: give each cluster's agent a folder, and a token, of its own"
+            f"{keeping.where(MEMBERSHIP)}: joined the cluster whose kube-system has uid"
+            f" {membership.cluster_uid}, this one has {cluster_uid}: give each cluster's agent keys, and a"
+            " token, of its own"
         )
     return membership
 
 
-async def join(folder: StateFolder, url: str, token: str, cluster_uid: str) -> Membership:
-    """Spend the token. Raises CannotJoin and CentreAway."""
+async def join(keeping: Keeping, url: str, token: str, cluster_uid: str) -> Membership:
+    """Spend the token. Raises CannotJoin and CentreAway; as `Keeping.read`.
+
+    Another agent of this cluster may do the same at the same time: the centre gives both the same answer.
+    """
     if not url or not token:
         raise CannotJoin("this agent has not joined yet: --join-url and --join-token are needed")
-    keys = own_keys(folder)
+    keys = await own_keys(keeping)
     asked = {
         "token": token,
         "agent_key": keys.user_public,
@@ -152,19 +176,19 @@ async def join(folder: StateFolder, url: str, token: str, cluster_uid: str) -> M
         raise CentreAway(f"{url}: HTTP {answer.status_code}")
     if not answer.is_success:
         raise CannotJoin(f"the centre refuses (HTTP {answer.status_code}): {answer.text[:500]}")
-    membership = _decoded(Membership, answer.content, Path(url))
+    membership = _decoded(Membership, answer.content, url)
     try:
         if len(membership.order_key_bytes) != 32:
             raise ValueError(f"{len(membership.order_key_bytes)} bytes instead of 32")
     except (binascii.Error, ValueError) as error:
         raise CannotJoin(f"the centre's answer: order_key: {error}") from error
     membership = msgspec.structs.replace(membership, cluster_uid=cluster_uid)
-    folder.write("membership.json", msgspec.json.encode(membership))
+    kept = await keeping.keep(MEMBERSHIP, msgspec.json.encode(membership))
     _log.info("joined", cluster=membership.cluster_id)
-    return membership
+    return _decoded(Membership, kept, keeping.where(MEMBERSHIP))
 
 
-def _decoded(kind: type[S], content: bytes, where: Path) -> S:
+def _decoded(kind: type[S], content: bytes, where: str) -> S:
     try:
         return msgspec.json.decode(content, type=kind)
     except msgspec.MsgspecError as error:

@@ -22,6 +22,11 @@ class AgentSettings(BaseSettings):
     state_dir: Path = Field(description="folder of its own, 0700: keys, spool, the simulated cluster")
     join_url: str = Field("", description="the centre's address, needed until the agent has joined")
     join_token: str = Field("", repr=False, description="one-time token, needed until the agent has joined")
+    keys_secret: str = Field(
+        "",
+        pattern=r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$",
+        description="a Secret in muster-system: keys and membership of all replicas; empty: state_dir",
+    )
     simulate: Make | None = Field(None, description="a simulated cluster of this make instead of a real one")
     seed: int = Field(0, ge=0, description="of the simulated cluster")
     nodes: int | None = Field(
