@@ -25,6 +25,7 @@ from controlplane.loops.alert_metrics import AlertMetrics
 from controlplane.loops.alert_ports import AlertStore, Channels, DeadMansSwitch
 from controlplane.loops.board_following import BoardFollower
 from controlplane.loops.heartbeats import Heartbeats
+from controlplane.loops.notice_spans import NoticeSpans
 from controlplane.loops.notifying import Leading, Notifying
 from controlplane.loops.ports import Clock, StoreUnavailable
 from controlplane.loops.running import Wake
@@ -72,6 +73,7 @@ class Alerting:
         ports, follower = self._ports, self._follower
         await follower.load(leads=True)
         board = follower.board
+        spans = NoticeSpans()
         notifying = Notifying(
             ports.store,
             ports.channels,
@@ -82,9 +84,10 @@ class Alerting:
             limits_of=self._limits_of,
             draw=ports.draw,
             settled=self._wake.up,
+            spans=spans,
         )
         heartbeats = Heartbeats(follower, ports.configuration, ports.clock, ports.store, self._leading.lease)
-        told = (self._came, heartbeats.heard)
+        told = (self._came, heartbeats.heard, spans.came)
         follower.on_applied.extend(told)
         pending = board.pending
         await notifying.recall(pending)

@@ -26,6 +26,7 @@ from controlplane.known.records import Lease
 from controlplane.loops.alert_metrics import AlertMetrics
 from controlplane.loops.alert_ports import AlertStore, Attempted, Channels
 from controlplane.loops.lanes import UNRECORDED_AT_ONCE, Lane, Trial, digested, folded, pause_seconds
+from controlplane.loops.notice_spans import NoticeSpans
 from controlplane.loops.ports import Clock, LeaseLost, StoreUnavailable
 
 log = structlog.get_logger()
@@ -60,6 +61,7 @@ class Notifying:
         limits_of: Callable[[str, str], Limits],
         draw: Callable[[], float],
         settled: Callable[[], None],
+        spans: NoticeSpans | None = None,
     ) -> None:
         self._store = store
         self._channels = channels
@@ -70,6 +72,7 @@ class Notifying:
         self._limits_of = limits_of
         self._draw = draw
         self._settled = settled
+        self._spans = spans or NoticeSpans()
         self._began_at = clock.now()
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._paces: dict[str, Pace] = {}
@@ -242,8 +245,12 @@ class Notifying:
         if self._is_late(notice, began):
             detail = "the receiver was too slow: the deadline had passed before an attempt could be made"
             return Attempt(notice.key, number, began, 0.0, Answer(delivered=False, detail=detail), last=True)
-        with self._metrics.seconds.labels(notice.integration).time():
+        with (
+            self._metrics.seconds.labels(notice.integration).time(),
+            self._spans.attempt(notice, number) as span,
+        ):
             answer = await self._channels.send(notice)
+            self._spans.answered(span, notice, answer)
         reached("centre.after_send")
         outcome = "delivered" if answer.delivered else "retry" if answer.retry else "refused"
         self._metrics.attempts.labels(notice.receiver, notice.integration, outcome).inc()
