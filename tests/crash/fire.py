@@ -8,15 +8,19 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from agents.simulated import SimulatedCluster
 from controlplane.cli.demo.installation import Installation
 from controlplane.embedded import EmbeddedNats, EmbeddedPostgres
 from controlplane.embedded.processes import ServerProcess, free_port
 from controlplane.identity import keys as key_folder
 from controlplane.identity.server_configuration import Trust
+from schemas.wire.orders import ObjectRef
 from schemas.wire.subjects import Subjects
 from tests.circle import QUICK_SIMULATED, Circle, deployment, open_folder, workload
 from tests.crash.clocks import Clocks
+from tests.crash.disks import Disk, NoDisk
 from tests.crash.load import Load
 from tests.crash.proxy import Way
 from tests.peers.debian import NoPeers
@@ -75,18 +79,37 @@ class Fire(Circle):
         self.apply(workload(STEADY, deployment(STEADY, STEADY, 4)))
         await self.until_running(STEADY)
 
+    async def delete_by_hand(self, cluster: str, ref: ObjectRef) -> None:
+        """Of an object, while nobody watches; then the agent, which runs the simulation, begins anew."""
+        await self.programs[cluster].stop()
+        simulated = SimulatedCluster(self.state(cluster) / "cluster.sqlite", "edge")
+        try:
+            simulated.remove(ref)
+        finally:
+            simulated.close()
+        await self.start_agent(cluster)
+
     def steady_pods(self) -> dict[str, set[str]]:
         return {name: set(self.pods(name, STEADY)) for name in CLUSTERS}
 
 
+class RoomyNats(EmbeddedNats):
+    """Promises its streams more than its disk has. Of itself it promises three quarters of what is free."""
+
+    def _configuration(self, port: int) -> str:
+        return super()._configuration(port).replace("jetstream {", "jetstream {\n  max_file_store: 8GB")
+
+
 @dataclass
 class UnderFire:
-    """All of it, and what nobody but the test has in hand."""
+    """All of it, and what nobody but the test has in hand. disks: of `nats`, of the spool of `north`."""
 
     circle: Fire
     nats: EmbeddedNats
     postgres: EmbeddedPostgres
     webhook: Webhook
+    disks: dict[str, Disk]
+    why_no_disks: str = ""
 
     def load(self) -> Load:
         doors = {**self.circle.doors, "centre": self.circle.installation.url}
@@ -94,8 +117,8 @@ class UnderFire:
 
     @asynccontextmanager
     async def fault(self) -> AsyncGenerator[Load]:
-        """Break something in the block, under load, and mend it; afterwards nothing accepted is lost, and what
-        ran ran on."""
+        """Break something in the block, under load, and mend it; afterwards nothing that was accepted is
+        lost, and what ran ran on."""
         pods = self.circle.steady_pods()
         load = self.load()
         async with load.running():
@@ -113,7 +136,8 @@ async def under_fire() -> AsyncGenerator[UnderFire]:
     home = folder / "centre"
     home.mkdir(mode=0o755)
     own = key_folder.load_or_init(home / "keys")
-    nats = EmbeddedNats(home / "nats", Trust.of(own, (Subjects(),), int(time.time())))
+    nats = RoomyNats(home / "nats", Trust.of(own, (Subjects(),), int(time.time())))
+    disks, why_no_disks = _disks(folder, nats)
     postgres = EmbeddedPostgres(home / "postgres", durable=True)
     try:
         async with nats, postgres, webhook() as receiver:
@@ -136,13 +160,29 @@ async def under_fire() -> AsyncGenerator[UnderFire]:
                 circle = Fire(installation, client)
                 try:
                     await _begin(circle, nats)
-                    yield UnderFire(circle, nats, postgres, receiver)
+                    yield UnderFire(circle, nats, postgres, receiver, disks, why_no_disks)
                 finally:
                     await installation.stop()
                     for way in circle.ways.values():
                         await way.close()
     finally:
+        for disk in disks.values():
+            disk.unmount()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _disks(folder: Path, nats: EmbeddedNats) -> tuple[dict[str, Disk], str]:
+    """And why there are none."""
+    disks: dict[str, Disk] = {}
+    state = folder / "agents" / "north" / "state"
+    try:
+        disks["nats"] = Disk.mounted(nats.folder / "jetstream", mebibytes=96)
+        disks["north"] = Disk.mounted(folder / "disk-of-north", mebibytes=24)
+    except NoDisk as reason:
+        return disks, str(reason)
+    state.mkdir(mode=0o700, parents=True)
+    (state / "spool.sqlite").symlink_to(disks["north"].folder / "spool.sqlite")
+    return disks, ""
 
 
 async def _begin(circle: Fire, nats: EmbeddedNats) -> None:
