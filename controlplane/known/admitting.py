@@ -36,6 +36,7 @@ class Admission:
     asked: what it comes to in each cluster that it gets; nothing where it has run to its end.
     victims: uids of what has to give way first.
     needs: what it would be charged more than now, or, where it lacks quota, at least. cause: of that.
+    claim: of what is on its way out, where it waits for that.
     """
 
     compiled: Compiled
@@ -45,6 +46,7 @@ class Admission:
     victims: tuple[str, ...] = ()
     needs: Amounts = field(default_factory=lambda: NOTHING)
     cause: Cause = Cause.PLACED
+    claim: Candidate | None = None
 
 
 def admit(
@@ -208,7 +210,12 @@ class _Admitting:
             text = f"waits for {counted(len(victims), 'workload')} to give way: {_named(self.known, victims)}"
         error = Refused(Reason.QUOTA_AWAITED, text + _held_up(self.known))
         return Admission(
-            given, replace(decision, assignments={}, error=error), assignment, victims=victims, needs=needs
+            given,
+            replace(decision, assignments={}, error=error),
+            assignment,
+            victims=victims,
+            needs=needs,
+            claim=self.candidate(needs),
         )
 
     def _needs(self, asked: Mapping[str, Amounts]) -> dict[FlavorResource, int]:

@@ -16,7 +16,7 @@ from controlplane.quota.declared import (
     next_change,
     tenant_quota,
 )
-from controlplane.quota.quota import UNFLAVORED, Amounts, CohortQuota, Flavor, TenantQuota
+from controlplane.quota.quota import UNFLAVORED, Candidate, CohortQuota, Flavor, TenantQuota
 from controlplane.quota.tree import CohortCycle, Tree
 from controlplane.quota.usage import Usage
 from schemas.manifests import CohortSpec, FlavorSpec, TenantSpec
@@ -27,8 +27,8 @@ _Made = TypeVar("_Made")
 class Quotas:
     """version: of what bounds anybody's quota, as it is in memory. tree: with the windows that are open.
 
-    usage: of charges and drift. refreshed: grows with every new tree. claims: by uid, (tenant, amounts) of
-    who waits for what is on its way out, for nobody else to take. faults: by kind and name, what is wrong
+    usage: of charges and drift. refreshed: grows with every new tree. claims: by uid, who
+    waits for what is on its way out: nobody behind them may take it. faults: by kind and name, what is wrong
     with what another release has stored, or somebody by hand: it must not stop all decisions.
     """
 
@@ -40,7 +40,7 @@ class Quotas:
         self.usage = Usage(self.tree)
         self.charges = Charges()
         self.flavors: Mapping[str, Flavor] = {}
-        self.claims: dict[str, tuple[str, Amounts]] = {}
+        self.claims: dict[str, Candidate] = {}
         self.faults: dict[tuple[str, str], str] = {}
         self._specs: dict[tuple[str, str], tuple[DocumentRecord, Any]] = {}
         self._held: dict[tuple[str, str], tuple[Any, float, float | None, Any]] = {}

@@ -232,10 +232,10 @@ class Place:
         self._claimed.pop(record.uid, None)
         if claim is not None and record.uid not in quotas.claims:
             if is_placed:
-                self._claimed[record.uid] = claim[0]
+                self._claimed[record.uid] = claim.tenant
             else:
                 # What was kept for it may be had by others.
-                quotas.usage.free(quotas.tree.root(claim[0]))
+                quotas.usage.free(quotas.tree.root(claim.tenant))
         held = self._known.decisions.get(record.uid)
         said = made[-1].new.reason if made else held.reason if held is not None else ""
         if said in QUOTA_REASONS:

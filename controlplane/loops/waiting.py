@@ -82,10 +82,10 @@ class Waiting:
         Who was promised what leaves, and may not be picked before another, would keep it idle.
         """
         quotas = self._known.quotas
-        for uid, (tenant, _) in list(quotas.claims.items()):
+        for uid, claim in list(quotas.claims.items()):
             if self._pending.is_behind(uid):
                 del quotas.claims[uid]
-                quotas.usage.free(quotas.tree.root(tenant))
+                quotas.usage.free(quotas.tree.root(claim.tenant))
         self._pending.wake(quotas.usage)
 
     def park(self, record: WorkloadRecord) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from controlplane.quota.pending import is_before
 from controlplane.quota.preemption import give_way
 from controlplane.quota.quota import Admitted, Amounts, Candidate, FlavorResource
 from controlplane.quota.tree import Kind, Node
@@ -49,14 +50,14 @@ def judge(
     candidate: Candidate,
     admitted: Callable[[str], Iterable[Admitted]],
     leaving: Mapping[str, Amounts],
-    claims: Mapping[str, tuple[str, Amounts]],
+    claims: Mapping[str, Candidate],
 ) -> Verdict:
     """usage: of all that is charged, what leaves included, what is claimed not. It is as before afterwards.
 
     admitted: by tenant, what runs and is not on its way out. leaving: by tenant, charged and on its way out.
-    claims: by uid, tenant and needs of those who wait for what leaves: theirs is not given to another, and
-    what fits beside them need not wait. Only what is under the candidate's own root is looked at. Claims of a
-    strict tenant's others are not: they are behind it.
+    claims: by uid, those who wait for what leaves: theirs is not given to another who would be picked after
+    them, or had to give way before, and what fits beside them need not wait. Only what is under the
+    candidate's own root is looked at. Claims of a strict tenant's others are not: they are behind it.
     """
     node = usage.tree.tenant(candidate.tenant)
     if node is None:
@@ -90,9 +91,12 @@ def _look_ahead(
     node: Node,
     candidate: Candidate,
     leaving: Mapping[str, Amounts],
-    claims: Mapping[str, tuple[str, Amounts]],
+    claims: Mapping[str, Candidate],
 ) -> bool:
-    """To when what leaves is gone and who claims of it has got it. Whether that is another state than now."""
+    """To when what leaves is gone and who claims of it, and comes before the candidate, has got it.
+
+    Whether that is another state than now.
+    """
     looked = False
     for tenant, amounts in leaving.items():
         other = usage.tree.tenant(tenant)
@@ -100,14 +104,22 @@ def _look_ahead(
             ahead.take(tenant, amounts)
             looked = True
     is_strict = usage.tree.tenants[candidate.tenant].strict
-    for uid, (tenant, amounts) in claims.items():
-        if uid == candidate.uid or (is_strict and tenant == candidate.tenant):
+    before: list[Candidate] = []
+    for uid, claimant in claims.items():
+        if uid == candidate.uid or (is_strict and claimant.tenant == candidate.tenant):
             continue
-        other = usage.tree.tenant(tenant)
-        if other is not None and other.root is node.root:
-            ahead.add(tenant, amounts)
-            looked = True
-    return looked
+        other = usage.tree.tenant(claimant.tenant)
+        if other is not None and other.root is node.root and not _passes(usage, candidate, claimant):
+            before.append(claimant)
+    for claimant in before:
+        ahead.add(claimant.tenant, claimant.needs)
+    return looked or bool(before)
+
+
+def _passes(usage: Usage, candidate: Candidate, claimant: Candidate) -> bool:
+    """What had to give way does not pass others: who is after it may still preempt it, and so in turns."""
+    may = not candidate.gave_way or candidate.tenant == claimant.tenant
+    return may and is_before(usage, candidate, claimant)
 
 
 def _never(usage: Usage, candidate: Candidate) -> Lacks | None:

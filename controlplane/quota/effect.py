@@ -41,7 +41,7 @@ class Question:
     needs: Callable[[Candidate], Amounts | None] = lambda candidate: candidate.needs
     admitted: Callable[[str], Iterable[Admitted]] = lambda _: ()
     leaving: Mapping[str, Amounts] = field(default_factory=dict[str, Amounts])
-    claims: Mapping[str, tuple[str, Amounts]] = field(default_factory=dict[str, tuple[str, Amounts]])
+    claims: Mapping[str, Candidate] = field(default_factory=dict[str, Candidate])
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _entries(
         pending.park(uid, tree.root(candidate.tenant))
         if isinstance(verdict, Preempts):
             running.give_way(verdict.victims)
-            claims[uid] = candidate.tenant, candidate.needs
+            claims[uid] = candidate
             borrows = usage.borrows(candidate.tenant, candidate.needs)
             found.append(Entry(uid, candidate.tenant, borrows, verdict.victims))
     return found

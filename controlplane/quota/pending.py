@@ -24,7 +24,7 @@ class _Entry:
 
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
-        self.order: Order = (-candidate.priority, candidate.created_at, candidate.uid)
+        self.order = _order(candidate)
         self.gone = False
         self.parked = False
         self.queued = False
@@ -133,7 +133,7 @@ class _Tournament:
             self._stamps += 1
             seat.stamp, seat.entry = self._stamps, entry
             if entry is not None:
-                rank = _rank(usage, seat.node, entry, needs)
+                rank = _rank(usage, seat.node, entry.order, needs)
                 heappush(seat.parent.heap, (rank, seat.stamp, seat))
                 seat.needs = usage.beyond(seat.node, needs) if seat.node is not None else NOTHING
             seat = seat.parent
@@ -277,12 +277,39 @@ class Pending:
         self._tournament.nominate(usage, self._tournament.seat(tenant), entry)
 
 
-def _rank(usage: Usage, node: Node | None, entry: _Entry, needs: Amounts) -> Rank:
+def is_before(usage: Usage, candidate: Candidate, other: Candidate) -> bool:
+    """Whether the candidate would be picked, if only these two waited. Both are under one root."""
+    ours, theirs = (_up(usage, each) for each in (candidate, other))
+    for node, needs in ours.items():
+        for facing, asked in theirs.items():
+            if node is facing:
+                return _order(candidate) < _order(other)
+            if node.parent is facing.parent:
+                rank = _rank(usage, node, _order(candidate), needs)
+                return rank < _rank(usage, facing, _order(other), asked)
+    return False
+
+
+def _up(usage: Usage, candidate: Candidate) -> dict[Node, Amounts]:
+    """From its tenant to its root: what of its needs would count there."""
+    node, needs = usage.tree.tenant(candidate.tenant), _bounded(candidate.needs)
+    found: dict[Node, Amounts] = {}
+    while node is not None:
+        found[node] = needs
+        node, needs = node.parent, usage.beyond(node, needs)
+    return found
+
+
+def _order(candidate: Candidate) -> Order:
+    return -candidate.priority, candidate.created_at, candidate.uid
+
+
+def _rank(usage: Usage, node: Node | None, order: Order, needs: Amounts) -> Rank:
     if node is None or node.parent is None:
-        return False, False, 0, NO_SHARE, *entry.order
+        return False, False, 0, NO_SHARE, *order
     share = usage.share_at(node, needs)
     borrows = bool(needs) and usage.borrows_at(node, needs)
-    return borrows, share.infinite, share.approximate, share, *entry.order
+    return borrows, share.infinite, share.approximate, share, *order
 
 
 def _bounded(needs: Amounts) -> Amounts:

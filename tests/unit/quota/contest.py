@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field, replace
 
 from controlplane.quota.admission import Awaits, Fits, Lacks, Preempts, judge
-from controlplane.quota.pending import Pending
-from controlplane.quota.quota import Admitted, Amounts, Candidate, FlavorResource
+from controlplane.quota.pending import Pending, is_before
+from controlplane.quota.quota import Admitted, Candidate, FlavorResource
 from controlplane.quota.tree import Tree
 from controlplane.quota.usage import Usage
 
@@ -23,7 +23,7 @@ class Contest:
     workloads: dict[str, Candidate] = field(default_factory=dict)
     runs: dict[str, float] = field(default_factory=dict)
     leaving: dict[str, None] = field(default_factory=dict)
-    claims: dict[str, tuple[str, Amounts]] = field(default_factory=dict)
+    claims: dict[str, Candidate] = field(default_factory=dict)
     clock: float = 0.0
     judged: int = 0
     preempted: int = 0
@@ -72,7 +72,7 @@ class Contest:
             self.claims.pop(wanted.uid, None)
             return True
         if isinstance(verdict, Preempts | Awaits):
-            self.claims[wanted.uid] = wanted.tenant, wanted.needs
+            self.claims[wanted.uid] = wanted
         self.pending.park(wanted.uid, self.tree.root(wanted.tenant))
         return isinstance(verdict, Preempts)
 
@@ -81,9 +81,8 @@ class Contest:
         trial = self.usage.trial()
         for tenant_, amounts in self._leaving().items():
             trial.take(tenant_, amounts)
-        for uid, (tenant_, amounts) in self.claims.items():
-            if uid != wanted.uid and not (tenant_ == wanted.tenant and self.tree.tenants[tenant_].strict):
-                trial.add(tenant_, amounts)
+        for claim in [each for each in self.claims.values() if self._is_kept(each, wanted)]:
+            trial.add(claim.tenant, claim.needs)
         missing = self.usage.lacking(wanted.tenant, wanted.needs)
         for uid in victims:
             victim = self.workloads[uid]
@@ -102,6 +101,13 @@ class Contest:
             assert self.usage.lacking(wanted.tenant, wanted.needs)
             trial.take(victim.tenant, victim.needs)
         trial.undo()
+
+    def _is_kept(self, claim: Candidate, wanted: Candidate) -> bool:
+        if claim.uid == wanted.uid or self.tree.root(claim.tenant) != self.tree.root(wanted.tenant):
+            return False
+        is_behind = claim.tenant == wanted.tenant and self.tree.tenants[claim.tenant].strict
+        may_pass = not wanted.gave_way or wanted.tenant == claim.tenant
+        return not is_behind and not (may_pass and is_before(self.usage, wanted, claim))
 
     def _is_above(self, victim: Candidate, key: FlavorResource) -> bool:
         node = self.tree.tenant(victim.tenant)

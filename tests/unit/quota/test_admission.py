@@ -153,27 +153,36 @@ def test_what_leaves_and_is_not_enough_is_not_counted_twice():
 
 
 CLAIMED = {
-    "what is free is claimed": ({"p": ("b", {CPU: 6000})}, 2000, Lacks),
-    "there is enough beside the claim": ({"p": ("b", {CPU: 5000})}, 1000, Fits),
-    "the claim is its own": ({"w": ("a", {CPU: 6000})}, 2000, Fits),
-    "the claim is under another root": ({"p": ("other", {CPU: 6000})}, 2000, Fits),
+    "what is free is claimed": (candidate("p", "a", 6000, created_at=1), 2000, Lacks),
+    "there is enough beside the claim": (candidate("p", "a", 5000, created_at=1), 1000, Fits),
+    "the claim is its own": (candidate("w", "a", 6000, created_at=1), 2000, Fits),
+    "the claim is under another root": (candidate("p", "other", 6000, created_at=1), 2000, Fits),
+    "the claim is of lower priority": (candidate("p", "a", 6000, -1, created_at=1), 2000, Fits),
+    "the claim is younger": (candidate("p", "a", 6000, created_at=3), 2000, Fits),
+    "who claims would borrow": (candidate("p", "b", 6000, 9, created_at=1), 2000, Fits),
+    "both would borrow, who claims less": (candidate("p", "b", 1400, created_at=3), 5500, Lacks),
+    "who claims would be at a lower share": (candidate("p", "c", 400, created_at=3), 5700, Lacks),
+    "who claims would be at a greater share": (candidate("p", "c", 2000, created_at=1), 5700, Awaits),
 }
 
 
-@pytest.mark.parametrize(("claims", "needs", "verdict"), CLAIMED.values(), ids=CLAIMED)
-def test_claims_of_others_are_kept_for_them(claims, needs, verdict):
-    """4 of 10 run and 4 are on their way out: 2 are free now, 6 then."""
+@pytest.mark.parametrize(("claim", "needs", "verdict"), CLAIMED.values(), ids=CLAIMED)
+def test_what_is_claimed_is_kept_from_who_comes_after(claim, needs, verdict):
+    """4 of 10 run and 4 are on their way out: 2 are free now, 6 then. a and b are granted 5, c nothing."""
     tenants = [tenant(name, "retail", Limits(5000), preemption=SHY) for name in ("a", "b")]
-    usage = Usage(Tree.of([*tenants, tenant("other", "far", Limits(9000))], []))
+    tenants += [tenant("c", "retail", preemption=SHY), tenant("other", "far", Limits(9000))]
+    usage = Usage(Tree.of(tenants, []))
     usage.add("b", {CPU: 8000})
-    found = judged(usage, candidate("w", "a", needs), leaving={"b": {CPU: 4000}}, claims=claims)
+    wanted = candidate("w", "a", needs, created_at=2)
+    found = judged(usage, wanted, leaving={"b": {CPU: 4000}}, claims={claim.uid: claim})
     assert isinstance(found, verdict)
 
 
 def test_a_strict_tenants_own_claims_are_behind_the_one_that_is_next():
-    usage = Usage(Tree.of([tenant("a", "r", Limits(5), strict=True), tenant("b", "r")], []))
-    assert judged(usage, candidate("w", "a", 5), claims={"p": ("a", {CPU: 3})}) == Fits()
-    assert isinstance(judged(usage, candidate("w", "a", 5), claims={"p": ("b", {CPU: 3})}), Lacks)
+    usage = Usage(Tree.of([tenant("a", "r", Limits(5), strict=True), tenant("b", "r", Limits(3))], []))
+    wanted = candidate("w", "a", 8, created_at=9)
+    assert judged(usage, wanted, claims={"p": candidate("p", "a", 3)}) == Fits(borrows=True)
+    assert isinstance(judged(usage, wanted, claims={"p": candidate("p", "b", 3)}), Lacks)
 
 
 @given(st.data(), trees())
@@ -192,7 +201,10 @@ def test_a_verdict_holds_and_leaves_everything_as_it_was(data, tree):
         for key, amount in each.amounts.items():
             of[key] = of.get(key, 0) + amount
     names = st.sampled_from(sorted(tree.tenants))
-    claims = data.draw(st.dictionaries(st.sampled_from("pq"), st.tuples(names, amounts()), max_size=2))
+    claims = {
+        uid: candidate(uid, data.draw(names), data.draw(amounts()), data.draw(st.integers(0, 2)), 5.0)
+        for uid in data.draw(st.sets(st.sampled_from("pq")))
+    }
     wanted = candidate("w", data.draw(names), data.draw(amounts()), data.draw(st.integers(0, 2)), 5.5)
     before = [dict(usage.at(node)) for node in tree.nodes]
 

@@ -1,14 +1,14 @@
 """Who is next of what waits."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from controlplane.quota.pending import Pending
+from controlplane.quota.pending import Pending, is_before
 from controlplane.quota.quota import Candidate, Limits
 from controlplane.quota.tree import Node, Tree
 from controlplane.quota.usage import Usage
-from tests.unit.quota.trees import CPU, GPU, amounts, candidate, cohort, tenant, trees
+from tests.unit.quota.trees import CPU, GPU, amounts, candidate, candidates, cohort, tenant, trees
 
 
 def waiting(*candidates: Candidate) -> Pending:
@@ -310,3 +310,16 @@ def test_whoever_is_picked_is_who_is_next(data, tree, steps):
                 pending.park(each.uid, root)
                 parked[each.uid] = each, usage.freed(root)
         assert len(pending) == len(line) + len(parked)
+
+
+@settings(deadline=None)
+@given(st.data(), trees())
+def test_of_two_the_one_before_the_other_is_picked_first(data, tree):
+    usage = Usage(tree)
+    for each in data.draw(candidates(tree)):
+        usage.add(each.tenant, each.needs)
+    one, other = data.draw(candidates(tree))[:2]
+    assume(tree.root(one.tenant) == tree.root(other.tenant))
+    first = waiting(one, other).pick(usage)
+    assert is_before(usage, one, other) == (first == one.uid)
+    assert is_before(usage, other, one) == (first == other.uid)
