@@ -85,8 +85,12 @@ class Kube(Protocol):
         """
         ...
 
-    def list(self, resource: Resource, *, label_selector: str = "") -> AsyncIterator[bytes]:
+    def list(
+        self, resource: Resource, *, label_selector: str = "", namespace: str = ""
+    ) -> AsyncIterator[bytes]:
         """Raw list bodies, page by page (500 items), consistent; each names `metadata.resourceVersion`.
+
+        namespace: "" for all.
 
         A continue token that expired on the way raises Gone.
         """

@@ -6,7 +6,7 @@ import msgspec
 import structlog
 
 from agents.fence import SELECTOR, BadRecord, Entry, from_manifest, record_ref, to_manifest
-from agents.namespace import ensure_namespace
+from agents.namespace import NAMESPACE, ensure_namespace
 from agents.ports import AlreadyExists, Conflict, Kube, KubeError, Resource
 from schemas.wire.orders import Version
 
@@ -41,7 +41,8 @@ class Records:
     async def load(self) -> None:
         """Read all of them. Raises KubeError. A damaged one stops its own workload only."""
         await self._ensure_house()
-        async for body in self._kube.list(_CONFIG_MAPS, label_selector=SELECTOR):
+        # Of no other namespace: whoever may write there shall not write our fence.
+        async for body in self._kube.list(_CONFIG_MAPS, label_selector=SELECTOR, namespace=NAMESPACE):
             for manifest in _decode_list.decode(body).items or ():
                 try:
                     self._remember(manifest)

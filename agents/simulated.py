@@ -43,10 +43,12 @@ class SimulatedCluster(ClusterState):
         async with self._calling("served"):
             return [*self._resources, *(catalogue.METRICS if self._site.metrics_served else ())]
 
-    async def list(self, resource: Resource, *, label_selector: str = "") -> AsyncIterator[bytes]:
+    async def list(
+        self, resource: Resource, *, label_selector: str = "", namespace: str = ""
+    ) -> AsyncIterator[bytes]:
         matches = compile_selector(label_selector)
         async with self._calling("list"):
-            items, version = self._items(resource), self._objects.resource_version
+            items, version = self._items(resource, namespace), self._objects.resource_version
             raws = [raw for labels, raw in items if matches(labels)]
         api_version, kind = resource.api_version, f"{resource.kind}List"
         for start in range(0, max(len(raws), 1), self._page_size):
@@ -60,12 +62,16 @@ class SimulatedCluster(ClusterState):
             head = msgspec.json.encode({"kind": kind, "apiVersion": api_version, "metadata": metadata})
             yield head[:-1] + b',"items":[' + b",".join(page) + b"]}"
 
-    def _items(self, resource: Resource) -> _Labelled:
+    def _items(self, resource: Resource, namespace: str = "") -> _Labelled:
         if resource.group == "metrics.k8s.io":
             return self._metrics(resource)
         self._resource(resource.api_version, resource.kind)
         stored = self._objects.of(Kind(resource.group, resource.plural))
-        return [(labels_of(each.body), each.raw) for each in stored]
+        return [
+            (labels_of(each.body), each.raw)
+            for each in stored
+            if not namespace or each.body["metadata"].get("namespace") == namespace
+        ]
 
     def _metrics(self, resource: Resource) -> _Labelled:
         if not self._site.metrics_served:

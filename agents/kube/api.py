@@ -90,8 +90,11 @@ class KubernetesApi:
     async def allowed(self, namespace: str) -> tuple[Rule, ...] | None:
         return await allowed(self._http, namespace)
 
-    async def list(self, resource: Resource, *, label_selector: str = "") -> AsyncIterator[bytes]:
-        path = f"{version_path(resource.api_version)}/{resource.plural}"
+    async def list(
+        self, resource: Resource, *, label_selector: str = "", namespace: str = ""
+    ) -> AsyncIterator[bytes]:
+        where = f"namespaces/{quote(namespace, safe='')}/" if namespace else ""
+        path = f"{version_path(resource.api_version)}/{where}{resource.plural}"
         query = {"limit": str(PAGE_ITEMS)} | ({"labelSelector": label_selector} if label_selector else {})
         while True:
             try:

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from agents.kube import KubernetesApi, kubeconfig_access
-from agents.ports import AlreadyExists, Conflict, Gone, NotServed, Rejected, Resource
+from agents.ports import AlreadyExists, Conflict, Gone, NotServed, Rejected, Resource, Rule
 from agents.simulated import SimulatedCluster
 from controlplane.embedded.kube import KubeControlPlane
 from schemas.wire.orders import FIELD_MANAGER, MANAGED_BY_LABEL, WORKLOAD_LABEL, ObjectRef
@@ -461,6 +461,25 @@ async def test_the_list_of_an_unknown_kind_is_not_served(world: World) -> None:
         await pages(world, UNSERVED, "")
     with pytest.raises(NotServed, match="Never"):
         await anext(aiter(world.kube.watch(UNSERVED, "1")))
+
+
+async def test_a_list_of_one_namespace_has_nothing_of_another(world: World) -> None:
+    await world.kube.create(config_map(world, "here"))
+    for namespace, names in ((world.namespace, {"here"}), ("kube-system", set[str]())):
+        pages = [
+            msgspec.json.decode(page)
+            async for page in world.kube.list(
+                CONFIG_MAPS, label_selector=f"of={world.namespace}", namespace=namespace
+            )
+        ]
+        assert {item["metadata"]["name"] for page in pages for item in page["items"]} == names
+
+
+async def test_who_may_do_everything_is_told_so(world: World) -> None:
+    for namespace in ("", world.namespace):
+        rules = await world.kube.allowed(namespace)
+        assert rules is not None
+        assert Rule(("*",), ("*",), ("*",)) in rules
 
 
 async def until(world: World, version: str, last: tuple[str, str]) -> list[tuple[str, str]]:

@@ -47,9 +47,11 @@ class WatchedKube:
     async def allowed(self, namespace: str) -> tuple[Rule, ...] | None:
         return await self._cluster.allowed(namespace)
 
-    async def list(self, resource: Resource, *, label_selector: str = "") -> AsyncIterator[bytes]:
+    async def list(
+        self, resource: Resource, *, label_selector: str = "", namespace: str = ""
+    ) -> AsyncIterator[bytes]:
         await self._arrive()
-        async for body in self._cluster.list(resource, label_selector=label_selector):
+        async for body in self._cluster.list(resource, label_selector=label_selector, namespace=namespace):
             yield body
             await self._pause()
 

@@ -7,17 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from agents.fence import Entry, to_manifest
 from agents.observe.cache import Cache
 from agents.observe.facts import Given
 from agents.observe.reporting import COUNTS_EVERY, Reporting
 from agents.ports import Resource
+from agents.records import Records
 from agents.simulated import SimulatedCluster
-from schemas.wire.orders import Version
+from schemas.wire.orders import Verb, Version
 from schemas.wire.reports import ObjectStatus, Report, Work, WorkState
 from tests.unit.agents.world import AgentWorld, apply_order, config_map
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", True)
 WAITING = 30
+ENTRY = Entry("w1", Version(1, 2), Verb.APPLY, "d")
 
 
 @pytest.fixture
@@ -25,6 +28,23 @@ async def world(tmp_path: Path) -> AsyncIterator[AgentWorld]:
     world = AgentWorld(tmp_path)
     yield world
     await world.close()
+
+
+@pytest.mark.promise(3)
+async def test_a_record_in_another_namespace_is_none(tmp_path: Path) -> None:
+    """Whoever may write there shall neither set the fence nor bring it down."""
+    cluster = SimulatedCluster(tmp_path / "cluster.sqlite", "edge", 1)
+    try:
+        ours, forged = Records(cluster), to_manifest(ENTRY)
+        forged["metadata"]["namespace"] = "kube-system"
+        await cluster.create(forged)
+        await ours.load()
+        assert not ours.entries
+        await ours.write(ENTRY)
+        await ours.load()
+        assert list(ours.entries) == [ENTRY.workload]
+    finally:
+        cluster.close()
 
 
 @pytest.mark.promise(3)
