@@ -15,6 +15,7 @@ import msgspec
 from controlplane.loops.ports import StoreUnavailable
 from controlplane.store import migrations
 from controlplane.store.codecs import Connection
+from controlplane.store.leases import DECIDING
 from controlplane.store.migrations import Migration
 from controlplane.store.namespaces import migration_lock, quoted, schema_of
 from controlplane.store.pool import CONNECT_SECONDS, unavailable
@@ -237,7 +238,9 @@ async def _last_issued(connection: Connection) -> int:
     """
     return await connection.fetchval(
         "select greatest((select max(generation) from outbox), (select max(generation) from placement),"
-        " (select max(first_generation) from epoch), (select max(floor_generation) from cluster), 0)"
+        " (select max(first_generation) from epoch where role = $1),"
+        " (select max(floor_generation) from cluster), 0)",
+        DECIDING,
     )
 
 
