@@ -4,7 +4,6 @@ What is promised counts at once for the decisions that follow, also before it is
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import structlog
 
@@ -17,7 +16,9 @@ from controlplane.known.known import Known
 from controlplane.known.losing import DELETED, PLACED, is_stranded, leaving
 from controlplane.known.records import DecisionRecord, LedgerLine, WorkloadRecord
 from controlplane.known.views import Views, summary
+from controlplane.loops.due import Due, decided
 from controlplane.loops.failover import listed
+from controlplane.loops.made import Made
 from controlplane.loops.orders import OrderTooLarge, OrderWriter, Signer, understood_anew
 from controlplane.loops.ports import Clock, NewDecision, NewOrder
 from controlplane.loops.promises import promise_of
@@ -34,34 +35,8 @@ from schemas.wire.orders import PRESERVE, Verb, Version
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
-class Made:
-    """One decision on its way to Postgres, with what to take back when it is skipped.
-
-    asked: before it, what its placement came to by cluster.
-    """
-
-    record: WorkloadRecord
-    new: NewDecision
-    promises: Mapping[str, Promise]
-    asked: Mapping[str, Amounts] = field(default_factory=dict[str, Amounts])
-
-
-def decided(known: Known, record: WorkloadRecord) -> DecisionRecord | None:
-    """The decision that stands; None where there is something to decide or to issue anew."""
-    decision = known.decisions.get(record.uid)
-    orders = known.orders.get(record.uid, {}).values()
-    if decision is None or decision.resource_version < record.resource_version:
-        return None
-    return None if any(known.below_floor(order) for order in orders) else decision
-
-
 class Deciding:
-    """postponed: uids of what is decided again later: clusters are not heard yet, or lack what they had.
-
-    uncommitted: uids of what is decided and on its way to Postgres: what it holds is not known before.
-    after_commit: uids of those to be decided on once that is written.
-    """
+    """Of one epoch."""
 
     def __init__(
         self,
@@ -71,6 +46,7 @@ class Deciding:
         signer: Signer,
         clock: Clock,
         versions: Versions,
+        due: Due,
     ) -> None:
         self._known = known
         self._views = views
@@ -78,9 +54,7 @@ class Deciding:
         self._signer = signer
         self._clock = clock
         self._versions = versions
-        self.postponed: set[str] = set()
-        self.uncommitted: set[str] = set()
-        self.after_commit: set[str] = set()
+        self._due = due
 
     def decide(self, record: WorkloadRecord, views: list[ClusterView]) -> list[Made]:
         """Nothing where nothing is new, and where it has to wait for clusters to be heard.
@@ -95,7 +69,7 @@ class Deciding:
             if record.deleted:
                 return _those(self._withdrawn(compiled))
             if _is_lasting(compiled) and self._known.awaits_beats(self._clock.now()):
-                self.postponed.add(record.uid)
+                self._due.postpone(record.uid)
                 return []
             gone = leaving(self._known, compiled)
             stands = decided(self._known, record)
@@ -134,12 +108,12 @@ class Deciding:
         """What they hold stays charged until their pods are reported gone."""
         known, made = self._known, list[Made]()
         needed = sum(len(known.placements_of(uid)) for uid in victims)
-        if not self.uncommitted.isdisjoint(victims):
-            self.after_commit.add(record.uid)
+        if self._due.is_uncommitted(victims):
+            self._due.after_commit(record.uid)
             return made
         if needed + len(known.clusters) > len(self._versions):
             # With the next block of generations.
-            self.postponed.add(record.uid)
+            self._due.postpone(record.uid)
             return made
         for uid in victims:
             victim = known.workloads[uid]
@@ -247,7 +221,7 @@ class Deciding:
         again = [f"placed again: {listed(self._known, gone)} is lost"] if gone else []
         message = ", ".join([summary(decision.assignments), *again, *kept])
         if kept:
-            self.postponed.add(record.uid)
+            self._due.postpone(record.uid)
             said = decided(self._known, record)
             if not orders and said is not None and said.message == message:
                 return None

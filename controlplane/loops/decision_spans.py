@@ -11,7 +11,7 @@ from dataclasses import replace
 from controlplane import tracing
 from controlplane.known.known import Known
 from controlplane.known.records import WorkloadRecord
-from controlplane.loops.deciding import Made
+from controlplane.loops.made import Made
 
 
 class DecisionSpans:

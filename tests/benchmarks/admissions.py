@@ -26,6 +26,7 @@ from controlplane.loops.follow import Follow
 from controlplane.loops.place import Place
 from controlplane.loops.releasing import Releasing
 from controlplane.loops.running import LoopMetrics
+from controlplane.loops.turns import Turns
 from controlplane.store.store import PostgresStore
 from schemas.wire.beats import Beat
 from schemas.wire.orders import Verb, Version
@@ -93,7 +94,7 @@ class _Centre:
 
     def __init__(self, store: PostgresStore, known: Known, lease: Lease) -> None:
         self.store, self.known, self.clock = store, known, _Clock()
-        ledger, follow, metrics = asyncio.Lock(), Follow(store, known), LoopMetrics(CollectorRegistry())
+        ledger, follow, metrics = Turns(), Follow(store, known), LoopMetrics(CollectorRegistry())
         self.place = Place(
             store,
             known,
