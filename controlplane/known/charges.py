@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
 from controlplane.known.records import BalanceRecord, Cause, LedgerLine
-from controlplane.quota.quota import NOTHING, Amounts, FlavorResource
+from controlplane.quota.quota import NOTHING, UNFLAVORED, Amounts, FlavorResource
 
 Place = tuple[str, str]
 """(workload, cluster)"""
@@ -17,7 +17,7 @@ class Charges:
     asked: what the placement of the moment comes to there. What is charged beyond it is on its way out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, balances: Iterable[BalanceRecord] = ()) -> None:
         self._charged: dict[Place, _Held] = {}
         self._drift: dict[Place, _Held] = {}
         self._asked: dict[Place, tuple[str, Amounts]] = {}
@@ -25,9 +25,7 @@ class Charges:
         self._leaving: dict[str, dict[Place, Amounts]] = {}
         self._left_by: dict[Place, set[str]] = {}
         self._left: dict[str, dict[FlavorResource, int]] = {}
-
-    def replace(self, balances: Iterable[BalanceRecord]) -> None:
-        self.__init__()
+        self._unflavored: set[Place] = set()
         for each in balances:
             held = self._drift if each.drift else self._charged
             _add(held, (each.workload, each.cluster), each.tenant, (each.flavor, each.resource), each.amount)
@@ -82,13 +80,9 @@ class Charges:
     def places(self) -> Collection[Place]:
         return self._charged.keys()
 
-    def total(self, uid: str, tenant: str) -> dict[FlavorResource, int]:
-        """What is charged to the tenant for a workload, everywhere."""
-        found: dict[FlavorResource, int] = {}
-        for cluster in self.clusters_of(uid):
-            for key, amount in self.of(uid, cluster, tenant).items():
-                found[key] = found.get(key, 0) + amount
-        return found
+    def unflavored(self) -> Collection[Place]:
+        """Where something is charged or asked for that no quota of its tenant covered."""
+        return self._unflavored
 
     def drift(self, uid: str, cluster: str, tenant: str) -> Amounts:
         return self._drift.get((uid, cluster), {}).get(tenant, NOTHING)
@@ -122,6 +116,7 @@ class Charges:
 
     def _note_leaving(self, place: Place) -> None:
         charged = self._charged.get(place, {})
+        self._note_unflavored(place, charged)
         leaving = self._left_by.pop(place, set[str]())
         for tenant in {*charged, *leaving}:
             asked = self.asked(*place, tenant)
@@ -138,6 +133,12 @@ class Charges:
                 self._leaving[tenant].pop(place, None)
                 if not self._leaving[tenant]:
                     del self._leaving[tenant]
+
+    def _note_unflavored(self, place: Place, charged: _Held) -> None:
+        asked = self._asked.get(place)
+        every = [*charged.values(), *([asked[1]] if asked is not None else [])]
+        is_unflavored = any(flavor == UNFLAVORED for amounts in every for flavor, _ in amounts)
+        (self._unflavored.add if is_unflavored else self._unflavored.discard)(place)
 
     def _recount(self, tenant: str, before: Amounts, after: Amounts) -> None:
         if not before and not after:

@@ -16,7 +16,7 @@ from controlplane.quota.declared import (
     next_change,
     tenant_quota,
 )
-from controlplane.quota.quota import UNFLAVORED, Candidate, CohortQuota, Flavor, TenantQuota
+from controlplane.quota.quota import Candidate, CohortQuota, Flavor, TenantQuota
 from controlplane.quota.tree import CohortCycle, Tree
 from controlplane.quota.usage import Usage
 from schemas.manifests import CohortSpec, FlavorSpec, TenantSpec
@@ -55,7 +55,7 @@ class Quotas:
 
     def replace_balances(self, balances: Iterable[BalanceRecord]) -> None:
         """Instead of all that was charged."""
-        self.charges.replace(balances)
+        self.charges = Charges(balances)
         self.claims.clear()
         self._workloads.clear()
         self.usage = Usage(self.tree)
@@ -79,20 +79,6 @@ class Quotas:
             is_charged = any(self.charges.of(uid, each, tenant) for each in self.charges.clusters_of(uid))
             (held.add if is_charged else held.discard)(uid)
 
-    def to_adopt(self) -> list[str]:
-        """uids of what was charged before its tenant had a quota, and is covered by it now."""
-        found: list[str] = []
-        for name, quota in self.tenants.items():
-            covered = {(UNFLAVORED, each) for group in quota.groups for each in group.resources}
-            if covered.isdisjoint(self.usage.of(name)):
-                continue
-            found += [
-                uid
-                for uid in self.workloads_of(name)
-                if not covered.isdisjoint(self.charges.total(uid, name))
-            ]
-        return sorted(found)
-
     def workloads_of(self, tenant: str) -> Iterable[str]:
         """uids of what is charged to a tenant."""
         return self._workloads.get(tenant, ())
@@ -101,13 +87,17 @@ class Quotas:
     def tenants(self) -> Mapping[str, TenantQuota]:
         return self.tree.tenants
 
-    def refresh(self, documents: Mapping[str, Shelf], now: float) -> bool:
-        """Whether what bounds somebody changed since the last call."""
-        made_of = (*(documents[kind].version for kind in ("Tenant", "Cohort", "Flavor")), self.grants)
+    def is_stale(self, documents: Mapping[str, Shelf], now: float) -> bool:
+        """Whether what bounds somebody changed since it was refreshed."""
         # A clock that was set back shows windows and grants of a time that is yet to come.
         due = now < self._made_at or (self._changes_at is not None and now >= self._changes_at)
-        if made_of == self._made_of and not due:
+        return due or self._bounds(documents) != self._made_of
+
+    def refresh(self, documents: Mapping[str, Shelf], now: float) -> bool:
+        """Whether what bounds somebody changed since the last call."""
+        if not self.is_stale(documents, now):
             return False
+        made_of = self._bounds(documents)
         tenants = dict(self._tenants(documents["Tenant"]))
         cohorts = dict(self._read(documents["Cohort"], "Cohort", CohortSpec))
         flavors = self._read(documents["Flavor"], "Flavor", FlavorSpec)
@@ -144,6 +134,9 @@ class Quotas:
         self._made_of = made_of
         self.refreshed += 1
         return True
+
+    def _bounds(self, documents: Mapping[str, Shelf]) -> tuple[object, ...]:
+        return *(documents[kind].version for kind in ("Tenant", "Cohort", "Flavor")), self.grants
 
     def _tenants(self, shelf: Shelf) -> Iterator[tuple[str, Any]]:
         """With a quota; None for one that is not understood."""

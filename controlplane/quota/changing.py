@@ -9,7 +9,7 @@ from controlplane.known.records import DocumentRecord, QuotaRequestRecord
 from controlplane.quota.declared import cohort_quota, granted, tenant_quota
 from controlplane.quota.overused import overused, usage_of
 from controlplane.quota.problems import Declared, QuotaProblem, problems
-from controlplane.quota.quota import UNFLAVORED, Amounts, FlavorResource, Limits, TenantQuota
+from controlplane.quota.quota import Amounts, Limits, TenantQuota
 from controlplane.quota.tree import CohortCycle, Tree
 from schemas.manifests.cohort import CohortSpec, FlavorSpec
 from schemas.manifests.tenant import TenantSpec
@@ -137,15 +137,8 @@ def _overdrawn(
 
 
 def adopted(quota: TenantQuota | None, used: Amounts) -> Amounts:
-    """What was charged before its tenant had a quota counts as of the first flavor that covers it."""
-    if quota is None:
-        return used
-    found: dict[FlavorResource, int] = {}
-    for (flavor, resource), amount in used.items():
-        if flavor == UNFLAVORED:
-            flavor = next((each.flavors[0] for each in quota.groups if resource in each.resources), flavor)
-        found[flavor, resource] = found.get((flavor, resource), 0) + amount
-    return found
+    """As it counts: also what was charged before its tenant had a quota."""
+    return used if quota is None else quota.counted(used)
 
 
 def _touched(declared: Declared, other: Declared) -> set[str]:

@@ -103,6 +103,16 @@ class TenantQuota:
     refuses_uncovered: bool = True
     strict: bool = False
 
+    def counted(self, amounts: Amounts) -> dict[FlavorResource, int]:
+        """What is charged under no flavor counts as of the first flavor that covers it."""
+        found: dict[FlavorResource, int] = {}
+        for (flavor, resource), amount in amounts.items():
+            if flavor == UNFLAVORED:
+                groups = (each for each in self.groups if resource in each.resources)
+                flavor = next((each.flavors[0] for each in groups), flavor)
+            found[flavor, resource] = found.get((flavor, resource), 0) + amount
+        return found
+
     @cached_property
     def covered(self) -> frozenset[str]:
         """Resources of all its groups."""

@@ -57,12 +57,17 @@ def check(lines: Iterable[LedgerLine]) -> None:
 
 
 def check_undecided(lines: Iterable[LedgerLine]) -> None:
-    """Raises ValueError for a charge: it needs a decision, which stands on the quota that it was made on."""
+    """Raises ValueError for a charge: it needs a decision, which stands on the quota that it was made on.
+
+    What moves from flavor to flavor of its place is none.
+    """
+    more: Counter[tuple[str, str, str, str]] = Counter()
     for line in lines:
-        if line.amount > 0 and line.cause is not Cause.DRIFTED:
-            raise ValueError(
-                f"{line.amount} more {line.resource} of {line.tenant}: charged by a decision only"
-            )
+        if line.cause is Cause.MOVED or (line.amount > 0 and line.cause is not Cause.DRIFTED):
+            more[line.tenant, line.workload, line.cluster, line.resource] += line.amount
+    for (tenant, _, _, resource), amount in more.items():
+        if amount > 0:
+            raise ValueError(f"{amount} more {resource} of {tenant}: charged by a decision only")
 
 
 def settled(balances: Mapping[Key, int], lines: Sequence[LedgerLine]) -> dict[Key, int]:

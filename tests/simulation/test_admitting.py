@@ -589,7 +589,31 @@ async def test_what_ran_before_its_tenant_had_a_quota_counts_before_anything_els
     await centre.decide()
     assert centre.said("batch") == Reason.QUOTA_EXCEEDED
     assert centre.known.quotas.usage.of("shop")["default", "cpu"] == 6_000
-    assert await centre.charged() == {"shop": 12}, "what was nobody's until that is released"
+    assert await centre.charged() == {"shop": 6}
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["the same leader", "the next leader"])
+async def test_what_ran_before_its_tenant_had_a_quota_counts_also_where_what_it_is_to_become_is_refused(
+    anew: bool,
+) -> None:
+    centre = Centre()
+    await centre.begin(lender=quota("all", cpu=10), shop={})
+    await centre.submit("web", "shop", 6)
+    await centre.decide()
+    made = deployment(6) | {"metadata": {"name": "web", "namespace": "shop"}}
+    made["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["example.com/gpu"] = 1
+    await centre.send("web", "shop", [made], placement={"replicaScheduling": DYNAMIC})
+    await centre.change("shop", quota("all", cpu=4))
+    if anew:
+        await centre.lead_anew()
+    await centre.decide()
+    assert centre.said("web") == Reason.QUOTA_NOT_GRANTED
+    assert centre.known.quotas.usage.of("shop") == {("default", "cpu"): 6_000}
+    assert not centre.known.quotas.charges.leaving(), "it runs on as it was"
+    await centre.submit("batch", "lender", 9)
+    await centre.decide()
+    assert (centre.said("batch"), centre.said("web")) == (Reason.QUOTA_AWAITED, Reason.PREEMPTED)
+    assert await centre.charged() == {"shop": 6}
 
 
 async def test_that_an_agent_holds_what_is_to_leave_is_said() -> None:
