@@ -48,17 +48,24 @@ def stream_names(subjects: Subjects) -> tuple[str, ...]:
     )
 
 
+def stream_configs(subjects: Subjects, bounds: StreamBounds) -> list[StreamConfig]:
+    """All five, as they must be."""
+    prefix = subjects.prefix
+    return [
+        stream_config(stream, subject, last_value=last_value, size=size, bounds=bounds)
+        for stream, subject, last_value, size in (
+            (subjects.state_stream, f"{prefix}.state.*.>", True, bounds.state_bytes),
+            (subjects.usage_stream, f"{prefix}.usage.*.>", True, bounds.usage_bytes),
+            (subjects.alerts_stream, f"{prefix}.alert.*", False, bounds.alert_bytes),
+            (subjects.meter_stream, f"{prefix}.meter.*", False, bounds.meter_bytes),
+            (subjects.orders_stream, f"{prefix}.order.*.*", True, bounds.order_bytes),
+        )
+    ]
+
+
 async def ensure_streams(jetstream: JetStreamContext, subjects: Subjects, bounds: StreamBounds) -> None:
     """Make the streams, or bring those that are there to this configuration. Raises nats' errors."""
-    prefix = subjects.prefix
-    for stream, subject, last_value, size in (
-        (subjects.state_stream, f"{prefix}.state.*.>", True, bounds.state_bytes),
-        (subjects.usage_stream, f"{prefix}.usage.*.>", True, bounds.usage_bytes),
-        (subjects.alerts_stream, f"{prefix}.alert.*", False, bounds.alert_bytes),
-        (subjects.meter_stream, f"{prefix}.meter.*", False, bounds.meter_bytes),
-        (subjects.orders_stream, f"{prefix}.order.*.*", True, bounds.order_bytes),
-    ):
-        config = stream_config(stream, subject, last_value=last_value, size=size, bounds=bounds)
+    for config in stream_configs(subjects, bounds):
         try:
             await jetstream.add_stream(config)
         except APIError as error:
