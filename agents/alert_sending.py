@@ -1,11 +1,13 @@
 """Spooled alerts on their way: in order, and again until the centre's watermark has passed them."""
 
 import asyncio
+from collections.abc import Sequence
 from random import Random
 
 import msgspec
 import structlog
 
+from agents import tracing
 from agents.ports import Bus, BusUnavailable, Clock, PublishRefused
 from agents.spool import Spool, Spooled
 from agents.timing import Backoff
@@ -71,7 +73,7 @@ class AlertSending:
                 await self._clock.sleep(LOOK_SECONDS)
                 continue
             try:
-                await self._bus.publish([(self._subject, self._encoded(each)) for each in batches])
+                await self._publish(batches)
             except (BusUnavailable, PublishRefused) as error:
                 _log.warning("alerts_not_published", waiting=self._spool.depth, detail=str(error))
                 await self._clock.sleep(backoff.failed())
@@ -81,6 +83,25 @@ class AlertSending:
             # Unless the centre has asked meanwhile to begin again further back.
             if self._sent == sent:
                 self._sent = batches[-1].stamp
+
+    async def _publish(self, batches: Sequence[Spooled]) -> None:
+        messages = [(self._subject, self._encoded(each)) for each in batches]
+        if not tracing.is_on():
+            await self._bus.publish(messages)
+            return
+        spans = [
+            tracing.span("send alerts", parent=each.trace or None, kind="producer", sequence=each.stamp[1])
+            for each in batches
+        ]
+        try:
+            await self._bus.publish(messages, [span.traceparent for span in spans])
+        except (BusUnavailable, PublishRefused) as error:
+            for span in spans:
+                span.failed(type(error).__name__)
+            raise
+        finally:
+            for span in spans:
+                span.end()
 
     def _next(self) -> list[Spooled]:
         """A newer incarnation waits until all of the older is committed: the centre takes its first batch for

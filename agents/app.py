@@ -16,6 +16,7 @@ from random import Random
 
 import structlog
 
+from agents import tracing
 from agents.agent import Agent
 from agents.alerts.accepting import Accepting
 from agents.alerts.door import Door
@@ -240,6 +241,7 @@ def _periods(settings: AgentSettings) -> Periods:
 def main(settings: AgentSettings) -> int:
     """The process's exit code."""
     configure_logging(settings.log_level, as_json=settings.log_json)
+    tracing.configure("muster-agent")
     gc.set_threshold(*COLLECT_AFTER)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

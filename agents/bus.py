@@ -55,9 +55,9 @@ class NatsBus:
         if self._link is not None:
             await self._link.client.close()
 
-    async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
+    async def publish(self, messages: Sequence[tuple[str, bytes]], traces: Sequence[str] = ()) -> None:
         async with self._publishing:
-            await self._asked(lambda link: link.publish(messages))
+            await self._asked(lambda link: link.publish(messages, traces))
 
     async def next_orders(self, *, limit: int, timeout_seconds: float) -> Sequence[OrderDelivery]:
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._subjects.orders_stream}.{self._identity.cluster}"

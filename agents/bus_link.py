@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from agents.ports import BusUnavailable, PublishRefused
+from schemas.wire.traces import TRACEPARENT, traceparent
 
 CONFIRM_TIMEOUT_SECONDS = 5.0
 WINDOW_MESSAGES = 1000
@@ -52,6 +53,10 @@ class OrderDelivery:
     subject: str
     body: bytes
     message: Msg
+
+    @property
+    def trace(self) -> str:
+        return traceparent((self.message.headers or {}).get(TRACEPARENT))
 
     async def acknowledge(self) -> None:
         """A lost acknowledgement is harmless: the order comes again, and is known."""
@@ -92,12 +97,12 @@ class Link:
         self._outstanding = 0
         self._arrived.set()
 
-    async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
+    async def publish(self, messages: Sequence[tuple[str, bytes]], traces: Sequence[str] = ()) -> None:
         """In order, at most WINDOW_MESSAGES and about WINDOW_BYTES unconfirmed."""
         self._unconfirmed.clear()
         self._unconfirmed_bytes = 0
         self._problem = None
-        for subject, body in messages:
+        for position, (subject, body) in enumerate(messages):
             while len(self._unconfirmed) >= WINDOW_MESSAGES or self._unconfirmed_bytes >= WINDOW_BYTES:
                 await self._wait_for_progress()
             if self._problem is not None:
@@ -105,7 +110,8 @@ class Link:
             number = next(self._numbers)
             self._unconfirmed[number] = len(body)
             self._unconfirmed_bytes += len(body)
-            await self.client.publish(subject, body, reply=f"{self._inbox}.ack.{number}")
+            headers = {TRACEPARENT: traces[position]} if traces and traces[position] else None
+            await self.client.publish(subject, body, reply=f"{self._inbox}.ack.{number}", headers=headers)
         while self._unconfirmed:
             await self._wait_for_progress()
         if self._problem is not None:

@@ -16,6 +16,7 @@ from random import Random
 
 import structlog
 
+from agents import tracing
 from agents.acting import Acting
 from agents.carry_out import CarryOut
 from agents.failpoints import reached
@@ -113,7 +114,9 @@ class Orders:
         except NotTaken as why:
             _log.warning("order_refused", workload=workload[:64], reason=why.refusal.reason)
             self._say(workload, why.refusal)
-            await _acknowledge(delivery)
+            with tracing.span("take order", parent=_trace(delivery), reason=why.refusal.reason) as span:
+                span.failed(why.refusal.reason)
+                await _acknowledge(delivery)
             return
         came = f"{order.version.epoch}.{order.version.generation}"
         _log.debug("order_delivered", workload=workload, verb=order.verb.value, version=came)
@@ -122,13 +125,22 @@ class Orders:
 
     async def _take(self, order: Order, delivery: Delivery) -> None:
         """Fence, record, acknowledge, act."""
+        trace = _trace(delivery)
         async with self._recording:
-            if not await self._take_down(order, delivery):
-                return
+            with _span("take order", order, trace, "consumer") as span:
+                taken = await self._take_down(order, delivery)
+                span.say(recorded=taken)
+        if not taken:
+            return
         if order.verb is Verb.RELEASE:
             await self._acting.release()
-        else:
+            return
+        with _span("carry out", order, trace, "internal") as span:
+            standing = self._standings.of(order.workload)
+            standing.trace, standing.traced_at = span.traceparent, self._clock.now()
             await self._act(order.workload)
+            if standing.refusals:
+                span.failed(standing.refusals[0].reason)
 
     async def _act(self, workload: str) -> None:
         async with self._bringing_about:
@@ -262,6 +274,18 @@ class Orders:
         for workload in self._aging:
             self._standings.age(workload)
         self._aging, self._fresh = self._fresh, set()
+
+
+def _trace(delivery: Delivery) -> str | None:
+    """None: the order came without one, so that its spans begin one."""
+    return (delivery.trace or None) if tracing.is_on() else None
+
+
+def _span(name: str, order: Order, parent: str | None, kind: tracing.Kind) -> tracing.Span:
+    version = f"{order.version.epoch}.{order.version.generation}"
+    return tracing.span(
+        name, parent=parent, kind=kind, workload_uid=order.workload, verb=order.verb.value, version=version
+    )
 
 
 async def _acknowledge(delivery: Delivery) -> None:

@@ -160,15 +160,21 @@ class Delivery(Protocol):
     @property
     def body(self) -> bytes: ...
 
+    @property
+    def trace(self) -> str:
+        """A traceparent, as its header says; "" for none."""
+        ...
+
     async def acknowledge(self) -> None: ...
 
 
 class Bus(Protocol):
     """The agent's side of NATS: its own account, its own subjects."""
 
-    async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
+    async def publish(self, messages: Sequence[tuple[str, bytes]], traces: Sequence[str] = ()) -> None:
         """Publish (subject, body) in this order, windowed; returns when all are confirmed by the stream.
 
+        traces: of each message its traceparent, "" for none; () for none at all.
         BusUnavailable when the confirmation did not come in time, PublishRefused when the stream said no.
         """
         ...

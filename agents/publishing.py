@@ -6,14 +6,16 @@ them, inventories before facts (a new layout counts once its shards are there) a
 
 import asyncio
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import TypeVar
 
 import msgspec
 import structlog
 
+from agents import tracing
 from agents.ports import Bus, BusUnavailable, Clock, PublishRefused
+from agents.report_spans import ReportSpans
 from agents.timing import Backoff, signalled
 from schemas.wire.codec import MAX_MESSAGE_BYTES, encode
 from schemas.wire.reports import Report, Stamp
@@ -58,6 +60,8 @@ class Publisher:
         self._published: dict[str, tuple[Stamp, str]] = {}
         self._told = 0
         self._something = asyncio.Event()
+        self.trace_of: Callable[[str], str] = lambda _: ""
+        """Of a workload, the trace of its order."""
 
     @property
     def pending(self) -> int:
@@ -137,10 +141,24 @@ class Publisher:
                 _log.error("report_too_large", tail=tail, size_bytes=len(body))
                 self._settle(tail, report)
         fitting = [each for each in bodies if len(each[2]) <= MAX_MESSAGE_BYTES]
-        await self._bus.publish([(self._subject(tail), body) for tail, _, body in fitting])
+        await self._publish([(self._subject(tail), body) for tail, _, body in fitting], fitting)
         for tail, report, body in fitting:
             if self._settle(tail, report):
                 self._published[tail] = report.stamp, body_digest(body)
+
+    async def _publish(
+        self, messages: list[tuple[str, bytes]], fitting: Sequence[tuple[str, Report, bytes]]
+    ) -> None:
+        if not tracing.is_on():
+            await self._bus.publish(messages)
+            return
+        spans = ReportSpans(self._cluster, [(tail, report) for tail, report, _ in fitting], self.trace_of)
+        try:
+            await self._bus.publish(messages, spans.traces)
+        except (BusUnavailable, PublishRefused) as error:
+            spans.ended(type(error).__name__)
+            raise
+        spans.ended()
 
     def _settle(self, tail: str, report: Report) -> bool:
         """Whether this is still what was to be said there."""

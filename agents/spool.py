@@ -52,12 +52,16 @@ class BatchTooLarge(ValueError):
 
 @dataclass(frozen=True)
 class Spooled:
-    """One batch as it was accepted. received_at: Unix seconds. body: its alerts as JSON."""
+    """One batch as it was accepted. received_at: Unix seconds. body: its alerts as JSON.
+
+    trace: a traceparent, "" for none.
+    """
 
     stamp: Stamp
     received_at: float
     body: bytes
     sent: bytes = b""
+    trace: str = ""
 
     @property
     def alerts(self) -> list[Alert]:
@@ -175,7 +179,12 @@ class Spool:
         return self.append_bodies([body], received_at=received_at, keep_firing=keep)[0]
 
     def append_bodies(
-        self, bodies: Sequence[bytes], *, received_at: float, keep_firing: Sequence[Alert] = ()
+        self,
+        bodies: Sequence[bytes],
+        *,
+        received_at: float,
+        keep_firing: Sequence[Alert] = (),
+        trace: str = "",
     ) -> list[Stamp]:
         """As `append`: many batches, each a JSON list of `Alert`, in one transaction and one sync."""
         largest = max(map(len, bodies), default=0)
@@ -186,7 +195,7 @@ class Spool:
             if self._batches + len(bodies) > self._most_batches or self._bytes + size > self._most_bytes:
                 raise SpoolFull(f"{self._batches} batches wait for the centre; no more are taken")
             with self._transaction():
-                stamps = self._insert([(body, None) for body in bodies], received_at)
+                stamps = self._insert([(body, None) for body in bodies], received_at, trace)
                 self._keep_firing(keep_firing, received_at)
                 ended = self.local.note_ended(bodies, received_at)
             self._count(stamps, size)
@@ -260,7 +269,7 @@ class Spool:
     def after(self, stamp: Stamp, limit: int) -> list[Spooled]:
         """Batches above `stamp`, in order: at most `limit`, and READ_AT_ONCE_BYTES or one."""
         rows = self._reader.execute(
-            "select incarnation, sequence, received_at, body, sent_locally from alert"
+            "select incarnation, sequence, received_at, body, sent_locally, trace from alert"
             " where (incarnation, sequence) > (?, ?) order by incarnation, sequence limit ?",
             (*stamp, limit),
         )
@@ -270,7 +279,7 @@ class Spool:
             size += len(row[3])
             if batches and size > READ_AT_ONCE_BYTES:
                 break
-            batches.append(Spooled((row[0], row[1]), row[2], row[3], row[4] or b""))
+            batches.append(Spooled((row[0], row[1]), row[2], row[3], row[4] or b"", row[5] or ""))
         return batches
 
     def trim(self, watermark: Stamp) -> None:
@@ -320,13 +329,18 @@ class Spool:
                 raise SpoolFull(f"the disk does not take it: {error}") from error
             raise
 
-    def _insert(self, bodies: Sequence[tuple[bytes, bytes | None]], received_at: float) -> list[Stamp]:
+    def _insert(
+        self, bodies: Sequence[tuple[bytes, bytes | None]], received_at: float, trace: str = ""
+    ) -> list[Stamp]:
         first = self._sequence + 1
         stamps = [(self._incarnation, first + place) for place in range(len(bodies))]
         self._db.executemany(
-            "insert into alert (incarnation, sequence, received_at, body, sent_locally)"
-            " values (?, ?, ?, ?, ?)",
-            [(*stamp, received_at, body, sent) for stamp, (body, sent) in zip(stamps, bodies, strict=True)],
+            "insert into alert (incarnation, sequence, received_at, body, sent_locally, trace)"
+            " values (?, ?, ?, ?, ?, ?)",
+            [
+                (*stamp, received_at, body, sent, trace or None)
+                for stamp, (body, sent) in zip(stamps, bodies, strict=True)
+            ],
         )
         self._set_counters(self._incarnation, self._sequence + len(bodies))
         return stamps
@@ -369,3 +383,5 @@ def _add_columns(db: sqlite3.Connection) -> None:
     there = {row[1] for row in db.execute("pragma table_info(alert)")}
     if "sent_locally" not in there:
         db.execute("alter table alert add column sent_locally blob")
+    if "trace" not in there:
+        db.execute("alter table alert add column trace text")

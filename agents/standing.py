@@ -12,6 +12,7 @@ from agents.observe.cache import Cache
 from agents.observe.health import judge_by, rule_for
 from agents.observe.observer import Observer
 from agents.observe.rows import PodRow
+from agents.report_spans import TRACED_SECONDS
 from schemas.reasons import Reason
 from schemas.wire.orders import HealthRule, ObjectRef, Verb, Version
 from schemas.wire.reports import ObjectStatus, Refusal, Work, WorkState
@@ -30,6 +31,7 @@ class Standing:
     marks: per object, what the cache shows while nobody has changed it since it was applied.
     fresh: just recorded, and reported as soon as it is carried out.
     emptied: it is being withdrawn, and the cache shows nothing of it any more.
+    trace: of the order that came at `traced_at`, as a traceparent.
     """
 
     state: WorkState | None = None
@@ -43,6 +45,8 @@ class Standing:
     asked: bool = False
     fresh: bool = False
     emptied: bool = False
+    trace: str = ""
+    traced_at: float = 0.0
 
     def is_for(self, version: Version) -> bool:
         """Whether the order of this version has come here."""
@@ -76,6 +80,13 @@ class Standings:
 
     def of(self, workload: str) -> Standing:
         return self._all.setdefault(workload, Standing())
+
+    def trace_of(self, workload: str, now: float) -> str:
+        """Of its order, while that is news; "" for none."""
+        standing = self._all.get(workload)
+        if standing is None or not standing.trace or now - standing.traced_at > TRACED_SECONDS:
+            return ""
+        return standing.trace
 
     def ask(self, workload: str) -> None:
         """The centre wants to know, be it of a withdrawal done long ago."""

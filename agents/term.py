@@ -120,6 +120,7 @@ class Term:
             metrics_seconds=periods.metrics,
         )
         self._standings = Standings(cache, self._observer, records.entries.get)
+        self._publisher.trace_of = lambda workload: self._standings.trace_of(workload, clock.now())
         self._reporting = Reporting(cache, self._publisher, member.given, self._standings.report)
         self._reporting.awaits_rights = True
         self._rights = Rights(

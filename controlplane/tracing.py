@@ -116,7 +116,7 @@ def current() -> str:
 def span(
     name: str,
     *,
-    parent: str = "",
+    parent: str | None = "",
     links: Iterable[str] = (),
     kind: Kind = "internal",
     since: int | None = None,
@@ -124,15 +124,16 @@ def span(
 ) -> Span:
     """One that has begun; used as a context manager it is the current one, and ends with that.
 
-    parent: a traceparent; without one it is the current span's, where there is any. links: traceparents of
-    other inputs, MOST_LINKS of them. since: Unix nanoseconds. attributes: as for `Span.say`.
+    parent: a traceparent; "" for the current span's, where there is any; None: it begins a trace.
+    links: traceparents of other inputs, MOST_LINKS of them. since: Unix nanoseconds. attributes: as for
+    `Span.say`.
     """
     if _tracer is None:
         return _nobodys
     return _Recorded(
         _tracer.start_span(
             name,
-            context=otel.set_span_in_context(_remote(parent), Context()) if parent else None,
+            context=_context(parent),
             kind=otel.SpanKind[kind.upper()],
             attributes={_named(each): value for each, value in attributes.items()},
             links=[otel.Link(_remote(each).get_span_context()) for each in links if each][:MOST_LINKS],
@@ -176,6 +177,12 @@ def _is_disabled(environment: Mapping[str, str]) -> bool:
 
 def _named(name: str) -> str:
     return name if "." in name else f"muster.{name.replace('_', '.')}"
+
+
+def _context(parent: str | None) -> Context | None:
+    if parent == "":
+        return None
+    return otel.set_span_in_context(_remote(parent), Context()) if parent else Context()
 
 
 def _remote(parent: str) -> otel.Span:

@@ -15,11 +15,13 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from agents import tracing
 from agents.alerts.accepting import Accepting
 from agents.alerts.intake import BadAlert, BadBody, read_alert, read_batch
 from agents.ports import Clock
 from agents.spool import BatchTooLarge, SpoolFull
 from schemas.wire.alerts import Alert
+from schemas.wire.traces import TRACEPARENT, traceparent
 
 LARGEST_BODY_BYTES = 16 * 1024 * 1024
 MOST_BODY_BYTES = 32 * 1024 * 1024
@@ -66,6 +68,13 @@ class Door:
             await self._runner.cleanup()
 
     async def _post_alerts(self, request: web.Request) -> web.Response:
+        parent = traceparent(request.headers.get(TRACEPARENT)) if tracing.is_on() else ""
+        with tracing.span("POST /api/v2/alerts", parent=parent, kind="server") as span:
+            answer = await self._take_alerts(request)
+            span.say(**{"http.response.status_code": answer.status})
+            return answer
+
+    async def _take_alerts(self, request: web.Request) -> web.Response:
         announced = request.content_length or 0
         if announced > LARGEST_BODY_BYTES:
             return _said(413, f"a body of {announced} bytes: up to {LARGEST_BODY_BYTES} are taken")

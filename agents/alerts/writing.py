@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from agents import tracing
 from agents.ports import Clock
 from agents.spool import LARGEST_BATCH_BYTES, Spool, SpoolFull
 from schemas.wire.alerts import Alert
@@ -32,6 +33,7 @@ class _Waiting:
     keep_firing: Sequence[Alert]
     size: int
     written: "asyncio.Future[float]"
+    trace: str
 
 
 class SpoolWriter:
@@ -52,7 +54,8 @@ class SpoolWriter:
         if self._waiting_bytes + size > MOST_WAITING_BYTES:
             raise SpoolFull(f"{self._waiting_bytes} bytes of alerts wait for the disk; no more are taken")
         written: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(encoded, list(alerts) if keep_firing else [], size, written))
+        keep = list(alerts) if keep_firing else []
+        self._waiting.append(_Waiting(encoded, keep, size, written, tracing.current()))
         self._waiting_bytes += size
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_all())
@@ -79,8 +82,15 @@ class SpoolWriter:
         now = self._clock.now()
         bodies = _bodies([each for waiting in taken for each in waiting.encoded])
         keep = [alert for waiting in taken for alert in waiting.keep_firing]
+        traces = list(dict.fromkeys(waiting.trace for waiting in taken if waiting.trace))
+        alerts = sum(len(waiting.encoded) for waiting in taken)
+        span = tracing.span(
+            "spool alerts", parent=traces[0] if traces else None, links=traces[1:], alerts=alerts
+        )
+        append = partial(self.spool.append_bodies, received_at=now, keep_firing=keep, trace=span.traceparent)
         try:
-            await self.run(partial(self.spool.append_bodies, bodies, received_at=now, keep_firing=keep))
+            with span:
+                await self.run(partial(append, bodies))
         except Exception as error:
             _settle(taken, error)
         except BaseException:

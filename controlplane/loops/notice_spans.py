@@ -1,7 +1,7 @@
-"""Spans of messages to people: each goes on with the trace of the first alert in it, and links to the others'.
+"""Spans of messages to people: each goes on with the trace of its first alert, and links to those of others.
 
 An alert's trace is that of the first report of it since somebody was told; those that only say that it still
-fires begin nothing. What is not known here any more (another process has led since) begins a trace of its own.
+fires begin nothing. What is not known here any more (another process has led since) begins its own trace.
 """
 
 from collections import OrderedDict

@@ -257,6 +257,7 @@ class MemoryDelivery:
     consumer: OrderConsumer = field(compare=False, repr=False)
     network: Network = field(compare=False, repr=False)
     party: str = field(compare=False, repr=False)
+    trace: str = ""
 
     async def acknowledge(self) -> None:
         """Sent and not confirmed: it may be lost without a word."""

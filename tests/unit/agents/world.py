@@ -67,6 +67,7 @@ class DeliveredOrder:
     subject: str
     body: bytes
     bus: "CentreDouble"
+    trace: str = ""
 
     async def acknowledge(self) -> None:
         self.bus.acknowledged.append(decode(Order, self.body).version)
