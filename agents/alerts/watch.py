@@ -80,6 +80,7 @@ class AlertWatch:
             self._gpus = Gpus(kube, clock, seen.cache, rules.scrape, period_seconds=rules.gpu_seconds)
         self._unjudged = False
         self._heard = False
+        self._of_nodes: tuple[int, dict[bytes, Trouble]] = (-1, {})
 
     async def run_events(self) -> None:
         """Until cancelled."""
@@ -100,7 +101,7 @@ class AlertWatch:
             now = self._clock.now()
             standings = list(self._standings())
             troubles = {
-                **node_troubles(self._seen.cache.nodes.rows),
+                **self._node_troubles(),
                 **workload_troubles(standings, degraded_seconds=self._rules.degraded_seconds),
                 **self._counts.troubles(now, self._alerts.firing),
                 **self._gpu_troubles(),
@@ -138,6 +139,13 @@ class AlertWatch:
                 self._unjudged = True
                 continue
             yield Standing(prepared.name or workload, work, self._seen.cache.pods_of.get(workload, {}))
+
+    def _node_troubles(self) -> dict[bytes, Trouble]:
+        """Looked for where something of some node changed: there are thousands of them."""
+        cache = self._seen.cache
+        if self._of_nodes[0] != cache.nodes_changed:
+            self._of_nodes = cache.nodes_changed, node_troubles(cache.nodes.rows)
+        return self._of_nodes[1]
 
     def _gpu_troubles(self) -> dict[bytes, Trouble]:
         if self._gpus is None:

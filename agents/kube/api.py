@@ -11,7 +11,7 @@ import msgspec
 from agents.kube.access import KubeAccess
 from agents.kube.discovery import discover, discover_version, version_path
 from agents.kube.fields import join_to_apply, move_to_apply, take_replicas, without_manager
-from agents.kube.http import KubeHttp, NotFound, Status, decoded, failure, read_bounded
+from agents.kube.http import KubeHttp, NotFound, Status, decoded, failure, gathered, read_bounded
 from agents.kube.rights import allowed
 from agents.ports import Conflict, KubeError, NotServed, Rejected, Resource, Rule, Unreachable
 from schemas.wire.orders import FIELD_MANAGER, OUR_LABELS, ObjectRef
@@ -21,10 +21,13 @@ PAGE_LIMIT_BYTES = 256 << 20
 LIST_TIMEOUT_SECONDS = 120.0
 WATCH_SECONDS = 300.0
 LINE_LIMIT_BYTES = 16 << 20
+GATHER_SECONDS = 0.1
 MOVE_ATTEMPTS = 5
 
 JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
+
+_EVENT, _ERROR = b'{"type":"', b'{"type":"ERROR"'
 
 Object = dict[str, Any]
 Patch = list[Object]
@@ -126,8 +129,10 @@ class KubernetesApi:
             query["labelSelector"] = label_selector
         try:
             async with self._http.open("GET", path, query=query, timeout_seconds=None) as response:
-                async for line in _lines(response.content.iter_any()):
-                    if decoded(line, _WatchLine).type == "ERROR":
+                async for line in _lines(gathered(response, GATHER_SECONDS)):
+                    # What begins as the API server writes events is not read twice.
+                    is_plain = line.startswith(_EVENT) and not line.startswith(_ERROR)
+                    if not is_plain and decoded(line, _WatchLine).type == "ERROR":
                         raise failure(decoded(line, _ErrorLine).object)
                     yield line
         except NotFound as error:

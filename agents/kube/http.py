@@ -1,10 +1,11 @@
 """One HTTP session to an API server: raw bodies in bounds, and every failure as one of the port's errors."""
 
+import asyncio
 import re
 import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import aiohttp
 import msgspec
@@ -172,6 +173,30 @@ async def read_bounded(response: aiohttp.ClientResponse, limit_bytes: int) -> by
         if len(body) > limit_bytes:
             raise Rejected(f"{response.url.path}: the answer exceeds {limit_bytes} bytes")
     return bytes(body)
+
+
+@runtime_checkable
+class _Buffered(Protocol):
+    """A TLS transport, of asyncio or of uvloop: it reads its socket while it holds less than `high` bytes."""
+
+    def set_read_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+
+async def gathered(response: aiohttp.ClientResponse, seconds: float) -> AsyncGenerator[bytes]:
+    """The body as it comes; what comes soon after a chunk waits for so long in the kernel, to be one chunk.
+
+    A busy watch brings each event in a TLS record of its own: taken one by one, waking up for them costs more
+    than reading them.
+    """
+    async for chunk in response.content.iter_any():
+        yield chunk
+        # None once all of it is here.
+        transport = response.connection.transport if response.connection is not None else None
+        if isinstance(transport, _Buffered):
+            # To pause a TLS transport stops only what it hands on: it would still read each record.
+            transport.set_read_buffer_limits(high=0)
+            await asyncio.sleep(seconds)
+            transport.set_read_buffer_limits()
 
 
 def decoded(body: bytes, shape: type[T]) -> T:

@@ -15,11 +15,13 @@ class Changes:
     """Names of nodes whose inventory, zones or usage changed, and workloads of which something changed.
 
     topology: also where other pods are bound than those that the zones are said to be of.
+    own: of `usage` the nodes on which a pod of Muster's changed.
     """
 
     inventory: set[str] = field(default_factory=set[str])
     topology: set[str] = field(default_factory=set[str])
     usage: set[str] = field(default_factory=set[str])
+    own: set[str] = field(default_factory=set[str])
     workloads: set[str] = field(default_factory=set[str])
     hardware: bool = False
 
@@ -37,6 +39,7 @@ class Cache:
         self.namespaces = NamespaceSums()
         self.below = Below(self._below_nodes, self._zones_changed, self._below_cluster)
         self.used: dict[str, dict[str, int]] | None = None
+        self.nodes_changed = 0
         self.on_node: Callable[[str, NodeRow | None], None] | None = None
         self._changes = Changes()
         self._wake: Callable[[], None] = _nobody
@@ -82,6 +85,7 @@ class Cache:
 
     def _node_changed(self, name: str, before: NodeRow | None, after: NodeRow | None) -> None:
         self._join(name)
+        self.nodes_changed += 1
         if self.on_node is not None:
             self.on_node(name, after)
         self._wake()
@@ -119,6 +123,8 @@ class Cache:
                 continue
             if row.node:
                 self._changes.usage.add(row.node)
+                if row.workload:
+                    self._changes.own.add(row.node)
             if row.workload:
                 self._changes.workloads.add(row.workload)
         if _bound(before) != _bound(after):

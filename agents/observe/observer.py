@@ -13,7 +13,7 @@ from agents.observe.collecting import Collecting, kinds_below
 from agents.observe.facts import Discovered
 from agents.observe.keyed import Rows
 from agents.observe.quantities import amounts
-from agents.observe.rows import ObjectRows, PodRows, node_row
+from agents.observe.rows import NodeRows, ObjectRows, PodRows
 from agents.observe.shapes import RawList, UsageShape
 from agents.observe.watching import Decode, Watching
 from agents.ports import Clock, Kube, KubeError, NotServed, Rejected, Resource
@@ -101,7 +101,7 @@ class Observer:
 
     async def run(self) -> None:
         """Until cancelled."""
-        nodes = self._watching(NODES, self._cache.nodes, node_row)
+        nodes = self._watching(NODES, self._cache.nodes, NodeRows().row)
         pods = self._watching(PODS, self._cache.pods, PodRows().row)
         async with asyncio.TaskGroup() as group:
             group.create_task(nodes.run())

@@ -10,7 +10,7 @@ from agents.observe.facts import Discovered, Given, facts
 from agents.observe.nodes import inventory, next_layout, profiles, shard_of
 from agents.observe.rows import NodeRow
 from agents.observe.topology import topology
-from agents.observe.usage import usage
+from agents.observe.usage_reports import UsageReports
 from schemas.wire.hardware import Topology
 from schemas.wire.reports import Report, Right, Work
 from schemas.wire.subjects import shard_name
@@ -42,6 +42,9 @@ class Reporting:
         self._work_of = work_of
         self._layout = 0
         self._shards: list[list[NodeRow]] = []
+        self._usage = UsageReports(cache)
+        self._members: list[set[str]] = []
+        self._facts_of: tuple[object, ...] = ()
         self._hardware_told = False
         self._said: dict[str, tuple[object, ...]] = {}
         self._said_at: dict[str, int] = {}
@@ -69,12 +72,11 @@ class Reporting:
         if changes.hardware or not self._hardware_told:
             self._hardware_told = True
             self._outlet.offer("hardware", self._cache.below.hardware(self._cache.pods.rows))
-        self._report_facts()
-        for index in sorted(stale | {shard_of(name, self._layout) for name in changes.usage}):
+        self._report_facts(changes)
+        changed = changes.usage | changes.inventory
+        for index in self._usage.due(changed, changes.own, stale, self._shard_of, self._layout):
             names = [node.name for node in self._shards[index]]
-            devices = self._cache.below.devices
-            report = usage(names, self._cache.pods_on, self._cache.used, devices.held, devices.unowned)
-            self._outlet.offer(f"usage.{self._name(index)}", report)
+            self._outlet.offer(f"usage.{self._name(index)}", self._usage.report(names))
         later, self._later = self._later, set()
         self._report_work(changes.workloads | later, with_counts=True)
 
@@ -93,7 +95,7 @@ class Reporting:
     @property
     def owes(self) -> bool:
         """Whether counts wait for one of the next reports, whatever else changes."""
-        return bool(self._later)
+        return bool(self._later) or self._usage.owes
 
     def report_workloads(self) -> None:
         """Offer only how workloads stand that changed since the last call; counts alone wait for `report`."""
@@ -146,10 +148,15 @@ class Reporting:
             else:
                 self._stale_zones.discard(name)
 
-    def _report_facts(self) -> None:
+    def _report_facts(self, changes: Changes) -> None:
+        """Only what is made of the nodes is a matter of their number."""
         if not self.discovered.version or self.awaits_rights:
             return
         metrics_served = self._cache.used is not None
+        made_of = (self._layout, self.discovered.version, self.discovered.served, metrics_served, self.rights)
+        if made_of == self._facts_of and not changes.inventory:
+            return
+        self._facts_of = made_of
         nodes = self._cache.nodes.rows.values()
         report = facts(
             self._layout,
@@ -167,15 +174,24 @@ class Reporting:
         layout = next_layout(self._layout, len(nodes))
         if layout != self._layout:
             self._layout = layout
+            self._usage.forget()
             self._forget_shards()
             stale = set(range(layout))
+            self._members = [set() for _ in range(layout)]
+            self._shards = [[] for _ in range(layout)]
+            changed: Iterable[str] = nodes
         else:
             stale = {shard_of(name, layout) for name in changes.inventory}
-        if stale:
-            self._shards = [[] for _ in range(layout)]
-            for name in sorted(nodes):
-                self._shards[shard_of(name, layout)].append(nodes[name])
+            changed = changes.inventory
+        for name in changed:
+            members = self._members[shard_of(name, layout)]
+            (members.add if name in nodes else members.discard)(name)
+        for index in stale:
+            self._shards[index] = [nodes[name] for name in sorted(self._members[index])]
         return stale
+
+    def _shard_of(self, name: str) -> int:
+        return shard_of(name, self._layout)
 
     def _name(self, index: int) -> str:
         return shard_name(self._layout, index)

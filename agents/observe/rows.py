@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -37,6 +38,7 @@ PodKey = tuple[str, str]
 Asks = dict[str, int]
 
 
+V = TypeVar("V")
 Features = dict[str, str]
 _NO_FEATURES: Features = {}
 
@@ -135,6 +137,32 @@ def node_row(raw: bytes | msgspec.Raw) -> tuple[str, NodeRow]:
     )
 
 
+class NodeRows:
+    """Decodes nodes; what equal nodes have in common is kept once, for a cluster has few makes of them."""
+
+    def __init__(self) -> None:
+        self._shared: dict[tuple[str, object], Any] = {}
+
+    def row(self, raw: bytes | msgspec.Raw) -> tuple[str, NodeRow]:
+        """Raises msgspec.MsgspecError."""
+        name, row = node_row(raw)
+        if len(self._shared) > 10_000:
+            self._shared.clear()
+        return name, replace(
+            row,
+            labels=self._share("labels", row.profile, row.labels),
+            profile=sys.intern(row.profile),
+            allocatable=self._share("allocatable", tuple(row.allocatable.items()), row.allocatable),
+            taints=self._share("taints", row.taints, row.taints),
+            conditions=self._share("conditions", row.conditions, row.conditions),
+            provider=sys.intern(row.provider),
+            handlers=self._share("handlers", row.handlers, row.handlers),
+        )
+
+    def _share(self, of: str, key: object, value: V) -> V:
+        return self._shared.setdefault((of, key), value)
+
+
 def _hash_of(labels: dict[str, str], features: Features, handlers: tuple[str, ...]) -> str:
     return profile_hash(labels, features, list(handlers))
 
@@ -153,10 +181,10 @@ class PodRows:
         if len(self._asks) > 10_000:
             self._asks.clear()
         conditions = pod.status.conditions or ()
-        return (metadata.namespace, metadata.name), PodRow(
-            node=pod.spec.node_name,
-            workload=labels.get(WORKLOAD_LABEL, ""),
-            template=labels.get(TEMPLATE_LABEL, ""),
+        return (sys.intern(metadata.namespace), metadata.name), PodRow(
+            node=sys.intern(pod.spec.node_name),
+            workload=sys.intern(labels.get(WORKLOAD_LABEL, "")),
+            template=sys.intern(labels.get(TEMPLATE_LABEL, "")),
             asks=self._asks.setdefault(tuple(sorted(asks.items())), asks),
             finished=pod.status.phase in _FINISHED,
             deleting=metadata.deletion_timestamp is not None,

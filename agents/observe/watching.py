@@ -2,8 +2,9 @@
 
 1. List raw, page by page; swap the rows in at once, when the last page is here.
 2. Watch from the list's resource version; every event, and every bookmark, moves that version on.
-3. The server closes: watch again from there. It says 410: list again.
-4. After `resync_seconds`, list again, for a missed event must not stay missed.
+3. The server closes, or the connection is lost: watch again from there. It says 410: list again.
+4. After `resync_seconds`, list again, for a missed event must not stay missed; where there is very much, so
+   seldom that no more than RELISTED_ROWS_PER_SECOND are read for it.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ import structlog
 
 from agents.observe.keyed import Rows
 from agents.observe.shapes import RawList, WatchEvent
-from agents.ports import Clock, Forbidden, Gone, Kube, KubeError, NotServed, Resource
+from agents.ports import Clock, Forbidden, Gone, Kube, KubeError, NotServed, Resource, Unreachable
 from agents.timing import Backoff, within
 
 K = TypeVar("K")
@@ -24,6 +25,7 @@ R = TypeVar("R")
 Decode = Callable[[msgspec.Raw], tuple[K, R]]
 REWATCH_SECONDS = 0.2
 TRIED_ENOUGH = 3
+RELISTED_ROWS_PER_SECOND = 10.0
 _log = structlog.get_logger()
 _decode_list = msgspec.json.Decoder(RawList)
 _decode_event = msgspec.json.Decoder(WatchEvent)
@@ -42,6 +44,13 @@ def _nothing() -> None:
 
 
 _decode_bookmark = msgspec.json.Decoder(_Bookmark)
+
+
+def _event(line: bytes) -> WatchEvent:
+    try:
+        return _decode_event.decode(line)
+    except msgspec.MsgspecError as error:
+        raise Unreachable(f"a line of the watch is not the API server's: {error}") from None
 
 
 class Watching(Generic[K, R]):
@@ -75,6 +84,8 @@ class Watching(Generic[K, R]):
         self._begin = begin
         self._tried = tried
         self._version = ""
+        self._list_again_at = 0.0
+        self._last: msgspec.Raw | None = None
         self.synced = asyncio.Event()
 
     async def run(self) -> None:
@@ -82,20 +93,24 @@ class Watching(Generic[K, R]):
         backoff, forbidden = Backoff(self._random), False
         while True:
             try:
-                await self._list()
-                backoff.succeeded()
-                length = self._resync_seconds * (0.9 + 0.2 * self._random.random())
-                await within(self._clock, self._follow(), length)
+                if not self._version:
+                    await self._list()
+                    backoff.succeeded()
+                await within(self._clock, self._follow(backoff), self._list_again_at - self._clock.now())
+                self._version = ""
             except Gone:
                 _log.info("watch_too_old", kind=self._resource.kind)
+                self._version = ""
                 await self._clock.sleep(REWATCH_SECONDS)
             except NotServed as error:
+                self._version = ""
                 self._rows.replace({})
                 if self._tried is not None:
                     self._tried()
                     return
                 await self._failed(error, backoff)
             except Forbidden as error:
+                self._version = ""
                 if self._tried is None:
                     await self._failed(error, backoff)
                     continue
@@ -126,23 +141,39 @@ class Watching(Generic[K, R]):
             for item in page.items or ():
                 decoded = self._decoded(item)
                 if decoded is not None:
-                    rows[decoded[0]] = decoded[1]
+                    key, row = decoded
+                    known = self._rows.rows.get(key)
+                    # Most is as it was: two pictures of a large cluster at once are to share it.
+                    rows[key] = known if known is not None and known == row else row
         self._rows.replace(rows)
-        self._version = version
+        self._version, self._last = version, None
+        length = max(self._resync_seconds, len(rows) / RELISTED_ROWS_PER_SECOND)
+        self._list_again_at = self._clock.now() + length * (0.9 + 0.2 * self._random.random())
         self.synced.set()
         if self._tried is not None:
             self._tried()
 
-    async def _follow(self) -> None:
+    async def _follow(self, backoff: Backoff) -> None:
         """Watch, again and again. Raises Gone and KubeError."""
         while True:
-            lines = self._kube.watch(self._resource, self._version, label_selector=self._selector)
+            lines = self._kube.watch(self._resource, self._reached(), label_selector=self._selector)
             async for line in lines:
-                self._take(_decode_event.decode(line))
+                self._take(_event(line))
+                backoff.succeeded()
             await self._clock.sleep(REWATCH_SECONDS)
 
+    def _reached(self) -> str:
+        """The version of the newest event: read when it is asked for, not of every event."""
+        last, self._last = self._last, None
+        if last is not None:
+            try:
+                self._version = _decode_bookmark.decode(last).metadata.resource_version or self._version
+            except msgspec.MsgspecError:
+                _log.warning("version_malformed", kind=self._resource.kind)
+        return self._version
+
     def _take(self, event: WatchEvent) -> None:
-        self._version = _decode_bookmark.decode(event.object).metadata.resource_version or self._version
+        self._last = event.object
         if event.type == "BOOKMARK":
             return
         decoded = self._decoded(event.object)
