@@ -1,7 +1,7 @@
-"""Builds the binaries of a real Kubernetes API from pinned Go modules: `python -m tests.kube.build`.
+"""Builds binaries of a real Kubernetes API, and Helm, from pinned Go modules: `python -m tests.kube.build`.
 
-Once a machine and version: about five minutes on two cores, into the cache folder that
-controlplane.embedded.kube_assets looks in. Needs Go and its module proxy, nothing else.
+Once a machine and version: about seven minutes on two cores, into the cache folder that
+controlplane.embedded.kube_assets looks in, and one beside it. Needs Go and its module proxy, nothing else.
 """
 
 import fcntl
@@ -26,6 +26,7 @@ PACKAGES = {
     "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
     "kwok": "sigs.k8s.io/kwok/cmd/kwok",
 }
+HELM_MODULE, HELM = MODULE / "helm", "helm.sh/helm/v3"
 BUILD_TIMEOUT_SECONDS = 45 * 60
 LAST_LINES = 5
 
@@ -53,35 +54,52 @@ def build(say: Callable[[str], None], folder: Path | None = None) -> Path:
             step = f"[{position}/{len(missing)}] {name}"
             say(f"{step}: building (Kubernetes {KUBERNETES_VERSION}; minutes, once a machine) ...")
             started = time.monotonic()
-            _build_one(go, name, folder)
+            _build_one(go, PACKAGES[name], folder / name, MODULE, _link_flags())
             say(f"{step}: built in {time.monotonic() - started:.0f} s")
     return folder
+
+
+def build_helm(say: Callable[[str], None]) -> Path:
+    """Helm's binary, as `build`."""
+    version = _pinned(HELM_MODULE, HELM)
+    binary = cache_folder().parent.parent / "helm" / version / "helm"
+    if binary.is_file():
+        return binary
+    go = shutil.which("go")
+    if go is None:
+        raise CannotBuild("no Go toolchain on PATH")
+    binary.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(binary.parent.parent / f"{version}.lock", say):
+        if not binary.is_file():
+            say(f"helm {version}: building (minutes, once a machine) ...")
+            _build_one(go, f"{HELM}/cmd/helm", binary, HELM_MODULE, _helm_link_flags(version))
+    return binary
 
 
 def _missing(folder: Path) -> list[str]:
     return [name for name in PACKAGES if not (folder / name).is_file()]
 
 
-def _build_one(go: str, name: str, folder: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as temporary:
-        output = Path(temporary) / name
-        command = [go, "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", _link_flags()]
+def _build_one(go: str, package: str, binary: Path, module: Path, link_flags: str) -> None:
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=binary.parent) as temporary:
+        output = Path(temporary) / binary.name
+        command = [go, "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", link_flags]
         environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
         try:
             done = subprocess.run(
-                [*command, "-o", str(output), PACKAGES[name]],
-                cwd=MODULE,
+                [*command, "-o", str(output), package],
+                cwd=module,
                 env=environment,
                 capture_output=True,
                 text=True,
                 timeout=BUILD_TIMEOUT_SECONDS,
             )
         except subprocess.TimeoutExpired:
-            raise CannotBuild(f"go build of {name} took more than {BUILD_TIMEOUT_SECONDS} s") from None
+            raise CannotBuild(f"go build of {binary.name} took more than {BUILD_TIMEOUT_SECONDS} s") from None
         if done.returncode != 0:
             said = "\n".join(done.stderr.splitlines()[-LAST_LINES:])
-            raise CannotBuild(f"go build of {name} failed\n{said}")
-        output.rename(folder / name)
+            raise CannotBuild(f"go build of {binary.name} failed\n{said}")
+        output.rename(binary)
 
 
 def _link_flags() -> str:
@@ -92,11 +110,28 @@ def _link_flags() -> str:
     return " ".join(["-s", "-w", *(f"-X {version}.{name}={value}" for name, value in values.items())])
 
 
+def _helm_link_flags(version: str) -> str:
+    """As Helm's own Makefile: charts ask which Kubernetes they are rendered for."""
+    major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
+    values = {f"{HELM}/internal/version.version": version}
+    for package in (f"{HELM}/pkg/chartutil", f"{HELM}/pkg/lint/rules"):
+        values |= {f"{package}.k8sVersionMajor": major, f"{package}.k8sVersionMinor": minor}
+    return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in values.items())])
+
+
+def _pinned(module: Path, path: str) -> str:
+    found = re.search(
+        rf"^(?:require )?\t?{re.escape(path)} (v\S+)", (module / "go.mod").read_text(), re.MULTILINE
+    )
+    if found is None:
+        raise CannotBuild(f"{module / 'go.mod'} pins no {path}")
+    return found[1]
+
+
 def _check_version() -> None:
-    pinned = re.search(r"^\tk8s\.io/kubernetes (v\S+)", (MODULE / "go.mod").read_text(), re.MULTILINE)
-    if pinned is None or pinned[1] != KUBERNETES_VERSION:
-        found = pinned[1] if pinned else "nothing"
-        raise CannotBuild(f"go.mod pins {found}, kube_assets.KUBERNETES_VERSION says {KUBERNETES_VERSION}")
+    pinned = _pinned(MODULE, "k8s.io/kubernetes")
+    if pinned != KUBERNETES_VERSION:
+        raise CannotBuild(f"go.mod pins {pinned}, kube_assets.KUBERNETES_VERSION says {KUBERNETES_VERSION}")
 
 
 @contextmanager
@@ -114,7 +149,8 @@ def _locked(path: Path, say: Callable[[str], None]) -> Generator[None]:
 def main() -> None:
     """With --if-possible a machine that cannot build is told why, and that is no failure."""
     try:
-        print(build(lambda line: print(line, file=sys.stderr, flush=True)))
+        for one in (build, build_helm):
+            print(one(lambda line: print(line, file=sys.stderr, flush=True)))
     except CannotBuild as reason:
         print(f"Kubernetes binaries not built: {reason}", file=sys.stderr)
         sys.exit(0 if "--if-possible" in sys.argv[1:] else 1)
