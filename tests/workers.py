@@ -23,6 +23,7 @@ GROUPS = {
     "tests/integration/test_inventory.py": "inventory",
     "tests/peers/test_alertmanager.py": "peers",
     "tests/peers/test_amtool.py": "peers",
+    "tests/peers/test_observing.py": "observing",
 }
 
 
