@@ -8,6 +8,7 @@ import typer
 from controlplane.cli import (
     alerting,
     clusters,
+    doctor,
     inventory,
     keeping,
     quota_limits,
@@ -48,6 +49,7 @@ for command, panel in (
     (inventory.inventory, _READ),
     (reading.events, _READ),
     (writing.plan, _READ),
+    (doctor.doctor, _READ),
 ):
     app.command(rich_help_panel=panel)(command)
 clusters.app.command("register", help="As invite.")(clusters.invite)

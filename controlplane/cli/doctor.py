@@ -1,0 +1,144 @@
+"""muster doctor: every check, worst first where it matters, and what helps."""
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from controlplane.cli.options import Output, OutputOption
+
+if TYPE_CHECKING:
+    from controlplane.client import Context
+    from controlplane.doctor.checks import Check
+
+EXAMINE_SECONDS = 9.0
+EXIT_CODES = {"ok": 0, "warn": 1, "fail": 2}
+
+
+def doctor(
+    local: Annotated[
+        bool,
+        typer.Option("--local", help="Ask no centre: look from the MUSTER_... settings of this machine."),
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only what is not ok.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Check every connection, version, clock, certificate, stream, consumer, lag and lease; say what helps.
+
+    Exit code 0: all is well; 1: warnings; 2: something fails. Where the centre does not answer, it looks from
+    the settings themselves: run it where the centre runs.
+    """
+    from controlplane.doctor.checks import worst
+
+    checks = _local() if local else _examined()
+    level = worst(check["level"] for check in checks)
+    if output is Output.TABLE:
+        _print(checks, quiet=quiet)
+    else:
+        from controlplane.cli.output import print_data
+
+        shown = [check for check in checks if not quiet or check["level"] != "ok"]
+        print_data({"level": level.value, "checks": shown}, output)
+    raise typer.Exit(EXIT_CODES[level.value])
+
+
+def _examined() -> list[dict[str, Any]]:
+    """By the centre; from here where it does not answer, or is too old to know."""
+    from controlplane.client import Client, Refused, Unreachable, read_context
+    from controlplane.doctor.checks import Check
+    from controlplane.doctor.findings import Finding
+
+    context = read_context()
+    try:
+        with Client(context, timeout_seconds=EXAMINE_SECONDS) as client:
+            examined = client.get("/doctor").body
+    except Unreachable as error:
+        return [_of(Check("api", str(error), Finding.API_UNREACHABLE)), *_local()]
+    except Refused as error:
+        if error.status in (401, 403):
+            return [_of(Check("api", f"{context.url}: {error}", Finding.API_REFUSES)), *_local()]
+        if error.status == 404:
+            said = f"{context.url} answers, and knows of no doctor"
+            return [_of(Check("api", said, Finding.API_OLDER)), *_local()]
+        return [_of(Check("api", f"{context.url}: {error}", Finding.NOT_READY)), *_local()]
+    waiting = [
+        Check("api.ready", f"waits: {each['message']}", Finding.NOT_READY) for each in examined["waiting_for"]
+    ]
+    return [_of(_version(context, examined["version"])), *map(_of, waiting), *examined["checks"]]
+
+
+def _version(context: "Context", theirs: str) -> "Check":
+    from importlib.metadata import version
+
+    from controlplane.doctor.checks import Check
+    from controlplane.doctor.findings import Finding
+    from controlplane.doctor.releases import releases_apart
+
+    ours = version("muster")
+    apart = releases_apart(theirs, ours)
+    said = f"{context.url} answers; version {theirs}"
+    if not apart:
+        return Check("api", said)
+    return Check(
+        "api", f"{said}, this command is {ours}", Finding.API_NEWER if apart > 0 else Finding.API_OLDER
+    )
+
+
+def _local() -> list[dict[str, Any]]:
+    """By a program of its own: the command knows neither databases nor keys."""
+    from controlplane.doctor.checks import Check
+    from controlplane.doctor.findings import Finding
+
+    command = [sys.executable, "-m", "controlplane.examining"]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=EXAMINE_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        said = f"looking from here took longer than {EXAMINE_SECONDS:g} s"
+        return [_of(Check("settings", said, Finding.CHECK_TIMED_OUT))]
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        return [_of(Check("settings", "; ".join(last) or "it said nothing", Finding.CHECK_FAILED))]
+
+
+def _of(check: "Check") -> dict[str, Any]:
+    return check.as_data()
+
+
+def _print(checks: list[dict[str, Any]], *, quiet: bool) -> None:
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    from controlplane.cli.output import console
+
+    styles = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, overflow="ellipsis", max_width=40)
+    table.add_column(overflow="fold")
+    for check in checks:
+        if quiet and check["level"] == "ok":
+            continue
+        name = Text(check["check"]) + Text(f" {check['about']}" if check["about"] else "", style="bold")
+        table.add_row(Text(check["level"], style=styles[check["level"]]), name, _told(check))
+    to = console()
+    to.print(Padding(table, 0))
+    counts = [f"{sum(1 for check in checks if check['level'] == level)} {level}" for level in styles]
+    to.print(Text(", ".join(counts), style="dim"))
+
+
+def _told(check: dict[str, Any]) -> Any:
+    from rich.text import Text
+
+    if not check["finding"]:
+        return Text(check["message"], style="dim")
+    return Text.assemble(
+        (f"{check['finding']}: ", "bold"),
+        check["message"],
+        ("\n" + check["means"], "dim"),
+        ("\n-> " + check["do"], "cyan"),
+    )

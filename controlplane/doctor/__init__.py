@@ -1,0 +1,1 @@
+"""What is wrong, and what helps: judgements over facts that somebody else has gathered. Pure."""
