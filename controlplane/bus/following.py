@@ -83,7 +83,7 @@ async def _read(session: Session, stream: str, position: Position) -> AsyncGener
             if messages:
                 position.sequence = messages[-1].sequence
             if messages or newly_caught_up:
-                yield StreamBatch(messages, caught_up=position.caught_up, stream_created=created)
+                yield StreamBatch(messages, position.caught_up, created, max(0, pending))
     finally:
         session.on_return.remove(pull.on_return)
         await pull.close()

@@ -72,8 +72,12 @@ class AlertLog:
 
     async def run(self) -> None:
         """Until cancelled, LeaseLost, or the store or bus is away (the caller starts it again)."""
+        metrics = self._metrics
         async for batch in self._bus.follow_alerts():
-            await self._take(batch)
+            metrics.stream_lag.labels("alerts").set(batch.pending)
+            with metrics.seconds.labels("alert").time():
+                await self._take(batch)
+            metrics.passes.labels("alert").inc()
 
     async def _take(self, batch: StreamBatch) -> None:
         received: dict[str, list[tuple[int, AlertBatch]]] = defaultdict(list)
@@ -88,6 +92,7 @@ class AlertLog:
                 if message.trace:
                     self._traces[cluster, read.stamp] = message.trace
             except Malformed as error:
+                self._metrics.buried.labels("alert").inc()
                 await self._store.bury([DeadLetter(cluster, message.subject, str(error), message.body)])
                 empty = _link_of(message.body)
                 if empty is not None:
@@ -138,6 +143,7 @@ class AlertLog:
                 where = f"{self._subjects.alert(cluster)} {batch.stamp} alert {position}"
                 buried.append(DeadLetter(cluster, where, why, body))
         if buried:
+            self._metrics.buried.labels("alert").inc(len(buried))
             await self._store.bury(buried)
         committed = await self._store.commit_alerts(self._lease, cluster, links)
         for span in spans:

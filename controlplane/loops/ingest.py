@@ -69,8 +69,15 @@ class Ingest:
             group.create_task(self._bury())
 
     async def _follow(self, *, usage: bool) -> None:
+        stream = "usage" if usage else "state"
+        seconds = self._metrics.seconds.labels(f"ingest_{stream}")
+        passes = self._metrics.passes.labels(f"ingest_{stream}")
+        lag = self._metrics.stream_lag.labels(stream)
         async for batch in self._bus.follow_reports(usage=usage):
-            await self._take(batch)
+            lag.set(batch.pending)
+            with seconds.time():
+                await self._take(batch)
+            passes.inc()
             if batch.caught_up:
                 self._caught_up[usage] = True
                 if all(self._caught_up.values()):
@@ -193,6 +200,7 @@ class Ingest:
             self._excess()
 
     def _remember_buried(self, letter: DeadLetter) -> None:
+        self._metrics.buried.labels("report").inc()
         log.warning("report_malformed", cluster=letter.cluster, subject=letter.subject, detail=letter.reason)
         if len(self._buried) < MAX_BURIED_WAITING:
             self._buried.append(replace(letter, body=letter.body[:MAX_BURIED_BYTES]))

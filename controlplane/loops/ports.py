@@ -245,11 +245,13 @@ class StreamBatch:
     """caught_up: everything that lay in the stream when following began has been delivered.
 
     stream_created: Unix seconds; when it changes, the stream was made anew and sequences start again.
+    pending: messages that lie behind these.
     """
 
     messages: Sequence[StreamMessage]
     caught_up: bool
     stream_created: float
+    pending: int = 0
 
 
 @dataclass(frozen=True)

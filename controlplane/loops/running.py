@@ -1,20 +1,46 @@
 """What every loop does alike: run on a wake-up and on a period, always from state; say so; back off."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from controlplane.known.known import Known
+from controlplane.loops.known_metrics import KnownMetrics
 from controlplane.loops.ports import BusUnavailable, LeaseLost, StoreUnavailable
 
 log = structlog.get_logger()
 
+LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
-class LoopMetrics:
-    """Rate, errors and duration of each loop, and how long the event loop kept others waiting."""
+
+class Lag:
+    """How late the event loop runs what is due, as a distribution."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = Histogram(
+            "muster_loop_lag_seconds",
+            "How late the event loop runs what is due",
+            buckets=LAG_SECONDS,
+            registry=registry,
+        )
+
+    def set(self, seconds: float) -> None:
+        """One look."""
+        self._seconds.observe(seconds)
+
+
+class LoopMetrics:
+    """Rate, errors, duration, lag and depth of each loop, and how long the event loop kept others waiting.
+
+    depth: what waits for a loop that keeps a line of its own. wait: from a wake-up until the pass begins.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        ProcessCollector(registry=registry)
         self.passes = Counter("muster_loop_passes", "Passes of a loop", ["loop"], registry=registry)
         self.errors = Counter(
             "muster_loop_errors", "Passes that failed", ["loop", "reason"], registry=registry
@@ -22,9 +48,23 @@ class LoopMetrics:
         self.seconds = Histogram(
             "muster_loop_pass_seconds", "Duration of a pass", ["loop"], registry=registry
         )
-        self.lag = Gauge(
-            "muster_loop_lag_seconds", "How late the event loop runs what is due", registry=registry
+        self.wait = Histogram(
+            "muster_loop_wait_seconds",
+            "From a wake-up until the pass",
+            ["loop"],
+            buckets=LAG_SECONDS,
+            registry=registry,
         )
+        self.depth = Gauge(
+            "muster_loop_depth", "What waits in the line of a loop", ["loop"], registry=registry
+        )
+        self.stream_lag = Gauge(
+            "muster_stream_lag_messages", "Messages of a stream not read yet", ["stream"], registry=registry
+        )
+        self.buried = Counter(
+            "muster_dead_letters", "Messages that were not understood", ["kind"], registry=registry
+        )
+        self.lag = Lag(registry)
         self.reports = Counter("muster_reports", "Reports taken in", ["kind", "outcome"], registry=registry)
         self.orders = Counter("muster_orders", "Orders by outcome", ["outcome"], registry=registry)
         self.decisions = Counter("muster_decisions", "Decisions by reason", ["reason"], registry=registry)
@@ -37,15 +77,22 @@ class LoopMetrics:
         )
         self.alerts = Counter("muster_alerts_committed", "Alerts committed", registry=registry)
 
+    def watch(self, known: Known, now: Callable[[], float], leads: Callable[[], bool]) -> None:
+        """What is known is counted, too, when somebody asks. now: Unix seconds. leads: decides."""
+        KnownMetrics(known, now, leads).register(self._registry)
+
 
 class Wake:
     """A wake-up that many may ask for and one loop takes; asking twice wakes once."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._asked_at = 0.0
 
     def up(self) -> None:
-        self._event.set()
+        if not self._event.is_set():
+            self._asked_at = time.monotonic()
+            self._event.set()
 
     async def wait(self, period_seconds: float) -> None:
         try:
@@ -55,6 +102,11 @@ class Wake:
             return
         finally:
             self._event.clear()
+
+    def waited_seconds(self) -> float | None:
+        """Since the first that asked for the pass that begins now, once; None where nobody did."""
+        asked_at, self._asked_at = self._asked_at, 0.0
+        return time.monotonic() - asked_at if asked_at else None
 
 
 async def keep_running(
@@ -72,6 +124,8 @@ async def keep_running(
     gather_seconds: how long a wake-up waits for others, so that under load one pass serves many.
     """
     while True:
+        if (waited := wake.waited_seconds()) is not None:
+            metrics.wait.labels(name).observe(waited)
         try:
             with metrics.seconds.labels(name).time():
                 await run_pass()

@@ -81,6 +81,7 @@ class Settle:
 
     async def run_pass(self) -> None:
         """Enter what was reported; what could not be entered stays for the next pass."""
+        self._metrics.depth.labels("settle").set(len(self._waiting) + len(self._recorded))
         while self._waiting or self._recorded:
             pairs = list(self._waiting)[:AT_ONCE]
             works = {
