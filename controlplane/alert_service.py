@@ -94,7 +94,10 @@ def _read(path: Path | None) -> tuple[Configuration, Templates]:
 
 @dataclass(frozen=True)
 class AlertServicePorts:
-    """known: whose an alert is, and what rules look at; until it is loaded, this process decides nothing."""
+    """known: whose an alert is, and what rules look at; until it is loaded, this process decides nothing.
+
+    notifies: whether it ever decides anything, or only follows.
+    """
 
     store: Store
     alerts: AlertStore
@@ -108,6 +111,7 @@ class AlertServicePorts:
     known: Known
     holder: str
     lease_seconds: float
+    notifies: bool = True
 
 
 class AlertService:
@@ -124,7 +128,7 @@ class AlertService:
             role=ROLE,
             holder=ports.holder,
             ttl_seconds=ports.lease_seconds,
-            may_lead=lambda: self.follower.loaded and ports.known.loaded,
+            may_lead=lambda: ports.notifies and self.follower.loaded and ports.known.loaded,
         )
         configuration.on_change.append(self._reconfigure)
         self.follower.on_loaded.append(self._catch_up)

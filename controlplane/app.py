@@ -8,12 +8,11 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Generator, Sequence
-from contextlib import AsyncExitStack, contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 import structlog
-import uvicorn
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
@@ -21,25 +20,24 @@ from controlplane import tracing
 from controlplane.access.tokens import Access, parse_tokens
 from controlplane.alert_service import AlertsConfiguration, AlertService, AlertServicePorts
 from controlplane.alerts.compile import ConfigurationError
-from controlplane.api import create_api
-from controlplane.api.ports import ApiDeps, NotReady, Reloaded
+from controlplane.api import create_api, create_health
+from controlplane.api.ports import LOADING, ApiDeps, NotReady, Reloaded
 from controlplane.bus.adapter import NatsBus
 from controlplane.bus.opening import Opening
 from controlplane.channels.dead_mans_switch import HttpSwitch
 from controlplane.channels.http import Http
 from controlplane.channels.sending import AsyncChannels
-from controlplane.embedded.nats import EmbeddedNats
-from controlplane.embedded.postgres import EmbeddedPostgres
-from controlplane.embedded.supervising import keep_up
+from controlplane.engines import make_bus, open_store
 from controlplane.identity import keys as key_folder
 from controlplane.identity.keys import Keys
 from controlplane.identity.order_keys import OrderKeys, SecretValues
-from controlplane.identity.server_configuration import Trust
 from controlplane.joining import Registrar
+from controlplane.listening import CannotListen, address_of, listen, serve
 from controlplane.logging import configure_logging
 from controlplane.loops.alert_metrics import AlertMetrics
-from controlplane.loops.leading import Centre, Ports
+from controlplane.loops.centre import Centre, Ports
 from controlplane.loops.running import LoopMetrics
+from controlplane.parts import Parts
 from controlplane.rollout import LossRules
 from controlplane.settings import Settings
 from controlplane.store.store import PostgresStore
@@ -47,6 +45,8 @@ from schemas.wire.subjects import Subjects
 
 log = structlog.get_logger()
 
+STALE_SECONDS = 5.0
+"""Without an answer of Postgres: what is read then is of before."""
 COLLECT_AFTER = (10_000, 20, 50)
 """Python looks for cycles after so many new objects: at its own 700, among all that a centre keeps, that is a
 seventh of the work of a placement."""
@@ -62,16 +62,22 @@ class WallClock:
         await asyncio.sleep(seconds)
 
 
-class ApiServer(uvicorn.Server):
-    """Signals belong to the composition root: uvicorn's own handlers would end the API before the loops."""
+@dataclass(frozen=True)
+class Ground:
+    """What everything else stands on. holder: of leases, one a process start. url: of the API, for others."""
 
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-
-class CannotListen(Exception):
-    """The address is none of ours, or somebody listens there."""
+    settings: Settings
+    parts: Parts
+    keys: Keys
+    subjects: Subjects
+    store: PostgresStore
+    bus: NatsBus
+    nats_url: str
+    holder: str
+    url: str
+    clock: WallClock
+    registry: CollectorRegistry
+    loop_metrics: LoopMetrics
 
 
 async def run(settings: Settings) -> None:
@@ -80,148 +86,156 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
-        await _compose(settings, stack, stopping)
+        await _compose(settings, Parts(stack, stopping))
         await stopping.wait()
         log.info("stopping")
 
 
-async def _compose(settings: Settings, stack: AsyncExitStack, stopping: asyncio.Event) -> None:
+async def _compose(settings: Settings, parts: Parts) -> None:
     clock, registry = WallClock(), CollectorRegistry()
-    loop_metrics, alert_metrics = LoopMetrics(registry), AlertMetrics(registry)
+    alert_metrics = AlertMetrics(registry)
     configuration = AlertsConfiguration(settings.alerts_config, alert_metrics, clock.now)
-    subjects = Subjects(settings.subject_prefix)
-    keys = key_folder.load_or_init(settings.keys_folder)
-    store = await _open_store(settings, stack, stopping)
-    bus, nats_url = await _make_bus(settings, stack, stopping, keys, subjects, clock)
-    opening = Opening(bus)
-    holder = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    centre = Centre(
-        Ports(
-            store=store,
-            bus=bus,
-            clock=clock,
-            signer=OrderKeys(keys),
-            subjects=subjects,
-            metrics=loop_metrics,
-            holder=holder,
-            lease_seconds=settings.lease_seconds,
-            bus_opened=opening.wait,
-            resolve_timeout_seconds=lambda: configuration.current.resolve_timeout_seconds,
-            held_alerts=lambda: alerting.follower.board.held,
-            loss_rules=LossRules(
-                lost_seconds=settings.beat_lost_seconds,
-                toleration_seconds=settings.unreachable_toleration_seconds,
-                suspect_share=settings.suspect_share,
-            ),
-        )
+    subjects, keys = Subjects(settings.subject_prefix), key_folder.load_or_init(settings.keys_folder)
+    store = await open_store(settings, parts)
+    bus, nats_url = await make_bus(settings, parts, keys, subjects, clock.now)
+    listener = listen(*settings.address)
+    address = address_of(listener)
+    ground = Ground(
+        settings=settings,
+        parts=parts,
+        keys=keys,
+        subjects=subjects,
+        store=store,
+        bus=bus,
+        nats_url=nats_url,
+        holder=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+        url=settings.public_url or f"http://{address}",
+        clock=clock,
+        registry=registry,
+        loop_metrics=LoopMetrics(registry),
     )
-    listener = _listen(*settings.address)
-    host, port = listener.getsockname()[:2]
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    external_url = settings.public_url or f"http://{address}"
-    channels = AsyncChannels(configuration.current, configuration.templates, external_url, clock.now)
+    opening = Opening(bus)
+    centre = Centre(_centre_ports(ground, opening, configuration, lambda: alerting))
+    alerting = _alert_service(ground, configuration, alert_metrics, centre)
+    registrar = _registrar(ground)
+    deps = _api_deps(ground, centre, opening, alerting, registrar)
+    application = create_api(deps) if settings.serves_api else create_health(deps)
+    parts.start("bus", opening.run())
+    parts.start("centre", centre.run())
+    parts.start("alerting", alerting.run())
+    _reload_on_hangup(configuration, parts.stack)
+    if settings.decides:
+        parts.start("joining", registrar.readmit_silent(centre.known))
+    server = serve(application, listener, parts)
+    if await parts.wait_until(lambda: server.started and alerting.follower.loaded and centre.known.loaded):
+        print(f"Listening on address={address}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _centre_ports(
+    ground: Ground,
+    opening: Opening,
+    configuration: AlertsConfiguration,
+    alerting: Callable[[], AlertService],
+) -> Ports:
+    settings = ground.settings
+    return Ports(
+        store=ground.store,
+        bus=ground.bus,
+        clock=ground.clock,
+        signer=OrderKeys(ground.keys),
+        subjects=ground.subjects,
+        metrics=ground.loop_metrics,
+        holder=ground.holder,
+        lease_seconds=settings.lease_seconds,
+        decides=settings.decides,
+        bus_opened=opening.wait,
+        bus_reached=ground.bus.reach,
+        resolve_timeout_seconds=lambda: configuration.current.resolve_timeout_seconds,
+        held_alerts=lambda: alerting().follower.board.held,
+        loss_rules=LossRules(
+            lost_seconds=settings.beat_lost_seconds,
+            toleration_seconds=settings.unreachable_toleration_seconds,
+            suspect_share=settings.suspect_share,
+        ),
+    )
+
+
+def _alert_service(
+    ground: Ground, configuration: AlertsConfiguration, metrics: AlertMetrics, centre: Centre
+) -> AlertService:
+    settings, store, clock, stack = ground.settings, ground.store, ground.clock, ground.parts.stack
+    channels = AsyncChannels(configuration.current, configuration.templates, ground.url, clock.now)
     stack.push_async_callback(channels.close)
     configuration.on_change.append(channels.reconfigure)
     http = Http("muster")
     stack.push_async_callback(http.close)
-    alerting = AlertService(
+    return AlertService(
         AlertServicePorts(
             store=store,
             alerts=store.alerting,
             history=store.alerting,
             channels=channels,
-            switch=HttpSwitch(http, clock.now, holder),
+            switch=HttpSwitch(http, clock.now, ground.holder),
             clock=clock,
-            metrics=alert_metrics,
-            loop_metrics=loop_metrics,
+            metrics=metrics,
+            loop_metrics=ground.loop_metrics,
             rules=store.alerting,
             known=centre.known,
-            holder=holder,
+            holder=ground.holder,
             lease_seconds=settings.lease_seconds,
+            notifies=settings.notifies,
         ),
         configuration,
     )
-    registrar = Registrar(
-        keys=keys,
-        subjects=subjects,
-        intent=store,
-        seeds=store,
-        admission=bus,
-        nats_urls=(settings.nats_public_url or nats_url,),
+
+
+def _registrar(ground: Ground) -> Registrar:
+    return Registrar(
+        keys=ground.keys,
+        subjects=ground.subjects,
+        intent=ground.store,
+        seeds=ground.store,
+        admission=ground.bus,
+        nats_urls=tuple((ground.settings.nats_public_url or ground.nats_url).split(",")),
         random_bytes=os.urandom,
-        now=clock.now,
+        now=ground.clock.now,
     )
-    api = create_api(
-        ApiDeps(
-            known=centre.known,
-            intent=store,
-            changes=store,
-            ledger=store,
-            registrar=registrar,
-            sealer=SecretValues(keys.master),
-            access=_read_access(settings),
-            clock=clock,
-            not_ready=lambda: _not_ready(centre, opening, alerting),
-            random_bytes=os.urandom,
-            metrics=registry,
-            public_url=external_url,
-            alerting=alerting.doors(open_api=bool(settings.web_listen_address)),
-        )
+
+
+def _api_deps(
+    ground: Ground, centre: Centre, opening: Opening, alerting: AlertService, registrar: Registrar
+) -> ApiDeps:
+    store, settings = ground.store, ground.settings
+    return ApiDeps(
+        known=centre.known,
+        intent=store,
+        changes=store,
+        ledger=store,
+        registrar=registrar,
+        sealer=SecretValues(ground.keys.master),
+        access=_read_access(settings),
+        clock=ground.clock,
+        not_ready=lambda: _not_ready(centre, opening, alerting),
+        random_bytes=os.urandom,
+        metrics=ground.registry,
+        public_url=ground.url,
+        alerting=alerting.doors(open_api=bool(settings.web_listen_address)),
     )
-    await _start(stack, "bus", opening.run(), stopping)
-    await _start(stack, "centre", centre.run(), stopping)
-    await _start(stack, "alerting", alerting.run(), stopping)
-    _reload_on_hangup(configuration, stack)
-    await _start(stack, "joining", registrar.readmit_silent(centre.known), stopping)
-    server = ApiServer(
-        uvicorn.Config(api, log_config=None, lifespan="off", timeout_graceful_shutdown=3, access_log=False)
-    )
-    serving = await _start(stack, "api", server.serve(sockets=[listener]), stopping)
-    stack.push_async_callback(_stop_server, server, serving)
-    await _wait_until(lambda: (server.started and alerting.follower.loaded) or stopping.is_set())
-    if not stopping.is_set():
-        print(f"Listening on address={address}", file=sys.stderr, flush=True)  # noqa: T201
 
 
-async def _open_store(settings: Settings, stack: AsyncExitStack, stopping: asyncio.Event) -> PostgresStore:
-    dsn = settings.postgres_dsn
-    if not dsn:
-        postgres = EmbeddedPostgres(settings.data_dir / "postgres", durable=settings.postgres_durable)
-        await stack.enter_async_context(postgres)
-        await _start(stack, "postgres", keep_up("postgres", postgres), stopping)
-        dsn = await postgres.ensure_database("muster")
-    return await stack.enter_async_context(PostgresStore(dsn, namespace=settings.namespace))
-
-
-async def _make_bus(
-    settings: Settings,
-    stack: AsyncExitStack,
-    stopping: asyncio.Event,
-    keys: Keys,
-    subjects: Subjects,
-    clock: WallClock,
-) -> tuple[NatsBus, str]:
-    url = settings.nats_url
-    if not url:
-        trust = Trust.of(keys, (subjects,), int(clock.now()))
-        nats = await stack.enter_async_context(EmbeddedNats(settings.data_dir / "nats", trust))
-        await _start(stack, "nats", keep_up("nats", nats), stopping)
-        url = nats.url
-    bus = NatsBus(url.split(","), keys, subjects, clock.now)
-    stack.push_async_callback(bus.close)
-    return bus, url
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """host: "" for every interface."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        raise CannotListen(f"cannot listen on {host or '*'}:{port}: {error.strerror or error}") from error
-    return listener
+def _not_ready(centre: Centre, opening: Opening, alerting: AlertService) -> Sequence[NotReady]:
+    waits: list[NotReady] = []
+    if opening.reason:
+        waits.append(NotReady("bus", f"NATS: {opening.reason}; no agent is heard, alerts are served"))
+    if not alerting.follower.loaded:
+        waits.append(NotReady("alerts", "the log of alerts is being read"))
+    if not centre.known.caught_up:
+        waits.append(NotReady("streams", "STATE and USAGE are being replayed"))
+    if not centre.known.loaded:
+        waits.append(NotReady(LOADING, "Postgres is being loaded"))
+    elif (behind := centre.following.behind_seconds()) > STALE_SECONDS:
+        waits.append(NotReady("postgres", f"Postgres has not answered for {behind:.0f} s"))
+    return waits
 
 
 def _reload_on_hangup(configuration: AlertsConfiguration, stack: AsyncExitStack) -> None:
@@ -244,51 +258,6 @@ def _read_access(settings: Settings) -> Access:
         )
         return Access()
     return parse_tokens(settings.tokens_path.read_text().splitlines())
-
-
-def _not_ready(centre: Centre, opening: Opening, alerting: AlertService) -> Sequence[NotReady]:
-    waits: list[NotReady] = []
-    if opening.reason:
-        waits.append(NotReady("bus", f"NATS: {opening.reason}; no agent is heard, alerts are served"))
-    if not alerting.follower.loaded:
-        waits.append(NotReady("alerts", "the log of alerts is being read"))
-    if not centre.known.caught_up:
-        waits.append(NotReady("streams", "STATE and USAGE are being replayed"))
-    if not centre.known.loaded:
-        waits.append(NotReady("records", "Postgres is being loaded, or another process leads"))
-    return waits
-
-
-async def _start(
-    stack: AsyncExitStack, name: str, running: Coroutine[Any, Any, None], stopping: asyncio.Event
-) -> "asyncio.Task[None]":
-    """Run beside the others; when it ends by itself, everything ends."""
-    task = asyncio.create_task(running, name=name)
-
-    def ended(task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("ended", part=name, exc_info=error)
-        stopping.set()
-
-    task.add_done_callback(ended)
-    stack.push_async_callback(_cancel, task)
-    return task
-
-
-async def _wait_until(holds: Callable[[], bool]) -> None:
-    """uvicorn tells of its start by a flag only."""
-    while not holds():  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-
-
-async def _cancel(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
-async def _stop_server(server: ApiServer, serving: "asyncio.Task[None]") -> None:
-    server.should_exit = True
-    await asyncio.wait({serving}, timeout=5)
 
 
 def main() -> None:

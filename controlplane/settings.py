@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.wire.subjects import is_prefix
 
+LOOPS = ("deciding", "alerting", "api")
 NAMESPACE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,38}[A-Za-z0-9])?")
 
 
@@ -38,6 +39,9 @@ class Settings(BaseSettings):
     nats_public_url: str = Field(
         default="", description="What agents are told to connect to; default NATS_URL"
     )
+    nats_replicas: int = Field(
+        default=1, ge=1, le=5, description="Copies of each stream, on as many servers; 3 with three servers"
+    )
     postgres_dsn: str = Field(default="", description="postgresql://...; empty starts an embedded server")
     postgres_durable: bool = Field(
         default=True, description="fsync of the embedded Postgres; off only for tests"
@@ -62,7 +66,12 @@ class Settings(BaseSettings):
     tokens_file: Path | None = Field(
         default=None, description="Bearer tokens (0600); default DATA_DIR/tokens"
     )
-    lease_seconds: float = Field(default=5.0, gt=0.5, le=60)
+    loops: str = Field(
+        default=",".join(LOOPS), description="What this process runs, of deciding, alerting, api; by commas"
+    )
+    lease_seconds: float = Field(
+        default=3.0, gt=0.5, le=60, description="How long a leader leads without renewing"
+    )
     beat_lost_seconds: float = Field(
         default=45.0, ge=1, description="Silence after which a cluster is lost; agents beat every 10 s"
     )
@@ -84,6 +93,15 @@ class Settings(BaseSettings):
             raise ValueError("log_format is console or json")
         return value
 
+    @field_validator("loops")
+    @classmethod
+    def _known_loops(cls, value: str) -> str:
+        named = [each.strip() for each in value.split(",")]
+        unknown = [each for each in named if each not in LOOPS]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is none: one or more of {', '.join(LOOPS)}, joined by commas")
+        return ",".join(each for each in LOOPS if each in named)
+
     @field_validator("namespace")
     @classmethod
     def _known_namespace(cls, value: str) -> str:
@@ -97,6 +115,21 @@ class Settings(BaseSettings):
         if value:
             split_address(value)
         return value
+
+    @property
+    def decides(self) -> bool:
+        """Whether it places, and leads those who do."""
+        return "deciding" in self.loops.split(",")
+
+    @property
+    def notifies(self) -> bool:
+        """Whether it decides who hears of alerts, and tells them."""
+        return "alerting" in self.loops.split(",")
+
+    @property
+    def serves_api(self) -> bool:
+        """Whether more than health and metrics is answered."""
+        return "api" in self.loops.split(",")
 
     @property
     def address(self) -> tuple[str, int]:

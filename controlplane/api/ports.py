@@ -10,6 +10,7 @@ from controlplane.access.tokens import Access
 from controlplane.alerts.configuration import Configuration
 from controlplane.alerts.entry import Entry
 from controlplane.alerts.history import AttemptLine, HistoryLine, HistoryQuery
+from controlplane.doctor.checks import Check
 from controlplane.intent import Intent
 from controlplane.known.known import Known
 from controlplane.known.records import Change, LedgerEntry, LedgerQuery
@@ -80,6 +81,10 @@ class LedgerReader(Protocol):
         ...
 
 
+LOADING = "records"
+"""What is waited for while nothing is known yet of what Postgres holds."""
+
+
 @dataclass(frozen=True)
 class NotReady:
     """One thing that this process waits for."""
@@ -128,6 +133,12 @@ class Alerting:
     open: bool = False
 
 
+class Doctor(Protocol):
+    async def examine(self) -> Sequence[Check]:
+        """Every check, within a bound. Raises nothing of its own: what fails is a check."""
+        ...
+
+
 @dataclass(frozen=True)
 class ApiDeps:
     """public_url: where agents and people reach this API; stands in the answer to an invitation.
@@ -148,3 +159,4 @@ class ApiDeps:
     public_url: str = ""
     alerting: Alerting | None = None
     ledger: LedgerReader | None = None
+    doctor: Doctor | None = None

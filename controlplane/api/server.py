@@ -4,11 +4,13 @@ from fastapi import FastAPI
 
 from controlplane.api import problems
 from controlplane.api.answers import PROBLEMS
+from controlplane.api.loading import UntilLoaded
 from controlplane.api.ports import ApiDeps
 from controlplane.api.routes import (
     alertmanager,
     alerts,
     clusters,
+    doctor,
     documents,
     events,
     health,
@@ -45,6 +47,7 @@ def create_api(deps: ApiDeps) -> FastAPI:
     )
     problems.install(app)
     app.router.routes[:0] = [*alertmanager.routes(deps), *workloads.shortcuts(deps, PREFIX)]
+    app.add_middleware(UntilLoaded, not_ready=deps.not_ready, prefix=PREFIX)
     app.add_middleware(Telemetry, registry=deps.metrics)
     for module in (clusters, workloads, inventory, quota, quota_limits, quota_requests, streams, events):
         app.include_router(module.router(deps), prefix=PREFIX)
@@ -53,5 +56,24 @@ def create_api(deps: ApiDeps) -> FastAPI:
     if deps.alerting is not None:
         for module in (alerts, silences):
             app.include_router(module.router(deps, deps.alerting), prefix=PREFIX)
+    if deps.doctor is not None:
+        app.include_router(doctor.router(deps, deps.doctor), prefix=PREFIX)
+    app.include_router(health.router(deps))
+    return app
+
+
+def create_health(deps: ApiDeps) -> FastAPI:
+    """Of a process that serves no API: whether it lives, what it waits for, what it counts."""
+    app = FastAPI(
+        title="Muster",
+        version="v1",
+        docs_url=None,
+        redoc_url=None,
+        responses=PROBLEMS,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    problems.install(app)
+    if deps.doctor is not None:
+        app.include_router(doctor.router(deps, deps.doctor), prefix=PREFIX)
     app.include_router(health.router(deps))
     return app

@@ -20,17 +20,18 @@ from controlplane.bus.streams import StreamBounds, ensure_streams, order_consume
 from controlplane.identity import accounts
 from controlplane.identity.keys import Keys
 from controlplane.identity.nkey import NKey
-from controlplane.loops.ports import BusUnavailable, NewerStored, StoredOrder, StreamBatch
+from controlplane.loops.ports import BusUnavailable, NewerStored, OrdersState, StoredOrder, StreamBatch
 from schemas.wire.subjects import Subjects
 from schemas.wire.traces import TRACEPARENT
 
 REQUEST_TIMEOUT_SECONDS = 2.0
+REACH_SECONDS = 1
 BEATS_AT_ONCE = 64
 WRONG_LAST_SEQUENCE = (10071, 10164)
 
 _log = structlog.get_logger()
 
-Answer = Callable[[str, bytes], Awaitable[bytes]]
+Answer = Callable[[str, bytes], Awaitable[bytes | None]]
 
 
 class NatsBus:
@@ -76,6 +77,13 @@ class NatsBus:
             for stream in stream_names(self._subjects):
                 await jetstream.delete_stream(stream)
 
+    async def reach(self) -> None:
+        """Returns when the server has answered. Raises BusUnavailable."""
+        try:
+            await (await self._client()).flush(timeout=REACH_SECONDS)
+        except (NatsError, OSError, TimeoutError) as error:
+            raise BusUnavailable(str(error) or type(error).__name__) from error
+
     async def close(self) -> None:
         for task in self._answering:
             task.cancel()
@@ -107,6 +115,11 @@ class NatsBus:
             (subjects.meter_stream, subjects.meter(cluster)),
         ):
             await self._purge(stream, pattern, None)
+
+    async def orders_state(self) -> OrdersState:
+        async with self._jetstream() as jetstream:
+            info = await jetstream.stream_info(self._subjects.orders_stream)
+        return OrdersState(info.created.timestamp() if info.created else 0.0, info.state.last_seq)
 
     async def last_order(self, cluster: str, workload: str) -> StoredOrder | None:
         subject = self._subjects.order(cluster, workload)
@@ -214,7 +227,9 @@ class NatsBus:
         if self._answer is None or not message.reply:
             return
         try:
-            await message.respond(await self._answer(cluster, message.data))
+            reply = await self._answer(cluster, message.data)
+            if reply is not None:
+                await message.respond(reply)
         except Exception as error:
             # The agent's request times out and it beats again: one bad beat ends nothing.
             _log.warning("beat_not_answered", cluster=cluster, error=str(error) or type(error).__name__)

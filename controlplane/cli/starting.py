@@ -32,6 +32,10 @@ def serve(
     ] = "",
     public_url: Annotated[str, typer.Option(help="How agents and people reach the API.")] = "",
     tokens_file: Annotated[Path | None, typer.Option(help="NAME ROLE SHA256 a line.")] = None,
+    loops: Annotated[
+        str,
+        typer.Option(metavar="NAMES", help="One or more of deciding,alerting,api: what this process runs."),
+    ] = "",
     log_format: Annotated[str, typer.Option(help="console or json.")] = "",
 ) -> None:
     """Run the central service, until it is told to stop. Every flag is also MUSTER_..., and wins over it."""
@@ -51,6 +55,7 @@ def serve(
         "MUSTER_WEB_LISTEN_ADDRESS": web_listen_address,
         "MUSTER_PUBLIC_URL": public_url,
         "MUSTER_TOKENS_FILE": str(tokens_file or ""),
+        "MUSTER_LOOPS": loops,
         "MUSTER_LOG_FORMAT": log_format,
     }
     environment = {**os.environ, **{name: value for name, value in given.items() if value}}

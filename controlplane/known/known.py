@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from controlplane.fleet import Fleet
 from controlplane.fleet.slack import Slacks
@@ -20,6 +21,7 @@ from controlplane.known.records import (
     Loaded,
     OutboxRecord,
     PlacementRecord,
+    Position,
     Standing,
     WorkloadRecord,
 )
@@ -63,7 +65,8 @@ class Known:
     stamps: per cluster and subject tail, the last report that was applied. alert_gaps: clusters whose
     alerts miss a link. newer_stored: clusters for which ORDERS holds what this database never issued.
     unordered: per cluster, workloads that are reported there though no order is known, not even to withdraw.
-    losses: which clusters are lost, as the leader saw it last; nothing where another process leads.
+    losses: which clusters are lost, as this process saw it last. heard_since: the time from which on it has
+    heard all beats, whoever answered them. journal: how far what was decided is read.
     namespaces: per cluster, what is there by namespace that is no workload's.
     documents: by kind. one of which something is made has a Shelf of its own class.
     """
@@ -97,6 +100,8 @@ class Known:
     epochs: tuple[EpochRecord, ...] = ()
     last_generation: int = 0
     change_cursor: int = 0
+    journal: Position = field(default_factory=Position)
+    heard_since: float = inf
     loaded: bool = False
     caught_up: bool = False
     loss_rules: LossRules = field(default_factory=LossRules)
@@ -137,6 +142,7 @@ class Known:
         self.epochs = tuple(sorted(loaded.epochs, key=lambda record: record.epoch))
         self.last_generation = loaded.last_generation
         self.change_cursor = loaded.change_cursor
+        self.journal = loaded.journal
         self.loaded = True
 
     def _replace_quotas(self, loaded: Loaded) -> None:
@@ -309,7 +315,7 @@ class Known:
         return False
 
     def begin_watch(self, now: float) -> None:
-        """This process leads from now on: only now do clusters begin to be missed."""
+        """Only now do clusters begin to be missed."""
         self.losses = begin(now)
 
     def watch(self, now: float) -> None:
@@ -322,8 +328,8 @@ class Known:
         self.losses = look(self.losses, heard, now, self.loss_rules)
 
     def awaits_beats(self, now: float) -> bool:
-        """Whether a joined cluster may yet be heard that this leader has not heard: it began just now."""
-        began = self.losses.began
+        """Whether a joined cluster may yet be heard that this process has not heard: it began just now."""
+        began = min(self.losses.began, self.heard_since)
         if now - began > self.loss_rules.lost_seconds:
             return False
         return any(
@@ -331,10 +337,6 @@ class Known:
             for record in self.clusters.values()
             if record.standing is Standing.JOINED
         )
-
-    def end_watch(self) -> None:
-        """Another process hears the beats now."""
-        self.losses = begin(0.0)
 
     def obstacle(self, cluster: str, now: float) -> tuple[Reason, str] | None:
         """Why nothing new may be placed in a cluster at this moment; None when it may."""

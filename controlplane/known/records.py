@@ -306,10 +306,19 @@ class SpentRecord:
 
 
 @dataclass(frozen=True)
+class Position:
+    """In the journal of what was decided: the last entry that was read, and when it was written."""
+
+    id: int = 0
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
 class Loaded:
     """Everything that a leader decides on, read in one snapshot. documents: by kind.
 
     quota_version: changes with everything that bounds anybody's quota. grants: requests that are granted.
+    journal: where it ends.
     """
 
     clusters: tuple[ClusterRecord, ...]
@@ -326,3 +335,4 @@ class Loaded:
     balances: tuple[BalanceRecord, ...] = ()
     grants: tuple[QuotaRequestRecord, ...] = ()
     spent: tuple[SpentRecord, ...] = ()
+    journal: Position = Position()

@@ -27,10 +27,6 @@ MISMATCHES_KEPT = 10_000
 RESEND_PERIOD_SECONDS = 10.0
 
 
-class NotLeading(Exception):
-    """Another process answers beats."""
-
-
 def _nobody(_cluster: str, _versions: Mapping[str, Version]) -> None:
     pass
 

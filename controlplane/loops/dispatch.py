@@ -8,7 +8,8 @@
 4. Mark what was published, in one statement.
 5. What was published long ago and is not carried out is looked up again, and published again where it is
    gone: streams can lose acknowledged messages. Where it was not even recorded, the agent's consumer is made
-   anew as well: it may have gone with the stream, or stand above it.
+   anew as well: it may have gone with the stream, or stand above it. A stream that shows that it lost some
+   has all of them looked up at once (`lost_orders.py`).
 """
 
 import asyncio
@@ -22,7 +23,8 @@ from controlplane import tracing
 from controlplane.failpoints import reached
 from controlplane.known.known import Known
 from controlplane.known.records import Lease, OutboxRecord, Standing
-from controlplane.loops.ports import Bus, Clock, NewerStored, OrderMark, Store
+from controlplane.loops.lost_orders import LostOrders
+from controlplane.loops.ports import Bus, Clock, LeaseLost, NewerStored, OrderMark, Store
 from controlplane.loops.running import LoopMetrics
 from schemas.wire.codec import Malformed, decode, encode
 from schemas.wire.orders import Order, Version
@@ -40,8 +42,16 @@ def _never(_order: OutboxRecord) -> bool:
     return False
 
 
+def _always() -> bool:
+    return True
+
+
 class Dispatch:
-    """Publishes for one epoch. waits: whether an order is not to be published yet."""
+    """Publishes for one epoch. waits: whether an order is not to be published yet.
+
+    holds: whether this process may still lead, as far as it can tell: one that was stopped, and wakes up, may
+    find a subject purged, which nothing fences.
+    """
 
     def __init__(
         self,
@@ -52,7 +62,10 @@ class Dispatch:
         lease: Lease,
         metrics: LoopMetrics,
         waits: Callable[[OutboxRecord], bool] = _never,
+        *,
+        holds: Callable[[], bool] = _always,
     ) -> None:
+        self._holds = holds
         self._store = store
         self._bus = bus
         self._known = known
@@ -61,6 +74,7 @@ class Dispatch:
         self._metrics = metrics
         self._waits = waits
         self._sequences: dict[tuple[str, str], int] = {}
+        self._lost = LostOrders(bus, known, clock, self._look_up)
         self._window = asyncio.Semaphore(IN_FLIGHT)
         # What an earlier leader has published is watched from now on.
         self._published_at = {
@@ -72,6 +86,7 @@ class Dispatch:
 
     async def run_pass(self) -> None:
         """Publish and mark what can be published now."""
+        await self._lost.run_pass()
         await self._look_up_overdue()
         was_one_published = True
         while was_one_published:
@@ -158,6 +173,8 @@ class Dispatch:
         )
         key = record.cluster, record.workload
         async with self._window:
+            if not self._holds():
+                raise LeaseLost("the time of the lease is over: another may lead")
             try:
                 sequence = await self._bus.publish_order(
                     *key, body, expected_sequence=self._sequences.get(key, 0)
@@ -168,6 +185,7 @@ class Dispatch:
                     return None
                 sequence = found
         self._sequences[key] = sequence
+        self._lost.published(sequence)
         self._published_at[key] = self._clock.now()
         self._metrics.orders.labels("published").inc()
         self._known.traffic[record.cluster].orders_sent += 1

@@ -1,23 +1,26 @@
 """Who decides: one holder of a row in Postgres, in an epoch of its own.
 
-1. Try to take the lease, every third of its time.
-2. Taken: run what only a leader runs, while renewing.
-3. A renewal that is refused, or later than the lease: stop what runs, go to 1.
-4. Leaving: stop what runs, then give the lease back.
+1. Look often whether the lease is to be had, while one may lead.
+2. Taken: run what only a leader runs, while renewing, every third of its time.
+3. A renewal that is refused, or none within the time of the lease: stop what runs, go to 1. By then another
+   may lead.
+4. What runs has ended by itself, or we are leaving: stop, then give the lease back, for others to have it now.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
 from controlplane.known.records import Lease
-from controlplane.loops.ports import LeaseLost, Store, StoreUnavailable
+from controlplane.loops.ports import BusUnavailable, LeaseLost, Store, StoreUnavailable
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 0.2
-"""How often one that may not lead yet looks whether it may."""
+LOOKS = 10
+"""How often one that does not lead looks, within the time of a lease."""
+RENEWALS = 3
+"""How often one that leads renews, within the time of a lease."""
 
 
 class Leadership:
@@ -30,7 +33,7 @@ class Leadership:
         *,
         role: str,
         holder: str,
-        ttl_seconds: float = 5.0,
+        ttl_seconds: float = 3.0,
         may_lead: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
@@ -53,7 +56,7 @@ class Leadership:
             if lease is not None:
                 self._valid_until = asked_at + self._ttl_seconds
                 await self._hold(lease)
-            await asyncio.sleep(self._ttl_seconds / 3 if self._may_lead() else LOOK_SECONDS)
+            await asyncio.sleep(self._ttl_seconds / LOOKS)
 
     async def _take(self) -> Lease | None:
         try:
@@ -65,36 +68,44 @@ class Leadership:
     async def _hold(self, lease: Lease) -> None:
         log.info("lease_taken", role=lease.role, epoch=lease.epoch)
         self.lease = lease
-        leading = asyncio.ensure_future(self._lead(lease))
-        renewing = asyncio.ensure_future(self._renew(lease))
+        running = [
+            asyncio.ensure_future(run)
+            for run in (self._lead(lease), self._renew(lease), self._watch_time(lease))
+        ]
         try:
-            await asyncio.wait({leading, renewing}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.lease = None
-            for task in (leading, renewing):
+            for task in running:
                 task.cancel()
-            results = await asyncio.gather(leading, renewing, return_exceptions=True)
+            results = await asyncio.gather(*running, return_exceptions=True)
             lost = any(isinstance(result, LeaseLost) for result in results)
             if not lost:
                 await self._give_back(lease)
-        for result in results:
-            if isinstance(result, Exception) and not isinstance(result, LeaseLost):
-                log.error("leading_failed", role=lease.role, epoch=lease.epoch, exc_info=result)
-        log.info("lease_ended", role=lease.role, epoch=lease.epoch, lost=lost)
+        self._tell(lease, results, lost=lost)
 
     async def _renew(self, lease: Lease) -> None:
         loop = asyncio.get_running_loop()
-        while loop.time() < self._valid_until:
-            await asyncio.sleep(self._ttl_seconds / 3)
+        pause = self._ttl_seconds / RENEWALS
+        while True:
+            await asyncio.sleep(pause)
             asked_at = loop.time()
             try:
                 renewed = await self._store.take_lease(self._role, self._holder, self._ttl_seconds)
             except StoreUnavailable as error:
                 log.warning("lease_not_renewed", role=lease.role, detail=str(error))
+                pause = self._ttl_seconds / RENEWALS / LOOKS
                 continue
             if renewed != lease:
                 raise LeaseLost(f"{lease.role} is led by another now")
             self._valid_until = asked_at + self._ttl_seconds
+            pause = self._ttl_seconds / RENEWALS
+
+    async def _watch_time(self, lease: Lease) -> None:
+        """An answer that is still awaited then comes too late, whatever it says."""
+        loop = asyncio.get_running_loop()
+        while (left := self._valid_until - loop.time()) > 0:
+            await asyncio.sleep(left)
         raise LeaseLost(f"{lease.role} could not be renewed in {self._ttl_seconds} s")
 
     async def _give_back(self, lease: Lease) -> None:
@@ -102,3 +113,11 @@ class Leadership:
             await self._store.release_lease(lease)
         except (StoreUnavailable, LeaseLost) as error:
             log.warning("lease_not_released", role=lease.role, detail=str(error))
+
+    def _tell(self, lease: Lease, results: Sequence[object], *, lost: bool) -> None:
+        for result in results:
+            if isinstance(result, BusUnavailable | StoreUnavailable):
+                log.warning("leading_given_up", role=lease.role, epoch=lease.epoch, detail=str(result))
+            elif isinstance(result, Exception) and not isinstance(result, LeaseLost):
+                log.error("leading_failed", role=lease.role, epoch=lease.epoch, exc_info=result)
+        log.info("lease_ended", role=lease.role, epoch=lease.epoch, lost=lost)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from controlplane.alerts.entry import Entry
+from controlplane.known.journal import Bearings, Journal, ReadAgain
 from controlplane.known.records import (
     BalanceRecord,
     Change,
@@ -14,6 +15,7 @@ from controlplane.known.records import (
     LedgerLine,
     Loaded,
     OutboxRecord,
+    Position,
     QuotaRequestRecord,
     Request,
     SpentRecord,
@@ -140,6 +142,21 @@ class Store(Protocol):
 
     async def read_documents(self, kind: str, names: Collection[str]) -> Sequence[DocumentRecord]: ...
 
+    async def read_journal(self, after: Position, limit: int) -> Journal | None:
+        """What was decided after `after`, up to `limit` transactions; None where the journal does not go on
+        from there: load everything anew."""
+        ...
+
+    async def read_again(self, named: Journal, held: Mapping[tuple[str, str], Version]) -> ReadAgain:
+        """What the journal names, as it is now. held: orders by (cluster, workload), see ReadAgain."""
+        ...
+
+    async def read_bearings(self) -> Bearings: ...
+
+    async def record_purged(self, lease: Lease, subjects: Sequence[str]) -> None:
+        """Reports that are in the streams no more, for other replicas to know."""
+        ...
+
     async def reserve_generations(self, lease: Lease, count: int) -> range:
         """`count` generations of the one sequence, never issued before or again."""
         ...
@@ -260,6 +277,14 @@ class StoredOrder:
     body: bytes
 
 
+@dataclass(frozen=True)
+class OrdersState:
+    """Of the stream. created: Unix seconds, later each time it is made. last_sequence: 0 for none yet."""
+
+    created: float
+    last_sequence: int
+
+
 class Bus(Protocol):
     """NATS as the centre needs it."""
 
@@ -281,6 +306,8 @@ class Bus(Protocol):
         """Everything that this cluster has published."""
         ...
 
+    async def orders_state(self) -> OrdersState: ...
+
     async def last_order(self, cluster: str, workload: str) -> StoredOrder | None: ...
 
     async def publish_order(self, cluster: str, workload: str, body: bytes, *, expected_sequence: int) -> int:
@@ -295,8 +322,8 @@ class Bus(Protocol):
 
     async def drop_consumer(self, cluster: str) -> None: ...
 
-    async def serve_beats(self, answer: Callable[[str, bytes], Awaitable[bytes]]) -> None:
-        """Call `answer(cluster, body)` for each beat and reply; returns when subscribed."""
+    async def serve_beats(self, answer: Callable[[str, bytes], Awaitable[bytes | None]]) -> None:
+        """Call `answer(cluster, body)` for each beat and reply, but for None; returns when subscribed."""
         ...
 
     async def cut_off(self, cluster: str) -> None:

@@ -7,7 +7,7 @@ import msgspec
 
 from controlplane.known.records import DecisionRecord, Lease, PlacementRecord, Standing
 from controlplane.loops.ports import NewDecision
-from controlplane.store import changes, ledger, outbox, quota_head, spent
+from controlplane.store import changes, journal, ledger, outbox, quota_head, spent
 from controlplane.store.codecs import Connection, clean, transposed
 from controlplane.store.leases import hold
 from controlplane.store.outcomes import Outcome, Outcomes, Subject
@@ -38,6 +38,11 @@ async def commit(
     await _write_placements(connection, outcomes)
     await outbox.put(connection, list(outcomes.outbox.values()))
     await ledger.enter(connection, outcomes.lines)
+    await journal.append(
+        connection,
+        decided=outcomes.decided,
+        charged=((line.workload, line.cluster) for line in outcomes.lines),
+    )
     await changes.append(connection, outcomes.changes)
     return outcomes.skipped
 

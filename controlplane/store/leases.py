@@ -13,9 +13,28 @@ _LOCKED = """
 with locked as materialized (select holder, epoch, expires_at from lease where role = $1 for update)
 select holder, epoch, expires_at > clock_timestamp() as alive from locked
 """
+# Whoever takes the lease from another waits for this lock; a renewal, which changes no key, does not. The
+# second lock has the transactions of one leader come one after the other.
+_HELD = """
+with locked as materialized (
+    select holder, epoch, expires_at from lease where role = $1 for key share
+), alone as materialized (
+    select pg_advisory_xact_lock(hashtextextended('lease ' || current_schema() || ' ' || $1, 0)) from locked
+)
+select holder, epoch, expires_at > clock_timestamp() as alive from locked, alone
+"""
+_RENEWED = """
+update lease set expires_at = clock_timestamp() + make_interval(secs => $3)
+where role = $1 and holder = $2 and expires_at > clock_timestamp() returning epoch
+"""
 
 
 async def take(connection: Connection, role: str, holder: str, ttl_seconds: float) -> Lease | None:
+    """Nobody waits who cannot have it; one's own is renewed beside whatever it is used for."""
+    if (renewed := await connection.fetchval(_RENEWED, role, holder, ttl_seconds)) is not None:
+        return Lease(role, holder, renewed)
+    if await connection.fetchval("select expires_at > clock_timestamp() from lease where role = $1", role):
+        return None
     await connection.execute(
         "insert into lease values ($1, '', 0, '-infinity') on conflict (role) do nothing", role
     )
@@ -38,19 +57,19 @@ async def take(connection: Connection, role: str, holder: str, ttl_seconds: floa
 
 async def _begin_epoch(connection: Connection, role: str) -> int:
     return await connection.fetchval(
-        "insert into epoch (role, epoch, first_generation)"
+        "insert into epoch (role, epoch, first_generation, journaled)"
         " select $1,"
         " greatest((select coalesce(max(epoch), 0) + 1 from epoch where role = $1),"
         " floor(extract(epoch from clock_timestamp()))::bigint),"
-        " (select last_value from generation)"
+        " (select last_value from generation), true"
         " returning epoch",
         role,
     )
 
 
 async def hold(connection: Connection, lease: Lease) -> None:
-    """Lock the row until the transaction ends. Raises LeaseLost."""
-    row = await connection.fetchrow(_LOCKED, lease.role)
+    """Nobody else takes the lease, nor writes under it, until the transaction ends. Raises LeaseLost."""
+    row = await connection.fetchrow(_HELD, lease.role)
     if row is None:
         raise LeaseLost(f"{lease.role}: nobody has ever led")
     check(lease, row["holder"], row["epoch"], alive=row["alive"])

@@ -12,7 +12,16 @@ from controlplane.known.records import (
     SpentRecord,
 )
 from controlplane.loops.ports import QuotaState
-from controlplane.store import changes, leases, ledger, ledger_reading, ledger_running, quota_head, spent
+from controlplane.store import (
+    changes,
+    journal,
+    leases,
+    ledger,
+    ledger_reading,
+    ledger_running,
+    quota_head,
+    spent,
+)
 from controlplane.store.pool import Pool
 
 CHECK_SECONDS = 60.0
@@ -29,6 +38,7 @@ class Ledger:
             await leases.hold(connection, lease)
             settled = await spent.settle_released(connection, {line.tenant for line in lines})
             await ledger.enter(connection, lines)
+            await journal.append(connection, charged=((line.workload, line.cluster) for line in lines))
             await changes.append(connection, settled.changes)
 
     async def settle_budgets(self) -> None:

@@ -10,6 +10,7 @@ from controlplane.store import (
     clusters,
     decisions,
     documents,
+    journal,
     leases,
     ledger,
     outbox,
@@ -55,6 +56,7 @@ async def load(connection: Connection) -> Loaded:
         balances=await read(ledger.BALANCE, ledger.balance_of),
         grants=await read(quota_head.GRANTED, quota_head.request_of),
         spent=await read(ledger.SPENT, ledger.spent_of),
+        journal=await journal.end(connection),
     )
 
 

@@ -8,6 +8,7 @@ import structlog
 
 from controlplane.fleet.headroom import Make
 from controlplane.intent import JoinDraft, WorkloadDraft, Write
+from controlplane.known.journal import Bearings, Journal, ReadAgain
 from controlplane.known.records import (
     Change,
     ClusterRecord,
@@ -15,6 +16,7 @@ from controlplane.known.records import (
     Lease,
     Loaded,
     OutboxRecord,
+    Position,
     Request,
     RevisionRecord,
     Standing,
@@ -33,6 +35,8 @@ from controlplane.store import (
     clusters,
     dead_letters,
     documents,
+    journal,
+    journal_reading,
     leases,
     outbox,
     snapshot,
@@ -53,6 +57,11 @@ from schemas.wire.reports import Stamp, Taint
 
 LOAD_SECONDS = 60.0
 EXPIRY_SECONDS = 600.0
+TRIM_SECONDS = 30.0
+"""Of the journal, which replicas read twice a second."""
+LEASE_CONNECTIONS = 2
+LEASE_SECONDS = 1.0
+"""Within which a lease is renewed, or it is tried anew by another connection."""
 log = structlog.get_logger()
 
 
@@ -66,26 +75,33 @@ class PostgresStore(Ledger, QuotaRequests):
         self._dsn = dsn
         self._namespace = namespace
         self._pool = Pool(dsn, size=connections, namespace=namespace)
+        # Leases are renewed also while everybody else waits for a connection.
+        self._lease_pool = Pool(dsn, size=LEASE_CONNECTIONS, namespace=namespace)
         self._listener = Listener(self._pool)
         self._writes: GroupCommit[workloads.Request, WorkloadRecord] = GroupCommit(self._settle)
         self.alerting = PostgresAlertStore(self._pool, self._listener)
         self._expiry: asyncio.Task[None] | None = None
+        self._trimming: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Migrate, connect, listen. Raises StoreUnavailable, DatabaseNewer."""
         await migrate(self._dsn, self._namespace)
         await self._pool.open()
+        await self._lease_pool.open()
         self._listener.open()
         self._expiry = asyncio.create_task(self._expire_forever(), name="store-expiry")
+        self._trimming = asyncio.create_task(self._trim_forever(), name="store-trimming")
 
     async def close(self) -> None:
         """When the writes that wait are answered."""
         await self._writes.close()
         await self.alerting.close()
-        if self._expiry is not None:
-            self._expiry.cancel()
-            await asyncio.gather(self._expiry, return_exceptions=True)
+        for task in (self._expiry, self._trimming):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         await self._listener.close()
+        await self._lease_pool.close()
         await self._pool.close()
 
     async def __aenter__(self) -> "PostgresStore":
@@ -98,11 +114,11 @@ class PostgresStore(Ledger, QuotaRequests):
     # The port Store
 
     async def take_lease(self, role: str, holder: str, ttl_seconds: float) -> Lease | None:
-        async with self._pool.transaction() as connection:
+        async with self._lease_pool.transaction(min(ttl_seconds, LEASE_SECONDS)) as connection:
             return await leases.take(connection, role, holder, ttl_seconds)
 
     async def release_lease(self, lease: Lease) -> None:
-        async with self._pool.transaction() as connection:
+        async with self._lease_pool.transaction() as connection:
             await leases.release(connection, lease)
 
     async def load(self) -> Loaded:
@@ -142,6 +158,7 @@ class PostgresStore(Ledger, QuotaRequests):
     async def commit_orders(self, lease: Lease, orders: Sequence[OutboxRecord]) -> None:
         async with self._pool.transaction() as connection:
             await outbox.commit(connection, lease, orders)
+            await journal.append(connection, ordered=(order.workload for order in orders))
 
     async def unpublished(self, limit: int) -> Sequence[OutboxRecord]:
         async with self._pool.connection() as connection:
@@ -151,16 +168,19 @@ class PostgresStore(Ledger, QuotaRequests):
         async with self._pool.transaction() as connection:
             await leases.hold(connection, lease)
             await outbox.mark_published(connection, marks)
+            await journal.append(connection, ordered=(mark.workload for mark in marks))
 
     async def mark_acknowledged(self, lease: Lease, marks: Sequence[OrderMark]) -> None:
         async with self._pool.transaction() as connection:
             await leases.hold(connection, lease)
             await outbox.mark_acknowledged(connection, marks)
+            await journal.append(connection, ordered=(mark.workload for mark in marks))
 
     async def remove_withdrawn(self, lease: Lease, marks: Sequence[OrderMark]) -> None:
         async with self._pool.transaction() as connection:
             await leases.hold(connection, lease)
             await outbox.remove_withdrawn(connection, marks)
+            await journal.append(connection, ordered=(mark.workload for mark in marks))
 
     async def commit_alerts(self, lease: Lease, cluster: str, links: Sequence[AlertLink]) -> Stamp:
         async with self._pool.transaction() as connection:
@@ -192,6 +212,23 @@ class PostgresStore(Ledger, QuotaRequests):
     async def raise_floor(self, lease: Lease, version: Version) -> None:
         async with self._pool.transaction() as connection:
             await leases.raise_floor(connection, lease, version)
+
+    async def read_journal(self, after: Position, limit: int) -> Journal | None:
+        async with self._pool.connection() as connection:
+            return await journal.read(connection, after, limit)
+
+    async def read_again(self, named: Journal, held: Mapping[tuple[str, str], Version]) -> ReadAgain:
+        async with self._pool.transaction(snapshot=True) as connection:
+            return await journal_reading.read_again(connection, named, held)
+
+    async def read_bearings(self) -> Bearings:
+        async with self._pool.transaction(snapshot=True) as connection:
+            return await journal_reading.bearings(connection)
+
+    async def record_purged(self, lease: Lease, subjects: Sequence[str]) -> None:
+        async with self._pool.transaction() as connection:
+            await leases.hold(connection, lease)
+            await journal.append(connection, purged=subjects)
 
     # The port Intent
 
@@ -290,3 +327,12 @@ class PostgresStore(Ledger, QuotaRequests):
             except StoreUnavailable as error:
                 log.warning("expiry_postponed", detail=str(error))
             await asyncio.sleep(EXPIRY_SECONDS)
+
+    async def _trim_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TRIM_SECONDS)
+            try:
+                async with self._pool.connection() as connection:
+                    await journal.trim(connection)
+            except StoreUnavailable as error:
+                log.warning("journal_not_trimmed", detail=str(error))

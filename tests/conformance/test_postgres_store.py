@@ -78,7 +78,8 @@ class TestStopped:
                 with unavailable_soon():
                     await store.reserve_generations(lease, 1)
                 with unavailable_soon():
-                    await store.take_lease("deciding", "second", TTL_SECONDS)
+                    await store.take_lease("deciding", lease.holder, TTL_SECONDS)
+                assert await store.take_lease("deciding", "second", TTL_SECONDS) is None
                 assert (await store.load()).last_generation == 0
             await connection.execute("rollback")
         assert await store.reserve_generations(lease, 1) == range(1, 2)

@@ -20,7 +20,7 @@ from controlplane.intent import Write
 from controlplane.joining import Registrar
 from controlplane.known.records import Request, Standing
 from controlplane.loops.footprint import MIB, ClusterBounds
-from controlplane.loops.leading import Centre, Ports
+from controlplane.loops.centre import Centre, Ports
 from controlplane.loops.running import LoopMetrics
 from controlplane.store.store import PostgresStore
 from schemas.wire.codec import encode

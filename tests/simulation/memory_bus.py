@@ -7,7 +7,14 @@ from typing import TypeVar
 
 from agents.ports import BusUnavailable as AgentBusUnavailable
 from agents.ports import PublishRefused
-from controlplane.loops.ports import BusUnavailable, NewerStored, StoredOrder, StreamBatch, StreamMessage
+from controlplane.loops.ports import (
+    BusUnavailable,
+    NewerStored,
+    OrdersState,
+    StoredOrder,
+    StreamBatch,
+    StreamMessage,
+)
 from schemas.wire.subjects import Subjects
 from tests.simulation.memory_jetstream import (
     ACK_WAIT_SECONDS,
@@ -19,7 +26,7 @@ from tests.simulation.memory_jetstream import (
 from tests.simulation.network import CENTRE, Fate, Interrupted, Network
 
 T = TypeVar("T")
-Answer = Callable[[str, bytes], Awaitable[bytes]]
+Answer = Callable[[str, bytes], Awaitable[bytes | None]]
 CONFIRM_SECONDS = 5.0
 NO_CONSUMER_PAUSE_SECONDS = 0.5
 RECONNECT_SECONDS = 2.0
@@ -174,6 +181,10 @@ class CentreBus:
     async def purge_cluster(self, cluster: str) -> None:
         await self._carry(lambda: self._nats.purge_cluster(cluster))
 
+    async def orders_state(self) -> OrdersState:
+        orders = self._nats.orders
+        return await self._carry(lambda: OrdersState(orders.created, orders.last_sequence))
+
     async def last_order(self, cluster: str, workload: str) -> StoredOrder | None:
         stored = await self._carry(lambda: self._nats.orders.last(self._subjects.order(cluster, workload)))
         return StoredOrder(stored.sequence, stored.body) if stored else None
@@ -243,6 +254,8 @@ class CentreBus:
             answer = await self._answer(cluster, body)
         except Exception:
             # As the real one: the agent's request times out, and one bad beat ends nothing.
+            return
+        if answer is None:
             return
         self._nats.beats_answered[cluster] = self._nats.now()
         if not reply.done():

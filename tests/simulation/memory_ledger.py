@@ -16,12 +16,13 @@ from controlplane.known.records import (
 )
 from controlplane.loops.ports import QuotaState
 from controlplane.store import ledger, ledger_reading
+from tests.simulation.memory_journal import MemoryJournal
 from tests.simulation.memory_spent import MemorySpent
 
 T = TypeVar("T")
 
 
-class MemoryLedger(MemorySpent):
+class MemoryLedger(MemorySpent, MemoryJournal):
     """What it stands on (tables, time, carrying) is the store's."""
 
     async def carry(self, effect: Callable[[], T]) -> T:
@@ -46,6 +47,7 @@ class MemoryLedger(MemorySpent):
         def effect() -> None:
             self.settle({line.tenant for line in lines})
             self.enter_lines(lines)
+            self.note(charged=((line.workload, line.cluster) for line in lines))
 
         await self.carry_held(lease, effect)
 

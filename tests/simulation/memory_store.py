@@ -151,6 +151,7 @@ class MemoryStore(MemoryLedger, MemoryIntent):
             balances=tuple(ledger.balance_at(*item) for item in tables.balances.items()),
             grants=self.grants(),
             spent=tuple(tables.spent.values()),
+            journal=self.journal_end(),
         )
 
     def _documents(self) -> dict[str, tuple[DocumentRecord, ...]]:
@@ -259,6 +260,9 @@ class MemoryStore(MemoryLedger, MemoryIntent):
         for place, order in outcomes.outbox.items():
             before = tables.outbox.get(place)
             tables.outbox[place] = replace(order, acknowledged=before.acknowledged if before else None)
+        self.note(
+            decided=outcomes.decided, charged=((line.workload, line.cluster) for line in outcomes.lines)
+        )
         self.append(outcomes.changes)
         return outcomes.skipped
 
@@ -273,6 +277,7 @@ class MemoryStore(MemoryLedger, MemoryIntent):
             if is_newer and cluster is not None and cluster.standing is not Standing.REMOVED:
                 acknowledged = before.acknowledged if before else None
                 self.tables.outbox[place] = replace(order, published_sequence=None, acknowledged=acknowledged)
+        self.note(ordered=(order.workload for order in orders))
 
     async def unpublished(self, limit: int) -> Sequence[OutboxRecord]:
         def waiting() -> list[OutboxRecord]:
@@ -313,6 +318,7 @@ class MemoryStore(MemoryLedger, MemoryIntent):
                 del self.tables.outbox[place]
             else:
                 self.tables.outbox[place] = after
+        self.note(ordered=(mark.workload for mark in marks))
 
     async def commit_alerts(self, lease: Lease, cluster: str, links: Sequence[AlertLink]) -> Stamp:
         return await self.carry_held(lease, lambda: self._commit_alerts(cluster, links))

@@ -5,6 +5,7 @@ from copy import copy
 from dataclasses import dataclass, field, fields
 
 from controlplane.intent import JoinDraft
+from controlplane.known.journal import Journal
 from controlplane.known.records import (
     Change,
     ClusterRecord,
@@ -73,6 +74,7 @@ class Tables:
     balances: dict[BalanceKey, int] = field(default_factory=dict[BalanceKey, int])
     quota_requests: dict[int, QuotaRequestRecord] = field(default_factory=dict[int, QuotaRequestRecord])
     spent: dict[str, SpentRecord] = field(default_factory=dict[str, SpentRecord])
+    journal: list[Journal] = field(default_factory=list[Journal])
 
     def backup(self) -> "Tables":
         """As it is now, untouched by what is written later."""

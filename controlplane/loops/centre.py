@@ -1,0 +1,194 @@
+"""What one process of the centre runs, over ports. What only a leader runs is in leading.py.
+
+1. Every process takes reports in, samples what is used, settles budgets, and hears beats.
+2. Every process knows what Postgres says: it follows (following.py), or it leads.
+3. One that may decide tries to lead: once it knows what Postgres says and what the streams hold, and only
+   while NATS answers it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from controlplane.alerts.alert import Alert
+from controlplane.fleet.slack import SAMPLE_SECONDS
+from controlplane.known.known import Known
+from controlplane.known.records import Lease
+from controlplane.loops.budgeting import PASS_SECONDS as BUDGETING_SECONDS
+from controlplane.loops.budgeting import Budgeting
+from controlplane.loops.following import Following
+from controlplane.loops.footprint import ClusterBounds
+from controlplane.loops.ingest import Ingest
+from controlplane.loops.leadership import Leadership
+from controlplane.loops.leading import Leading
+from controlplane.loops.orders import Signer
+from controlplane.loops.ports import Bus, BusUnavailable, Clock, Store, StoreUnavailable
+from controlplane.loops.reaching import Reaching
+from controlplane.loops.running import LoopMetrics, Wake, keep_running
+from controlplane.loops.sampling import Sampling
+from controlplane.loops.wakes import Wakes
+from controlplane.rollout import LossRules
+from schemas.wire.limits import is_limits
+from schemas.wire.subjects import Subjects
+
+log = structlog.get_logger()
+
+ROLE = "deciding"
+LEASE_SECONDS = 3.0
+PATIENCE = 0.8
+"""With a NATS that is silent, as a share of the time of a lease."""
+
+
+async def opened_already() -> None:
+    """Of a bus that was opened before the centre was composed."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What a centre stands on. holder: of leases, one a process start. decides: whether it ever may lead.
+
+    bus_opened: returns once NATS can be used; what needs none does not wait for it. bus_reached: returns when
+    NATS has answered. resolve_timeout_seconds: of alerts that agents bring without an end. held_alerts: by
+    fingerprint, and their size.
+    """
+
+    store: Store
+    bus: Bus
+    clock: Clock
+    signer: Signer
+    subjects: Subjects
+    metrics: LoopMetrics
+    holder: str
+    lease_seconds: float = LEASE_SECONDS
+    decides: bool = True
+    bus_opened: Callable[[], Awaitable[object]] = opened_already
+    bus_reached: Callable[[], Awaitable[object]] | None = None
+    resolve_timeout_seconds: Callable[[], float] = lambda: 300.0
+    held_alerts: Callable[[], tuple[Mapping[str, Alert], int]] = lambda: ({}, 0)
+    bounds: ClusterBounds = field(default_factory=ClusterBounds)
+    loss_rules: LossRules = field(default_factory=LossRules)
+
+
+class Centre:
+    """Composed once, run once."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self.known = Known(loss_rules=ports.loss_rules)
+        self._wakes = Wakes()
+        self._leading: Leading | None = None
+        ports.metrics.watch(self.known, ports.clock.now, lambda: self.leads)
+        self.ingest = Ingest(
+            ports.store,
+            ports.bus,
+            self.known,
+            ports.subjects,
+            ports.metrics,
+            capacity_changed=self._wakes.place.up,
+            work_reported=self._work_reported,
+            excess=self._wakes.watchdog.up,
+            bounds=ports.bounds,
+        )
+        self.reaching = Reaching(ports.bus_reached, PATIENCE * ports.lease_seconds)
+        self.following = Following(
+            ports.store,
+            self.known,
+            ports.clock,
+            ports.subjects,
+            self.ingest,
+            lambda: self.reaching.is_reached,
+        )
+        self.leadership = Leadership(
+            ports.store,
+            self._lead,
+            role=ROLE,
+            holder=ports.holder,
+            ttl_seconds=ports.lease_seconds,
+            may_lead=self._may_lead,
+        )
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process decides now."""
+        return self._leading is not None
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        ports = self._ports
+        sampling = Sampling(self.known, ports.clock)
+        budgeting = Budgeting(ports.store, self.known, ports.clock, quota_freed=self._wakes.place.up)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen())
+            group.create_task(self.following.run())
+            group.create_task(self.reaching.run())
+            if ports.decides:
+                group.create_task(self.leadership.run())
+            group.create_task(self._measure_lag())
+            for name, run_pass, period_seconds in (
+                ("sampling", sampling.run_pass, SAMPLE_SECONDS),
+                ("budgeting", budgeting.run_pass, BUDGETING_SECONDS),
+            ):
+                group.create_task(
+                    keep_running(name, run_pass, Wake(), ports.metrics, period_seconds=period_seconds)
+                )
+
+    def _may_lead(self) -> bool:
+        return self.known.loaded and self.ingest.drained.is_set() and self.reaching.is_reached
+
+    async def _lead(self, lease: Lease) -> None:
+        async with self.following.leading(lease):
+            leading = Leading(
+                self._ports, self.known, self.ingest, self._wakes, lease, lambda: self.leadership.holds(lease)
+            )
+            self._leading = leading
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(leading.run())
+                    group.create_task(self.reaching.until_silent())
+            except* Exception as failures:
+                raise failures.exceptions[0] from failures
+            finally:
+                self._leading = None
+
+    async def _listen(self) -> None:
+        """What agents say, as soon as there is a bus to hear it by."""
+        while True:
+            await self._ports.bus_opened()
+            try:
+                await self._ports.bus.serve_beats(self._answer_beat)
+                break
+            except BusUnavailable as error:
+                log.warning("beats_not_served", detail=str(error))
+                await asyncio.sleep(1.0)
+        while True:
+            # Following ends only by an error: begin again, the stream holds what was not taken.
+            try:
+                await self.ingest.run()
+            except* (StoreUnavailable, BusUnavailable) as failures:
+                log.warning("following_failed", loop="ingest", detail=str(failures.exceptions[0]))
+            self._ports.metrics.errors.labels("ingest", "restarted").inc()
+            await asyncio.sleep(1.0)
+
+    async def _answer_beat(self, cluster: str, body: bytes) -> bytes | None:
+        if self._leading is not None:
+            return await self._leading.beats.answer(cluster, body)
+        await self.following.heard(cluster, body)
+        return None
+
+    def _work_reported(self, cluster: str, workload: str) -> None:
+        if is_limits(workload):
+            # What waited for it may go now.
+            self._wakes.dispatch.up()
+        if self._leading is not None:
+            self._leading.reported(cluster, workload)
+        else:
+            self.following.reported(cluster, workload)
+
+    async def _measure_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + 0.25
+            await asyncio.sleep(0.25)
+            self._ports.metrics.lag.set(max(0.0, loop.time() - due))

@@ -1,0 +1,266 @@
+"""A replica that does not lead, kept as warm as the one that does.
+
+1. Load Postgres. Once the streams are replayed, promise the fleet what the placements take.
+2. When a change is told of, and twice a second: follow what people wrote (follow.py), then the journal of
+   what was decided, and read again what it names.
+3. Beats are heard by every replica, though one answers: which clusters are lost is known here, too.
+4. Whoever takes the lease catches up by the same way, and stands where its predecessor stood.
+5. After it has led, or where the journal does not go on, all is loaded anew: it may remember what was never
+   committed.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
+from contextlib import asynccontextmanager
+
+import structlog
+
+from controlplane.known.finished import is_finished
+from controlplane.known.following import (
+    NOT_RECORDED,
+    forget_gone,
+    held_versions,
+    take_again,
+    take_bearings,
+)
+from controlplane.known.journal import Bearings, Journal
+from controlplane.known.known import Heard, Known
+from controlplane.known.records import Lease, Standing
+from controlplane.known.views import Views
+from controlplane.loops.follow import Follow
+from controlplane.loops.ingest import Ingest
+from controlplane.loops.ports import Clock, Store, StoreUnavailable
+from controlplane.loops.promises import Promises
+from schemas.wire.beats import Beat
+from schemas.wire.codec import Malformed, decode
+from schemas.wire.reports import WorkState
+from schemas.wire.subjects import Subjects
+
+log = structlog.get_logger()
+
+PERIOD_SECONDS = 0.5
+GATHER_SECONDS = 0.05
+RETRY_SECONDS = 1.0
+ENTRIES_AT_ONCE = 100
+PROMISES_AT_ONCE = 50
+UNORDERED_SECONDS = 5.0
+WORKS_AT_ONCE = 2_000
+BEARINGS_SECONDS = 1.0
+AWAY_SECONDS = 5.0
+"""Without a look: beats of this time may not have been heard."""
+
+
+class Following:
+    """Writes `known` while this process does not lead."""
+
+    def __init__(
+        self,
+        store: Store,
+        known: Known,
+        clock: Clock,
+        subjects: Subjects,
+        ingest: Ingest,
+        is_reached: Callable[[], bool],
+    ) -> None:
+        """ingest: its counts of what lies in the streams have to know what the leader purged. is_reached:
+        whether NATS answers, by which beats are heard.
+        """
+        self._is_reached = is_reached
+        self._ingest = ingest
+        self._store = store
+        self._known = known
+        self._clock = clock
+        self._subjects = subjects
+        self._follow = Follow(store, known)
+        self._promises = Promises(known, Views(known), clock)
+        self._turn = asyncio.Lock()
+        self._is_stale = True
+        self._promised = False
+        self._loaded_in = 0
+        self._answered_at: float | None = None
+        self._counted_at = 0.0
+        self._bearings_at = float("-inf")
+        self.leads = False
+
+    def behind_seconds(self) -> float:
+        """Since Postgres answered last; 0 for who leads, whose lease says as much."""
+        if self.leads or self._answered_at is None:
+            return 0.0
+        return asyncio.get_running_loop().time() - self._answered_at
+
+    async def run(self) -> None:
+        """Until cancelled. Postgres away is waited for."""
+        while True:
+            try:
+                async with self._turn:
+                    await self._run_pass()
+                self._answered_at = asyncio.get_running_loop().time()
+                await self._store.wait_for_change(PERIOD_SECONDS)
+                await asyncio.sleep(GATHER_SECONDS)
+            except StoreUnavailable as error:
+                log.warning("records_not_followed", detail=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception:
+                # What is half taken is not to be gone on with.
+                log.exception("records_not_followed")
+                self._is_stale = True
+                await asyncio.sleep(RETRY_SECONDS)
+
+    @asynccontextmanager
+    async def leading(self, lease: Lease) -> AsyncGenerator[None]:
+        """Nothing is followed meanwhile: whoever leads knows what it decides. Raises StoreUnavailable."""
+        async with self._turn:
+            bearings = await self._store.read_bearings()
+            if not self._is_stale and not self._is_journaled(bearings, lease):
+                log.info("loading_anew", detail="an earlier release led meanwhile, and kept no journal")
+                self._is_stale = True
+            await self._load_or_catch_up()
+            take_bearings(self._known, bearings)
+            await self._ingest.drained.wait()
+            await self._promise_all()
+            self.leads = True
+            self._is_stale, self._promised = True, False
+            try:
+                yield
+            finally:
+                self.leads = False
+                self._answered_at = asyncio.get_running_loop().time()
+
+    async def heard(self, cluster: str, body: bytes) -> None:
+        """A beat that another process answers. Raises Malformed."""
+        beat, known = decode(Beat, body), self._known
+        if cluster not in known.clusters:
+            raise Malformed(f"{cluster} never joined")
+        if beat.highest is not None and not known.issued(beat.highest):
+            await self._take_bearings()
+        if not self.leads:
+            known.heard[cluster] = Heard(self._clock.now(), 0, beat)
+
+    def reported(self, cluster: str, workload: str) -> None:
+        """What has run to its end takes no room any more."""
+        if not self.leads and is_finished(self._known, workload, cluster):
+            self._known.fleet.unpromise(cluster, workload)
+
+    def _is_journaled(self, bearings: Bearings, lease: Lease) -> bool:
+        return not any(self._loaded_in <= epoch < lease.epoch for epoch in bearings.unjournaled)
+
+    async def _run_pass(self) -> None:
+        await self._load_or_catch_up()
+        known, now = self._known, self._clock.now()
+        known.quotas.refresh(known.documents, now)
+        self._forget_cut_off()
+        if known.caught_up:
+            await self._promise_all()
+            self._watch(now)
+            if now - self._counted_at >= UNORDERED_SECONDS:
+                self._counted_at = now
+                await self._count_unordered()
+
+    def _watch(self, now: float) -> None:
+        known = self._known
+        if not known.losses.began:
+            known.begin_watch(now)
+        if not self._is_reached() or now - known.losses.at > AWAY_SECONDS:
+            known.heard_since = now
+        known.heard_since = min(known.heard_since, now)
+        known.watch(now)
+
+    async def _load_or_catch_up(self) -> None:
+        if self._is_stale or not await self._catch_up():
+            await self._load()
+
+    async def _load(self) -> None:
+        loaded = await self._store.load()
+        self._known.replace_records(loaded)
+        self._known.newer_stored.clear()
+        self._loaded_in = max((record.epoch for record in loaded.epochs), default=0)
+        self._is_stale, self._promised = False, False
+        log.info("records_loaded", clusters=len(loaded.clusters), workloads=len(loaded.workloads))
+
+    async def _catch_up(self) -> bool:
+        """False where the journal does not go on from where it was read to."""
+        self._forget_gone(await self._follow.take_changes())
+        while True:
+            named = await self._store.read_journal(self._known.journal, ENTRIES_AT_ONCE)
+            if named is None:
+                log.info("loading_anew", detail="the journal does not go on from where it was read to")
+                return False
+            if named.end != self._known.journal:
+                await self._take(named)
+            if named.is_whole:
+                return True
+
+    async def _take(self, named: Journal) -> None:
+        known = self._known
+        again = await self._store.read_again(named, held_versions(known, named))
+        unknown = named.decided - known.workloads.keys()
+        records = await self._store.read_workloads(unknown) if unknown else ()
+        standing = {record.workload for record in (*again.outbox, *again.placements)}
+        for record in records:
+            if record.uid not in known.workloads and (not record.deleted or record.uid in standing):
+                known.put_workload(record)
+        places = take_again(known, named, again)
+        known.last_generation = max(
+            known.last_generation, *(order.version.generation for order in again.outbox), 0
+        )
+        known.journal = named.end
+        for subject in named.purged:
+            self._purged(subject)
+        self._forget_gone(named.decided | named.ordered)
+        if self._promised:
+            await self._promise(places)
+        epochs = {record.epoch for record in known.epochs}
+        if any(order.version.epoch not in epochs for order in again.outbox):
+            await self._take_bearings()
+
+    def _forget_gone(self, uids: Collection[str]) -> None:
+        for cluster, uid in forget_gone(self._known, uids):
+            self._ingest.footprint.gone(cluster, self._subjects.work(cluster, uid))
+
+    def _purged(self, subject: str) -> None:
+        cluster, tail = self._subjects.of_cluster(subject)
+        tail = f"usage.{tail}" if subject.startswith(f"{self._subjects.prefix}.usage.") else tail
+        self._ingest.footprint.gone(cluster, subject)
+        self._known.fleet.purged(cluster, tail)
+        self._known.stamps.get(cluster, {}).pop(tail, None)
+
+    def _forget_cut_off(self) -> None:
+        """The leader has purged what they sent. What this process found too much, it finds anew if it leads."""
+        self._ingest.over_bound.clear()
+        for record in self._known.clusters.values():
+            if record.standing is not Standing.JOINED:
+                self._ingest.footprint.forget(record.id)
+
+    async def _promise_all(self) -> None:
+        if not self._promised:
+            await self._promises.restore_all()
+            self._promised = True
+
+    async def _promise(self, places: Iterable[tuple[str, str]]) -> None:
+        for number, (uid, cluster) in enumerate(sorted(places), 1):
+            if cluster in self._known.clusters:
+                self._promises.restore(cluster, uid)
+            if number % PROMISES_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    async def _take_bearings(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._bearings_at < BEARINGS_SECONDS:
+            return
+        self._bearings_at = loop.time()
+        bearings = await self._store.read_bearings()
+        if not self.leads:
+            take_bearings(self._known, bearings)
+
+    async def _count_unordered(self) -> None:
+        """What agents report that nobody has ordered, as the leader finds it in the reports that come."""
+        known = self._known
+        unordered: dict[str, set[str]] = {}
+        for number, (uid, works) in enumerate(list(known.work.items()), 1):
+            for cluster, work in works.items():
+                is_held = work.state is not WorkState.WITHDRAWN and work.version != NOT_RECORDED
+                if is_held and known.order(cluster, uid) is None:
+                    unordered.setdefault(cluster, set()).add(uid)
+            if number % WORKS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        known.unordered = unordered

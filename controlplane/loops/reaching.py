@@ -1,0 +1,48 @@
+"""Whether NATS answers this process: one that nobody hears must not keep others from leading."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from controlplane.loops.ports import BusUnavailable
+
+log = structlog.get_logger()
+
+PERIOD_SECONDS = 0.5
+
+
+class Reaching:
+    """reach: returns when NATS has answered; None where there is nothing to ask. patience_seconds: of silence."""
+
+    def __init__(self, reach: Callable[[], Awaitable[object]] | None, patience_seconds: float) -> None:
+        self._reach = reach
+        self._patience_seconds = patience_seconds
+        self._answered_at: float | None = None
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether it has answered lately."""
+        if self._reach is None:
+            return True
+        now = asyncio.get_running_loop().time()
+        return self._answered_at is not None and now - self._answered_at <= self._patience_seconds
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        while self._reach is not None:
+            asked_at = asyncio.get_running_loop().time()
+            try:
+                async with asyncio.timeout(self._patience_seconds):
+                    await self._reach()
+                self._answered_at = asked_at
+            except (BusUnavailable, TimeoutError):
+                pass
+            await asyncio.sleep(PERIOD_SECONDS)
+
+    async def until_silent(self) -> None:
+        """Raises BusUnavailable once it has not answered for so long."""
+        while True:
+            await asyncio.sleep(PERIOD_SECONDS / 2)
+            if not self.is_reached:
+                raise BusUnavailable(f"NATS has not answered for {self._patience_seconds:g} s")
