@@ -1,6 +1,7 @@
 """One HTTP session to an API server: raw bodies in bounds, and every failure as one of the port's errors."""
 
 import asyncio
+import random
 import re
 import socket
 from collections.abc import AsyncGenerator, Mapping
@@ -20,6 +21,9 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 CONNECTIONS = 64
 OBJECT_LIMIT_BYTES = 16 << 20
 ERROR_LIMIT_BYTES = 64 << 10
+HTTP_TOO_MANY = 429
+MOST_RETRIES = 5
+LONGEST_WAIT_SECONDS = 10
 # A peer that vanished without a word (a half-open watch) is noticed after about 15 + 3 x 5 seconds.
 KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 
@@ -110,7 +114,33 @@ class KubeHttp:
         accept: str = "application/json",
         timeout_seconds: float | None = REQUEST_TIMEOUT_SECONDS,
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        """An answer of 2xx whose body is still to be read. Raises the port's errors, and NotFound."""
+        """An answer of 2xx whose body is still to be read. Raises the port's errors, and NotFound.
+
+        Whoever is told to come again later (429, by API priority and fairness) does so, MOST_RETRIES times:
+        the server did nothing yet, and a list goes on at the page that it had come to.
+        """
+        for left in range(MOST_RETRIES, -1, -1):
+            asked = self._asked(method, path, query, body, content_type, accept, timeout_seconds)
+            async with asked as response:
+                pause = _told_to_wait(response)
+                if pause is None or not left:
+                    if not 200 <= response.status < 300:
+                        raise failure(await _status(response), creating=method == "POST")
+                    yield response
+                    return
+            await asyncio.sleep(pause)
+
+    @asynccontextmanager
+    async def _asked(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: bytes | None,
+        content_type: str,
+        accept: str,
+        timeout_seconds: float | None,
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
         # What identifies the caller must never go where an answer redirects to.
         try:
             headers = {"Accept": accept, "Accept-Encoding": "identity"}
@@ -127,8 +157,6 @@ class KubeHttp:
                 server_hostname=self._access.server_name,
                 timeout=aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=CONNECT_TIMEOUT_SECONDS),
             ) as response:
-                if not 200 <= response.status < 300:
-                    raise failure(await _status(response), creating=method == "POST")
                 yield response
         except AccessError as error:
             raise Forbidden(str(error)) from None
@@ -175,11 +203,21 @@ async def read_bounded(response: aiohttp.ClientResponse, limit_bytes: int) -> by
     return bytes(body)
 
 
+def _told_to_wait(response: aiohttp.ClientResponse) -> float | None:
+    """Seconds, spread a little: others were told the same. None for every other answer."""
+    seconds = response.headers.get("Retry-After", "")
+    if response.status != HTTP_TOO_MANY or not seconds.isdecimal():
+        return None
+    return min(int(seconds), LONGEST_WAIT_SECONDS) * random.uniform(1.0, 1.5)
+
+
 @runtime_checkable
 class _Buffered(Protocol):
     """A TLS transport, of asyncio or of uvloop: it reads its socket while it holds less than `high` bytes."""
 
     def set_read_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+    def is_closing(self) -> bool: ...
 
 
 async def gathered(response: aiohttp.ClientResponse, seconds: float) -> AsyncGenerator[bytes]:
@@ -192,11 +230,12 @@ async def gathered(response: aiohttp.ClientResponse, seconds: float) -> AsyncGen
         yield chunk
         # None once all of it is here.
         transport = response.connection.transport if response.connection is not None else None
-        if isinstance(transport, _Buffered):
+        if isinstance(transport, _Buffered) and not transport.is_closing():
             # To pause a TLS transport stops only what it hands on: it would still read each record.
             transport.set_read_buffer_limits(high=0)
             await asyncio.sleep(seconds)
-            transport.set_read_buffer_limits()
+            if not transport.is_closing():
+                transport.set_read_buffer_limits()
 
 
 def decoded(body: bytes, shape: type[T]) -> T:

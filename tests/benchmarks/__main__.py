@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.benchmarks import admissions, alerting, decisions, fleet, ledger, placements, quota
+from tests.benchmarks import admissions, agent_size, alerting, decisions, fleet, ledger, placements, quota
 
 FIGURES: dict[str, Callable[[], dict[str, float]]] = {
     "decisions": decisions.figures,
@@ -14,6 +14,7 @@ FIGURES: dict[str, Callable[[], dict[str, float]]] = {
     "fleet": fleet.figures,
     "ledger": ledger.figures,
     "placements": placements.figures,
+    "agent": agent_size.figures,
     "alerting": alerting.figures,
 }
 """By name, so that `python -m tests.benchmarks fleet` runs one alone."""
