@@ -48,12 +48,18 @@ class Agent:
         self._writer = writer or SpoolWriter(spool, clock)
         self._periods = periods
         self._acting = False
+        self._term: Term | None = None
         self._lease = Lease(kube, clock, random, holder, duration_seconds=periods.lease)
 
     @property
     def acting(self) -> bool:
         """Whether this process, and no other, speaks for the cluster."""
         return self._acting
+
+    @property
+    def term(self) -> Term | None:
+        """Of now; None while another process acts."""
+        return self._term
 
     async def run(self) -> None:
         """Until cancelled; then the lease is given back."""
@@ -84,11 +90,11 @@ class Agent:
                 self._rules,
                 self._offline,
             )
-            self._acting = True
+            self._acting, self._term = True, term
             try:
                 await term.run()
             finally:
-                self._acting = False
+                self._acting, self._term = False, None
 
     async def _load(self, records: Records) -> None:
         """The fence comes first: without it nothing may be carried out."""

@@ -40,6 +40,7 @@ from agents.joining import (
 )
 from agents.keys import OrderKeys
 from agents.kube import KubernetesApi, find_access
+from agents.metrics import AgentMetrics
 from agents.observe.facts import Given
 from agents.ports import Kube, KubeError
 from agents.settings import AgentSettings
@@ -158,6 +159,7 @@ async def _serve_alerts(
     if address is None:
         return
     door = Door(Accepting(writer, clock), clock, version=version("muster"), ready=lambda: agent.acting)
+    door.page = AgentMetrics(writer.spool, lambda: agent.term, lambda: door.outcomes, clock.now).page
     backoff = Backoff(random)
     try:
         while True:

@@ -11,6 +11,7 @@
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
 from random import Random
 
@@ -76,6 +77,8 @@ class Orders:
         self._removing = asyncio.Lock()
         self._newest: dict[str, Version] = {}
         self.repeated = 0
+        self.outcomes: Counter[str] = Counter()
+        """Of orders that came: `recorded`, or the reason why not."""
         self._acting = Acting(clock, random, records, carry_out, standings, self._newest.get)
 
     @property
@@ -165,6 +168,7 @@ class Orders:
             return False
         reached("agent.after_record")
         await _acknowledge(delivery)
+        self.outcomes["recorded"] += 1
         self._recorded(order.workload, order.version)
         reached("agent.after_acknowledge")
         if self._standings.of(order.workload).fresh:
@@ -244,6 +248,7 @@ class Orders:
         self._say(order.workload, Refusal(reason=reason, message=f"{came} came, {held} is recorded"))
 
     def _say(self, workload: str, refusal: Refusal) -> None:
+        self.outcomes[refusal.reason.value] += 1
         try:
             token(workload)
         except ValueError:

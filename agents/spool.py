@@ -117,6 +117,16 @@ class Spool:
         return self._batches
 
     @property
+    def size(self) -> int:
+        """What these take, in bytes."""
+        return self._bytes
+
+    @property
+    def fullness(self) -> float:
+        """1: nothing more is taken."""
+        return max(self._batches / self._most_batches, self._bytes / self._most_bytes)
+
+    @property
     def incarnation(self) -> int:
         """The last one that this disk knows of."""
         return self._incarnation

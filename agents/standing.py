@@ -1,6 +1,7 @@
 """How each workload stands here: what was done about its order, and what the cluster says of it."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -80,6 +81,14 @@ class Standings:
 
     def of(self, workload: str) -> Standing:
         return self._all.setdefault(workload, Standing())
+
+    def states(self) -> Counter[str]:
+        """How many workloads are in which state, as far as this process has acted on them."""
+        return Counter(each.state.value for each in self._all.values() if each.state is not None)
+
+    def reasons(self) -> Counter[str]:
+        """Why workloads are not carried out: the first reason of each."""
+        return Counter(each.refusals[0].reason.value for each in self._all.values() if each.refusals)
 
     def trace_of(self, workload: str, now: float) -> str:
         """Of its order, while that is news; "" for none."""

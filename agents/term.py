@@ -10,6 +10,7 @@
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 
@@ -102,6 +103,7 @@ class Term:
         self._lease = lease
         self._records = records
         self._incarnation = next_incarnation(held, spool.incarnation, 0)
+        self.heard_at = 0.0
         self._settled = asyncio.Event()
         self._changed = asyncio.Event()
         kube, bus, clock, random = around.kube, around.bus, around.clock, around.random
@@ -216,6 +218,24 @@ class Term:
     def holding(self) -> bool:
         return self._orders.holding
 
+    # What its metrics tell beside that.
+
+    @property
+    def reports_pending(self) -> int:
+        return self._publisher.pending
+
+    @property
+    def order_outcomes(self) -> Mapping[str, int]:
+        return self._orders.outcomes
+
+    @property
+    def states(self) -> Mapping[str, int]:
+        return self._standings.states()
+
+    @property
+    def reasons(self) -> Mapping[str, int]:
+        return self._standings.reasons()
+
     # What a reply brings.
 
     def _settle(self, reply: BeatReply) -> None:
@@ -235,6 +255,7 @@ class Term:
 
     def _hear(self, reply: BeatReply) -> None:
         self._alerts.heard()
+        self.heard_at = self._around.clock.now()
         self._alert_sending.committed(reply.alerts_committed, reply.alerts_resend_from)
         takes = self._spool.takes(reply.alerts_committed)
         if reply.incarnation > self._incarnation or not takes:

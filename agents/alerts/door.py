@@ -8,6 +8,7 @@
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -30,15 +31,21 @@ READ_SECONDS = 30.0
 RETRY_AFTER_SECONDS = 5
 AT_A_STEP = 200
 MOST_NAMED = 10
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _log = structlog.get_logger()
 
 
 class Door:
-    """One listener. `ready`: whether what is accepted here will be sent by this very process."""
+    """One listener. `ready`: whether what is accepted here will be sent by this very process.
+
+    page: of metrics, in the text format of Prometheus; None: it is not served. outcomes: of alerts that came.
+    """
 
     def __init__(
         self, accepting: Accepting, clock: Clock, *, version: str, ready: Callable[[], bool]
     ) -> None:
+        self.page: Callable[[], bytes] | None = None
+        self.outcomes: Counter[str] = Counter()
         self._accepting = accepting
         self._clock = clock
         self._version = version
@@ -53,6 +60,7 @@ class Door:
         app = web.Application(client_max_size=LARGEST_BODY_BYTES)
         app.router.add_post("/api/v2/alerts", self._post_alerts)
         app.router.add_get("/api/v2/status", self._get_status)
+        app.router.add_get("/metrics", self._get_metrics)
         for path in ("/-/healthy", "/-/ready"):
             app.router.add_get(path, self._get_ready if path == "/-/ready" else _get_healthy)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
@@ -103,8 +111,11 @@ class Door:
             for start in range(0, len(alerts), AT_A_STEP * 10):
                 await self._accepting.accept(alerts[start : start + AT_A_STEP * 10])
         except (SpoolFull, BatchTooLarge) as error:
+            self.outcomes["full"] += len(alerts)
             _log.warning("alerts_refused", alerts=len(alerts), detail=str(error))
             return _later(str(error))
+        self.outcomes["taken"] += len(alerts)
+        self.outcomes["malformed"] += len(refused)
         if refused:
             _log.warning("alerts_malformed", refused=len(refused), taken=len(alerts), first=refused[0])
             more = f"; and {len(refused) - MOST_NAMED} more" if len(refused) > MOST_NAMED else ""
@@ -151,6 +162,11 @@ class Door:
             },
         }
         return web.json_response(body, headers={"Cache-Control": "no-store"})
+
+    async def _get_metrics(self, _: web.Request) -> web.Response:
+        if self.page is None:
+            return web.Response(status=404)
+        return web.Response(body=self.page(), headers={"Content-Type": METRICS_TYPE})
 
     async def _get_ready(self, _: web.Request) -> web.Response:
         if self._ready():

@@ -15,6 +15,9 @@ class AlertMetrics:
             "muster_alert_log_lag_entries", "Entries committed and not applied here", registry=registry
         )
         self.flushes = Counter("muster_alert_flushes", "Groups looked at", registry=registry)
+        self.flush_seconds = Histogram(
+            "muster_alert_flush_seconds", "Duration of the commit of a flush", registry=registry
+        )
         self.notices = Counter(
             "muster_alert_notices", "Messages decided on", ["receiver", "why"], registry=registry
         )

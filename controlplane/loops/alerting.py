@@ -138,7 +138,8 @@ class Alerting:
     async def _commit(self, board: Board, notifying: Notifying, flushes: Sequence[Flush]) -> None:
         metrics = self._ports.metrics
         try:
-            await self._ports.store.commit_flushes(self._leading.lease, flushes, board.groups_of(flushes))
+            with metrics.flush_seconds.time():
+                await self._ports.store.commit_flushes(self._leading.lease, flushes, board.groups_of(flushes))
         except BaseException:
             notifying.unsure = True
             raise

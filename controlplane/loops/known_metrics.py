@@ -1,4 +1,4 @@
-"""What one process knows, counted when somebody asks: how much waits, which clusters are lost, who uses quota.
+"""What one process knows, counted when somebody asks: how much waits, which clusters are lost, who has quota.
 
 Nothing is labelled by what people name without a bound: clusters and quota are told up to MOST_SERIES, those
 with the most first, and how many were left out is a number too.
