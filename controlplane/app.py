@@ -28,6 +28,7 @@ from controlplane.channels.dead_mans_switch import HttpSwitch
 from controlplane.channels.http import Http
 from controlplane.channels.sending import AsyncChannels
 from controlplane.engines import make_bus, open_store
+from controlplane.examining import Examiner
 from controlplane.identity import keys as key_folder
 from controlplane.identity.keys import Keys
 from controlplane.identity.order_keys import OrderKeys, SecretValues
@@ -220,6 +221,7 @@ def _api_deps(
         metrics=ground.registry,
         public_url=ground.url,
         alerting=alerting.doors(open_api=bool(settings.web_listen_address)),
+        doctor=Examiner(settings, centre.known, lambda: centre.leads),
     )
 
 

@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 from pydantic import ValidationError
@@ -279,6 +280,7 @@ def as_data(checks: Sequence[Check]) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Whatever still hangs in a thread ends with the process."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     print(json.dumps(as_data(asyncio.run(examine_here()))), flush=True)  # noqa: T201
     sys.stdout.flush()
     os._exit(0)

@@ -10,18 +10,20 @@ from schemas.reasons import Reason
 
 
 class UntilLoaded:
-    """ASGI middleware: 503 below `prefix` until Postgres has been read."""
+    """ASGI middleware: 503 below `prefix` until Postgres has been read; but a doctor says why it is not."""
 
     def __init__(self, app: ASGIApp, not_ready: Callable[[], Sequence[NotReady]], prefix: str) -> None:
-        self._app, self._not_ready, self._prefix = app, not_ready, prefix
+        self._app, self._not_ready, self._prefix = app, not_ready, f"{prefix}/"
+        self._doctor = f"{prefix}/doctor"
         self._is_loaded = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._is_loaded and scope["type"] == "http" and scope["path"].startswith(self._prefix):
+        if self._is_loaded or scope["type"] != "http" or scope["path"] == self._doctor:
+            return await self._app(scope, receive, send)
+        if scope["path"].startswith(self._prefix):
             waits = [each for each in self._not_ready() if each.what == LOADING]
             if waits:
                 problem = Problem(503, Reason.UNAVAILABLE, waits[0].message, headers={"Retry-After": "1"})
-                await render(problem)(scope, receive, send)
-                return
+                return await render(problem)(scope, receive, send)
             self._is_loaded = True
-        await self._app(scope, receive, send)
+        return await self._app(scope, receive, send)

@@ -48,7 +48,7 @@ def keys(facts: KeysFacts) -> Iterator[Check]:
         which = "master.key does not open" if facts.opens is False else "order-signing.key did not sign"
         yield Check("keys", f"{which} what lies in this database", Finding.KEYS_OF_ANOTHER)
     else:
-        fits = "fit the database" if facts.opens or facts.signs else "nothing in the database speaks of them"
+        fits = "fit the database" if facts.opens or facts.signs else "not compared with a database"
         yield Check("keys", f"{facts.folder}: operator {facts.fingerprint}; {fits}")
 
 

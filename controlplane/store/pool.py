@@ -65,7 +65,7 @@ def unavailable() -> Generator[None]:
         if isinstance(error, ValueError):
             # asyncpg's InterfaceError for a value that fits no column: the caller's fault, not the server's.
             raise
-        raise StoreUnavailable(f"Postgres: {error or type(error).__name__}") from error
+        raise StoreUnavailable(f"Postgres: {str(error) or type(error).__name__}") from error
 
 
 class Pool:
