@@ -7,11 +7,12 @@ when it has held for so long, and ends at the first look at which it does not.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import cel
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from controlplane.alerts.alert import Labels
+
+if TYPE_CHECKING:
+    import cel
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
@@ -76,6 +77,9 @@ class Expression:
         """Raises RuleError."""
         if len(_MACRO.findall(text)) > MOST_NESTED:
             raise RuleError(f"{_short(text)}: more than {MOST_NESTED} of all, exists, map, filter in one")
+        # It brings a command line of its own along, a tenth of a second: only who has rules pays for it.
+        import cel
+
         self.text = text
         try:
             self._program: Any = cel.compile(text)
@@ -182,6 +186,8 @@ class Rule:
         return Look(holds, frozenset(unsure), tuple(errors))
 
     def _context(self, row: Row, now: float) -> "cel.Context":
+        import cel
+
         return cel.Context({self.over: dict(row), "now": int(now)})
 
     def _holds(self, context: "cel.Context") -> bool:
