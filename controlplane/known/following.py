@@ -72,7 +72,13 @@ def forget_gone(known: Known, uids: Iterable[str]) -> list[tuple[str, str]]:
     for uid in uids:
         purged += _forget_reports(known, uid)
         record, decision = known.workloads.get(uid), known.decisions.get(uid)
-        if record is None or not record.deleted or known.orders.get(uid) or known.placements_of(uid):
+        if known.orders.get(uid) or known.placements_of(uid):
+            continue
+        if record is None:
+            # It came and went between two looks.
+            known.decisions.pop(uid, None)
+            continue
+        if not record.deleted:
             continue
         if decision is not None and decision.resource_version >= record.resource_version:
             known.forget_workload(uid)

@@ -93,7 +93,7 @@ class Following:
         while True:
             try:
                 async with self._turn:
-                    await self._run_pass()
+                    await self.run_pass()
                 self._answered_at = asyncio.get_running_loop().time()
                 await self._store.wait_for_change(PERIOD_SECONDS)
                 await asyncio.sleep(GATHER_SECONDS)
@@ -105,6 +105,19 @@ class Following:
                 log.exception("records_not_followed")
                 self._is_stale = True
                 await asyncio.sleep(RETRY_SECONDS)
+
+    async def run_pass(self) -> None:
+        """One look at what is new, or everything. Raises StoreUnavailable."""
+        await self._load_or_catch_up()
+        known, now = self._known, self._clock.now()
+        known.quotas.refresh(known.documents, now)
+        self._forget_cut_off()
+        if known.caught_up:
+            await self._promise_all()
+            self._watch(now)
+            if now - self._counted_at >= UNORDERED_SECONDS:
+                self._counted_at = now
+                await self._count_unordered()
 
     @asynccontextmanager
     async def leading(self, lease: Lease) -> AsyncGenerator[None]:
@@ -143,18 +156,6 @@ class Following:
 
     def _is_journaled(self, bearings: Bearings, lease: Lease) -> bool:
         return not any(self._loaded_in <= epoch < lease.epoch for epoch in bearings.unjournaled)
-
-    async def _run_pass(self) -> None:
-        await self._load_or_catch_up()
-        known, now = self._known, self._clock.now()
-        known.quotas.refresh(known.documents, now)
-        self._forget_cut_off()
-        if known.caught_up:
-            await self._promise_all()
-            self._watch(now)
-            if now - self._counted_at >= UNORDERED_SECONDS:
-                self._counted_at = now
-                await self._count_unordered()
 
     def _watch(self, now: float) -> None:
         known = self._known

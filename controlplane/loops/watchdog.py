@@ -2,7 +2,8 @@
 
 1. A cluster whose standing changed (silent, back, incomplete, ahead, holding) is written as a change.
 2. A cluster over its bounds, or removed by an operator, is cut off, its messages purged, the reason stored.
-3. Shards of layouts that are over are purged; profiles too, once unreferenced for two full resyncs.
+3. Shards of layouts that are over are purged; profiles too, once unreferenced for two full resyncs. Replicas
+   that do not lead are told.
 """
 
 from dataclasses import replace
@@ -106,6 +107,7 @@ class Watchdog:
 
     async def _purge(self, cluster: str) -> None:
         now = self._clock.now()
+        purged: list[str] = []
         for shard in self._known.fleet.stale_shards(cluster):
             subjects = [self._subjects.inventory(cluster, shard), self._subjects.usage(cluster, shard)]
             # Few clusters have zones, and each purge is a request.
@@ -114,6 +116,7 @@ class Watchdog:
             for subject in subjects:
                 await self._bus.purge_report(subject)
                 self._footprint.gone(cluster, subject)
+            purged += subjects
             self._known.fleet.purged(cluster, f"inventory.{shard}")
             self._forget(cluster, f"inventory.{shard}", f"usage.{shard}", f"topology.{shard}")
         unreferenced = set(self._known.fleet.unreferenced_profiles(cluster))
@@ -123,10 +126,15 @@ class Watchdog:
         for profile in unreferenced:
             since = self._unreferenced_since.setdefault((cluster, profile), now)
             if now - since > 2 * RESYNC_SECONDS:
-                await self._bus.purge_report(self._subjects.profile(cluster, profile))
+                subject = self._subjects.profile(cluster, profile)
+                await self._bus.purge_report(subject)
+                self._footprint.gone(cluster, subject)
+                purged.append(subject)
                 self._known.fleet.purged(cluster, f"profile.{profile}")
                 self._forget(cluster, f"profile.{profile}")
                 del self._unreferenced_since[cluster, profile]
+        if purged:
+            await self._store.record_purged(self._lease, purged)
 
     def _forget(self, cluster: str, *tails: str) -> None:
         for tail in tails:
