@@ -21,6 +21,9 @@ from schemas.wire.subjects import Subjects
 log = structlog.get_logger()
 
 SILENT_SECONDS = 30.0
+RETURNED_SECONDS = 5.0
+"""After NATS is back: whoever is not heard by then may not be known to it any more."""
+LOOK_SECONDS = 1.0
 READMIT_SECONDS = 10.0
 
 
@@ -76,18 +79,23 @@ class Registrar:
             prefix=self.subjects.prefix,
         )
 
-    async def readmit_silent(self, known: Known) -> None:
+    async def readmit_silent(self, known: Known, returned_at: Callable[[], float] = lambda: 0.0) -> None:
         """Push the accounts of clusters that are silent, forever: a NATS that lost its folder knows none.
 
-        1 ms each, and harmless where the account is known.
+        1 ms each, and harmless where the account is known. returned_at: when NATS was back last.
         """
+        pushed: dict[str, float] = {}
         while True:
             now = self.now()
+            since = now - SILENT_SECONDS
+            if now - returned_at() > RETURNED_SECONDS:
+                since = max(since, returned_at())
             silent = [
                 record.id
                 for record in known.clusters.values()
                 if record.standing is Standing.JOINED
-                and (record.id not in known.heard or now - known.heard[record.id].at > SILENT_SECONDS)
+                and (record.id not in known.heard or known.heard[record.id].at < since)
+                and not 0 <= now - pushed.get(record.id, 0.0) < READMIT_SECONDS
             ]
             for cluster in silent:
                 try:
@@ -95,7 +103,8 @@ class Registrar:
                 except (BusUnavailable, StoreUnavailable, NotFound) as error:
                     log.warning("account_not_pushed", cluster=cluster, detail=str(error))
                     break
-            await asyncio.sleep(READMIT_SECONDS)
+                pushed[cluster] = now
+            await asyncio.sleep(LOOK_SECONDS)
 
     def _opened(self, cluster: str, sealed: bytes) -> ClusterAccount:
         return ClusterAccount(cluster, NKey.from_seed(self._master.open(cluster, sealed).decode()))

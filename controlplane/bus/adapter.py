@@ -37,7 +37,7 @@ Answer = Callable[[str, bytes], Awaitable[bytes | None]]
 class NatsBus:
     """The centre's connection, and the system account's, by which accounts of clusters are pushed.
 
-    now: Unix seconds; JWTs are issued at that time.
+    now: Unix seconds; JWTs are issued at that time. returned_at: when NATS was back last, 0 for never away.
     """
 
     def __init__(
@@ -57,7 +57,8 @@ class NatsBus:
             servers, self._credentials(keys.system_account, keys.system_user, "pusher"), "pusher"
         )
         self._centre.on_connect.append(self._subscribe_beats)
-        self._centre.on_return.append(self._ensure_streams)
+        self._centre.on_return += [self._ensure_streams, self._note_return]
+        self.returned_at = 0.0
         self._answer: Answer | None = None
         self._beats: Subscription | None = None
         self._answering: set[asyncio.Task[None]] = set()
@@ -70,6 +71,9 @@ class NatsBus:
     async def _ensure_streams(self) -> None:
         async with self._jetstream() as jetstream:
             await ensure_streams(jetstream, self._subjects, self._bounds)
+
+    async def _note_return(self) -> None:
+        self.returned_at = self._now()
 
     async def delete_streams(self) -> None:
         """The end of an installation: everything in its streams is gone."""

@@ -317,6 +317,21 @@ class TestOrders:
         await world.centre.renew_consumer(cluster)
         assert await pulled(agent, 1) == [b"after"]
 
+    async def test_the_state_of_orders_tells_of_what_is_published_and_of_a_wipe(
+        self, world: BusWorld
+    ) -> None:
+        cluster, _ = await world.join()
+        before = await world.centre.orders_state()
+        sequence = await world.centre.publish_order(cluster, "w", b"first", expected_sequence=0)
+        after = await world.centre.orders_state()
+        assert (after.created, after.last_sequence) == (before.created, sequence)
+        await world.centre.purge_order(cluster, "w", sequence)
+        assert await world.centre.orders_state() == after, "what is purged was there"
+        await world.wipe()
+        wiped = await world.centre.orders_state()
+        assert wiped.created > after.created
+        assert wiped.last_sequence == 0
+
     async def test_a_purge_up_to_a_sequence_keeps_what_is_newer(self, world: BusWorld) -> None:
         cluster, _ = await world.join()
         first = await world.centre.publish_order(cluster, "w", b"withdraw", expected_sequence=0)
