@@ -15,6 +15,9 @@ MOST_TEXT = 32 * 1024
 LAST_SECONDS = 1e11
 """Beyond it a time is none: it is the year 5138."""
 REMEMBERED = 16_384
+CLOCKS_DIFFER_SECONDS = 30.0
+"""Sent so long ago by the clock of its agent, what was held counted: that clock is behind, or the way was
+long, and it arrived now all the same."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,14 @@ class AlertReader:
     ) -> Read:
         """source: id of the cluster; cluster: the name that it is registered under, whatever the labels say.
 
-        An endsAt that lay in the future when it was received moves by the time that the batch was held.
-        now: ours. Nothing was received later than that, whatever the clock of the agent says: the time of an
-        entry is one for the alerts of all clusters.
+        An endsAt that lay in the future when it was received lies as far ahead of us now: it moves by the
+        time that the batch was held, and by what the clocks differ. now: ours. Nothing was received later
+        than that, nor, once what it was held is counted, much earlier, whatever the clock of the agent says:
+        the time of an entry is one for the alerts of all clusters.
         """
         at = min(batch.received_at + batch.held_seconds, now)
+        if CLOCKS_DIFFER_SECONDS < now - at < inf:
+            at = now
         if not 0 <= at <= LAST_SECONDS:
             return Read((), tuple((n, f"received_at {at:g} is no time") for n, _ in enumerate(batch.alerts)))
         taken: list[Alert] = []
@@ -108,11 +114,12 @@ def _times(
     starts_at, ends_at = alert.starts_at, alert.ends_at
     if not (0 <= starts_at <= LAST_SECONDS and 0 <= ends_at <= LAST_SECONDS):
         raise ValueError("starts_at, ends_at: Unix seconds up to the year 5138, or 0")
-    starts_at = starts_at or ends_at or at
+    # A clock that is ahead says that it begins later than it was received.
+    starts_at = min(starts_at or ends_at or at, at)
     if not ends_at:
         ends_at = at + resolve_timeout_seconds
     elif ends_at > batch.received_at:
-        ends_at += batch.held_seconds
+        ends_at = at + (ends_at - batch.received_at)
     if ends_at < starts_at:
         raise ValueError(f"it ends at {ends_at:.3f}, before it starts at {starts_at:.3f}")
     return starts_at, ends_at
