@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -27,6 +26,7 @@ from controlplane.bus.opening import Opening
 from controlplane.channels.dead_mans_switch import HttpSwitch
 from controlplane.channels.http import Http
 from controlplane.channels.sending import AsyncChannels
+from controlplane.clock import WallClock
 from controlplane.engines import make_bus, open_store
 from controlplane.examining import Examiner
 from controlplane.identity import keys as key_folder
@@ -51,16 +51,6 @@ STALE_SECONDS = 5.0
 COLLECT_AFTER = (10_000, 20, 50)
 """Python looks for cycles after so many new objects: at its own 700, among all that a centre keeps, that is a
 seventh of the work of a placement."""
-
-
-class WallClock:
-    """Time as the machine has it."""
-
-    def now(self) -> float:
-        return time.time()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
 
 
 @dataclass(frozen=True)
@@ -126,7 +116,7 @@ async def _compose(settings: Settings, parts: Parts) -> None:
     parts.start("alerting", alerting.run())
     _reload_on_hangup(configuration, parts.stack)
     if settings.decides:
-        parts.start("joining", registrar.readmit_silent(centre.known))
+        parts.start("joining", registrar.readmit_silent(centre.known, lambda: ground.bus.returned_at))
     server = serve(application, listener, parts)
     if await parts.wait_until(lambda: server.started and alerting.follower.loaded and centre.known.loaded):
         print(f"Listening on address={address}", file=sys.stderr, flush=True)  # noqa: T201
