@@ -16,7 +16,7 @@ from schemas.wire.reports import Report, Stamp
 
 AT_ONCE = 64
 LOOK_SECONDS = 0.5
-SILENT_SECONDS = 60.0
+SILENT_BEATS = 6
 HELD_FROM_SECONDS = 5.0
 _log = structlog.get_logger()
 
@@ -33,7 +33,17 @@ class _Encoded(Report, frozen=True, kw_only=True):
 class AlertSending:
     """Sends after `begin`. What was sent and is not under the watermark after a while is sent again."""
 
-    def __init__(self, bus: Bus, clock: Clock, random: Random, spool: Spool, subject: str) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        clock: Clock,
+        random: Random,
+        spool: Spool,
+        subject: str,
+        *,
+        silent_seconds: float = 60.0,
+    ) -> None:
+        self._silent_seconds = silent_seconds
         self._bus = bus
         self._clock = clock
         self._random = random
@@ -58,7 +68,7 @@ class AlertSending:
         self._spool.trim(watermark)
         if resend_from is not None:
             self._sent = min(self._sent, resend_from)
-        elif self._sent > self._watermark and now - self._moved_at > SILENT_SECONDS:
+        elif self._sent > self._watermark and now - self._moved_at > self._silent_seconds:
             # Confirmed by a stream that has lost it since: nobody can miss the end of a log but its writer.
             _log.warning("alerts_sent_again", after=self._watermark, waiting=self._spool.depth)
             self._sent, self._moved_at = (0, 0), now

@@ -43,6 +43,7 @@ from agents.kube import KubernetesApi, find_access
 from agents.metrics import AgentMetrics
 from agents.observe.facts import Given
 from agents.ports import Kube, KubeError
+from agents.reserve import RESERVE_BYTES
 from agents.settings import AgentSettings
 from agents.shared_keys import SharedSecret
 from agents.simulated import SimulatedCluster
@@ -107,7 +108,7 @@ async def _run(settings: AgentSettings) -> None:
         identity = Identity(membership.cluster_id, membership.user_jwt, joined.keys.user_seed)
         bus = NatsBus(membership.nats_urls, identity, subjects)
         stack.push_async_callback(bus.close)
-        spool = Spool(folder.path("spool.sqlite"))
+        spool = Spool(folder.path("spool.sqlite"), reserve_bytes=RESERVE_BYTES)
         stack.callback(spool.close)
         reaching = Reaching()
         stack.push_async_callback(reaching.close)

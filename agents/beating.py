@@ -50,7 +50,8 @@ class Told(Protocol):
 
 
 class Beating:
-    """Beats every `period` seconds, with jitter. `settle` gets the first answer, `heard` the later ones.
+    """Beats every `period` seconds, with jitter. `settle` gets the answers until it takes one, `heard` all
+    that come later.
 
     Answers of a deposed leader (a lower epoch than one that was heard) are left aside.
     """
@@ -65,7 +66,7 @@ class Beating:
         agent_version: str,
         *,
         period: float,
-        settle: Callable[[BeatReply], None],
+        settle: Callable[[BeatReply], bool],
         heard: Callable[[BeatReply], None],
     ) -> None:
         self._bus = bus
@@ -98,8 +99,9 @@ class Beating:
                 # While nothing is settled, nothing is sent either: ask more often, but never in a rush.
                 pause = self._period if self._settled else min(self._period, pause * 1.5)
             elif not self._settled:
-                self._settled = True
-                self._settle(reply)
+                self._settled = self._settle(reply)
+                if not self._settled:
+                    await self._clock.sleep(FIRST_RETRY_SECONDS)
                 # The next beat names the incarnation, and with it the centre makes the consumer.
                 continue
             else:

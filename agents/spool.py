@@ -8,6 +8,8 @@ Beside the batches lies what fires of the agent's own alerts (begun and not yet 
 what the agent sends by itself (`local`), in the same transactions.
 
 One thread may append while another one reads: reading never waits for a slow disk.
+
+A full disk takes no more alerts, and what the centre has committed still leaves it: room is kept for that.
 """
 
 import sqlite3
@@ -16,10 +18,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
+import structlog
 
 from agents.local_notices import LocalNotice, LocalNotices
+from agents.reserve import Reserve
 from schemas.wire.alerts import Alert, SentLocally, follows
 from schemas.wire.reports import Stamp
 
@@ -29,6 +34,8 @@ LARGEST_BATCH_BYTES = 256 * 1024
 READ_AT_ONCE_BYTES = 2 * 1024 * 1024
 BUSY_SECONDS = 30.0
 HEARD_SECONDS = 30.0
+T = TypeVar("T")
+_log = structlog.get_logger()
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(list[Alert])
 _alert_decoder = msgspec.json.Decoder(Alert)
@@ -93,14 +100,20 @@ class Spool:
     """
 
     def __init__(
-        self, path: str | Path, *, most_batches: int = MOST_BATCHES, most_bytes: int = MOST_BYTES
+        self,
+        path: str | Path,
+        *,
+        most_batches: int = MOST_BATCHES,
+        most_bytes: int = MOST_BYTES,
+        reserve_bytes: int = 0,
     ) -> None:
+        """reserve_bytes: kept beside the file, on its disk, for what frees room there."""
         self._most_batches = most_batches
         self._most_bytes = most_bytes
         self._lock = threading.RLock()
-        self._db = _opened(path)
-        self._db.executescript(_TABLES)
-        _add_columns(self._db)
+        place = Path(path).resolve() if reserve_bytes else Path(path)
+        self._reserve = Reserve(place.with_name(f"{place.name}.reserve"), reserve_bytes)
+        self._db = self._with_room(lambda: _made(path))
         self._reader = _opened(path)
         self.local = LocalNotices(self._db, self._reader)
         row = self._db.execute("select count(*), coalesce(sum(length(body)), 0) from alert").fetchone()
@@ -110,6 +123,7 @@ class Spool:
         self._sequence = self._counter("sequence")
         self.sent_until = 0.0
         self.heard_at = float(self._counter("heard_at"))
+        self._reserve.keep()
 
     @property
     def depth(self) -> int:
@@ -137,7 +151,8 @@ class Spool:
             self._db.close()
 
     def begin(self, incarnation: int, *, renumber_from: int) -> None:
-        """Go on under a new incarnation. ValueError when it is not above the last one.
+        """Go on under a new incarnation. ValueError when it is not above the last one; SpoolFull where the
+        disk does not take it, and all is as before.
 
         What lies here of `renumber_from` and above was never sent, or cannot be taken where it stands: it
         becomes the first of the new incarnation, in the same order.
@@ -147,7 +162,12 @@ class Spool:
                 raise ValueError(f"incarnation {incarnation}: above {self._incarnation} is expected")
             # What came before anything had begun was nobody's to send.
             renumber_from = renumber_from if self._incarnation else 0
-            self._db.execute("begin immediate")
+            moved = self._with_room(lambda: self._renumber(incarnation, renumber_from))
+            self._own.add(incarnation)
+            self._incarnation, self._sequence = incarnation, moved
+
+    def _renumber(self, incarnation: int, renumber_from: int) -> int:
+        with self._transaction():
             places = self.local.cursor_places()
             moved = self._db.execute(
                 "update alert set incarnation = ?, sequence = place from"
@@ -158,9 +178,7 @@ class Spool:
             self.local.follow_places(places)
             self._set_counters(incarnation, moved)
             self._db.execute("insert or ignore into own values (?)", (incarnation,))
-            self._db.execute("commit")
-            self._own.add(incarnation)
-            self._incarnation, self._sequence = incarnation, moved
+        return moved
 
     def takes(self, watermark: Stamp) -> bool:
         """Whether the centre, standing at this watermark, can take what comes next from here.
@@ -204,6 +222,8 @@ class Spool:
         with self._lock:
             if self._batches + len(bodies) > self._most_batches or self._bytes + size > self._most_bytes:
                 raise SpoolFull(f"{self._batches} batches wait for the centre; no more are taken")
+            if not self._reserve.keep():
+                raise SpoolFull("the disk is full; no more are taken")
             with self._transaction():
                 stamps = self._insert([(body, None) for body in bodies], received_at, trace)
                 self._keep_firing(keep_firing, received_at)
@@ -293,7 +313,8 @@ class Spool:
         return batches
 
     def trim(self, watermark: Stamp) -> None:
-        """The centre has committed up to here. While the disk is busy nothing is done: it is said again."""
+        """The centre has committed up to here. While the disk is busy, or fails, nothing is done: it is said
+        again."""
         if watermark[0] not in self._own or not self._lock.acquire(blocking=False):
             return
         try:
@@ -302,14 +323,35 @@ class Spool:
                 f"select count(*), coalesce(sum(length(body)), 0) from alert {where}", watermark
             ).fetchone()
             if row[0]:
-                # What a power cut brings back is trimmed again: this need not be synced.
-                self._db.execute("pragma synchronous = normal")
-                self._db.execute(f"delete from alert {where}", watermark)
-                self._db.execute("pragma synchronous = full")
+                self._with_room(lambda: self._delete(f"delete from alert {where}", watermark))
                 self._batches -= int(row[0])
                 self._bytes -= int(row[1])
+            if not self._reserve.is_kept:
+                # What was written to free room goes into the database, and leaves room for the reserve.
+                self._db.execute("pragma wal_checkpoint(truncate)")
+                self._reserve.keep()
+        except (SpoolFull, sqlite3.Error) as error:
+            _log.error("spool_not_trimmed", detail=str(error))
         finally:
             self._lock.release()
+
+    def _delete(self, statement: str, watermark: Stamp) -> None:
+        # What a power cut brings back is trimmed again: this need not be synced.
+        self._db.execute("pragma synchronous = normal")
+        try:
+            self._db.execute(statement, watermark)
+        finally:
+            self._db.execute("pragma synchronous = full")
+
+    def _with_room(self, write: Callable[[], T]) -> T:
+        """`write`, again with the room that is kept for it where there is no other. Raises SpoolFull."""
+        try:
+            return write()
+        except (SpoolFull, sqlite3.OperationalError):
+            if not self._reserve.give_up():
+                raise
+            _log.error("spool_disk_full", effect="no alerts are taken until there is room")
+        return write()
 
     def note_heard(self, now: float) -> None:
         """The centre answers. Not synced, and nothing is done while the disk is busy."""
@@ -379,6 +421,13 @@ class Spool:
             "insert or replace into counter values (?, ?)",
             (("incarnation", incarnation), ("sequence", sequence)),
         )
+
+
+def _made(path: str | Path) -> sqlite3.Connection:
+    db = _opened(path)
+    db.executescript(_TABLES)
+    _add_columns(db)
+    return db
 
 
 def _opened(path: str | Path) -> sqlite3.Connection:

@@ -16,7 +16,7 @@ from random import Random
 
 import structlog
 
-from agents.alert_sending import AlertSending
+from agents.alert_sending import SILENT_BEATS, AlertSending
 from agents.alerts.offline import Offline
 from agents.alerts.watch import AlertRules, AlertWatch, Seen
 from agents.alerts.writing import SpoolWriter
@@ -34,6 +34,7 @@ from agents.orders import Orders
 from agents.ports import Bus, Clock, Kube, KubeError
 from agents.publishing import Publisher
 from agents.records import Records
+from agents.spool import SpoolFull
 from agents.standing import Standings, kinds_of
 from agents.timing import Backoff, signalled
 from schemas.wire.beats import BeatReply
@@ -146,7 +147,14 @@ class Term:
             self._observer.want,
             lambda workload, version: self._beating.recorded(workload, version),
         )
-        self._alert_sending = AlertSending(bus, clock, random, spool, subjects.alert(cluster))
+        self._alert_sending = AlertSending(
+            bus,
+            clock,
+            random,
+            spool,
+            subjects.alert(cluster),
+            silent_seconds=SILENT_BEATS * periods.beat,
+        )
         self._offline = offline
         self._last_own = spool.incarnation
         self._alerts = AlertWatch(
@@ -174,7 +182,7 @@ class Term:
 
     async def run(self) -> None:
         """Until cancelled."""
-        self._spool.begin(self._incarnation, renumber_from=self._incarnation)
+        await self._begin_spool()
         _log.info("term_begins", incarnation=self._incarnation, recorded=len(self._records.entries))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._observer.run())
@@ -238,20 +246,35 @@ class Term:
 
     # What a reply brings.
 
-    def _settle(self, reply: BeatReply) -> None:
-        """The answer to the hello."""
+    async def _begin_spool(self) -> None:
+        backoff = Backoff(self._around.random)
+        while not self._is_begun(self._incarnation, self._incarnation):
+            await self._around.clock.sleep(backoff.failed())
+
+    def _is_begun(self, incarnation: int, renumber_from: int) -> bool:
+        try:
+            self._spool.begin(incarnation, renumber_from=renumber_from)
+        except SpoolFull as error:
+            _log.error("spool_not_begun", incarnation=incarnation, detail=str(error))
+            return False
+        self._incarnation = incarnation
+        return True
+
+    def _settle(self, reply: BeatReply) -> bool:
+        """The answer to the hello. False: the disk is full, and nothing is settled."""
         if reply.incarnation > self._last_own:
             self._offline.another_spoke()
         self._alerts.heard()
         self._spool.trim(reply.alerts_committed)
         provisional, named = self._incarnation, reply.incarnation
+        is_begun = True
         if not self._spool.takes(reply.alerts_committed):
-            self._incarnation = max(provisional, named) + 1
-            self._spool.begin(self._incarnation, renumber_from=0)
+            is_begun = self._is_begun(max(provisional, named) + 1, 0)
         elif named >= provisional:
-            self._incarnation = named + 1
-            self._spool.begin(self._incarnation, renumber_from=provisional)
-        self._begin()
+            is_begun = self._is_begun(named + 1, provisional)
+        if is_begun:
+            self._begin()
+        return is_begun
 
     def _hear(self, reply: BeatReply) -> None:
         self._alerts.heard()
@@ -260,9 +283,9 @@ class Term:
         takes = self._spool.takes(reply.alerts_committed)
         if reply.incarnation > self._incarnation or not takes:
             _log.warning("term_renumbered", named=reply.incarnation, takes=takes)
-            self._incarnation = max(self._incarnation, reply.incarnation) + 1
-            self._spool.begin(self._incarnation, renumber_from=self._incarnation if takes else 0)
-            self._begin()
+            incarnation = max(self._incarnation, reply.incarnation) + 1
+            if self._is_begun(incarnation, incarnation if takes else 0):
+                self._begin()
         self._resend(reply.resend)
 
     def _begin(self) -> None:
