@@ -148,6 +148,8 @@ def _centre_ports(
             toleration_seconds=settings.unreachable_toleration_seconds,
             suspect_share=settings.suspect_share,
         ),
+        surge_seconds=settings.surge_seconds,
+        limits_lower_seconds=settings.limits_lower_seconds,
     )
 
 

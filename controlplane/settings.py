@@ -84,6 +84,14 @@ class Settings(BaseSettings):
         le=1,
         description="Of clusters: more are silent, and the network is suspected",
     )
+    surge_seconds: float = Field(
+        default=20.0,
+        gt=0,
+        description="What a workload has beyond its charge for longer is entered as drift",
+    )
+    limits_lower_seconds: float = Field(
+        default=30.0, gt=0, description="Limits in the clusters are lowered so often at most"
+    )
     log_format: str = Field(default="console", description="console or json")
 
     @field_validator("log_format")

@@ -18,11 +18,13 @@ from controlplane.known.known import Known
 from controlplane.known.records import Lease
 from controlplane.loops.budgeting import PASS_SECONDS as BUDGETING_SECONDS
 from controlplane.loops.budgeting import Budgeting
+from controlplane.loops.drifting import WORKLOAD_SECONDS as SURGE_SECONDS
 from controlplane.loops.following import Following
 from controlplane.loops.footprint import ClusterBounds
 from controlplane.loops.ingest import Ingest
 from controlplane.loops.leadership import Leadership
 from controlplane.loops.leading import Leading
+from controlplane.loops.limits import LOWER_SECONDS as LIMITS_LOWER_SECONDS
 from controlplane.loops.orders import Signer
 from controlplane.loops.ports import Bus, BusUnavailable, Clock, Store, StoreUnavailable
 from controlplane.loops.reaching import Reaching
@@ -51,7 +53,8 @@ class Ports:
 
     bus_opened: returns once NATS can be used; what needs none does not wait for it. bus_reached: returns when
     NATS has answered. resolve_timeout_seconds: of alerts that agents bring without an end. held_alerts: by
-    fingerprint, and their size.
+    fingerprint, and their size. surge_seconds: after which what a workload has beyond its charge is drift.
+    limits_lower_seconds: limits in the clusters are lowered so often at most.
     """
 
     store: Store
@@ -69,6 +72,8 @@ class Ports:
     held_alerts: Callable[[], tuple[Mapping[str, Alert], int]] = lambda: ({}, 0)
     bounds: ClusterBounds = field(default_factory=ClusterBounds)
     loss_rules: LossRules = field(default_factory=LossRules)
+    surge_seconds: float = SURGE_SECONDS
+    limits_lower_seconds: float = LIMITS_LOWER_SECONDS
 
 
 class Centre:

@@ -34,8 +34,12 @@ class Drifting:
         ledger: asyncio.Lock | None = None,
         *,
         quota_freed: Callable[[], None] = lambda: None,
+        workload_seconds: float = WORKLOAD_SECONDS,
     ) -> None:
-        """ledger: whoever holds it may write to it. quota_freed: called when some of it is gone."""
+        """ledger: whoever holds it may write to it. quota_freed: called when some of it is gone.
+
+        workload_seconds: for so long a workload may have more than it is charged for, as a surge.
+        """
         self._store = store
         self._known = known
         self._clock = clock
@@ -43,7 +47,7 @@ class Drifting:
         self._ledger = ledger or asyncio.Lock()
         self._freed = quota_freed
         self._seeing = Seeing(known)
-        self._patience = Patience(WORKLOAD_SECONDS, FOREIGN_SECONDS)
+        self._patience = Patience(workload_seconds, min(FOREIGN_SECONDS, workload_seconds))
 
     async def run_pass(self) -> None:
         """One look at every cluster, and at those of which drift is entered though they are there no more."""

@@ -67,8 +67,16 @@ class Leading:
         store, bus, clock, metrics = ports.store, ports.bus, ports.clock, ports.metrics
         freed, committed = wakes.place.up, wakes.dispatch.up
         self._releasing = Releasing(store, known, clock, lease, self._ledger, quota_freed=freed)
-        self._drifting = Drifting(store, known, clock, lease, self._ledger, quota_freed=freed)
-        self._limits = LimitsLoop(store, known, ports.signer, clock, lease, orders_committed=committed)
+        self._drifting = Drifting(
+            *(store, known, clock, lease, self._ledger),
+            quota_freed=freed,
+            workload_seconds=ports.surge_seconds,
+        )
+        self._limits = LimitsLoop(
+            *(store, known, ports.signer, clock, lease),
+            orders_committed=committed,
+            lower_seconds=ports.limits_lower_seconds,
+        )
         self._dispatch = Dispatch(store, bus, known, clock, lease, metrics, self._limits.waits, holds=holds)
         self._settle = Settle(
             store,

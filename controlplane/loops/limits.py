@@ -64,7 +64,9 @@ class LimitsLoop:
         lease: Lease,
         *,
         orders_committed: Callable[[], None],
+        lower_seconds: float = LOWER_SECONDS,
     ) -> None:
+        self._lower_seconds = lower_seconds
         self._store = store
         self._known = known
         self._signer = signer
@@ -192,7 +194,7 @@ class LimitsLoop:
         if not is_urgent and not is_changed(before, wanted):
             return
         since = do.now - self._ordered_at.get((cluster, key), _LONG_AGO)
-        if not is_urgent and since < LOWER_SECONDS:
+        if not is_urgent and since < self._lower_seconds:
             return
         is_unspoken = standing is not None and not self._is_spoken_of(cluster, key, standing.version)
         if is_urgent and is_unspoken and since < RAISE_SECONDS:

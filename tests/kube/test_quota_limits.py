@@ -19,7 +19,7 @@ CLUSTER = "one"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def circle(member_pair: tuple[KubeControlPlane, KubeControlPlane]) -> AsyncGenerator[Circle]:
-    async with running_circle() as circle:
+    async with running_circle(settings={"MUSTER_LIMITS_LOWER_SECONDS": "5"}) as circle:
         await circle.join(CLUSTER, ["--kubeconfig", str(member_pair[0].kubeconfig)])
         circle.apply({"apiVersion": "muster.dev/v1", "kind": "Flavor", "metadata": {"name": "default"}})
         yield circle
@@ -157,9 +157,9 @@ async def test_limits_are_there_before_pods_need_them_are_lowered_after_them_and
     assert await tenant.hard(shop) == {"requests.cpu": "1500m", "requests.memory": "960Mi"}
     # While it rolls, those that are being deleted are there as well: the limit lets them all in.
     tenant.run("web", shop, 12, version=2)
+    await tenant.until_hard(shop, "2400m")
     await tenant.circle.until_running(web, revision=3)
     assert await tenant.failures(shop) == []
-    assert await tenant.hard(shop) == {"requests.cpu": "2400m", "requests.memory": "1536Mi"}
 
     tenant.run("web", shop, 2, version=2)
     await tenant.circle.until_running(web, revision=4)
