@@ -35,10 +35,13 @@ SEEDS ?= 10000
 simulate: env
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
-# Exact versions with hashes, without registry addresses. Needs `uv` (pip install uv).
+# Exact versions with hashes, without registry addresses. Needs `uv` (pip install uv). Images have a part each.
+COMPILE = uv pip compile --universal --python-version 3.11 --no-annotate --no-header --generate-hashes --quiet
 lock:
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
-		--no-annotate --no-header --generate-hashes --quiet -o requirements.lock
+	$(COMPILE) pyproject.toml --group dev -o requirements.lock
+	$(COMPILE) pyproject.toml -c requirements.lock -o deploy/images/centre.lock
+	$(COMPILE) deploy/images/agent.in -c requirements.lock -o deploy/images/agent.lock
+	$(COMPILE) deploy/images/build.in -c requirements.lock -o deploy/images/build.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -59,10 +59,15 @@ def build(say: Callable[[str], None], folder: Path | None = None) -> Path:
     return folder
 
 
+def helm_binary() -> Path:
+    """Where `build_helm` puts it. Raises CannotBuild where nothing is pinned."""
+    return cache_folder().parent.parent / "helm" / _pinned(HELM_MODULE, HELM) / "helm"
+
+
 def build_helm(say: Callable[[str], None]) -> Path:
     """Helm's binary, as `build`."""
-    version = _pinned(HELM_MODULE, HELM)
-    binary = cache_folder().parent.parent / "helm" / version / "helm"
+    binary = helm_binary()
+    version = binary.parent.name
     if binary.is_file():
         return binary
     go = shutil.which("go")
