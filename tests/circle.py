@@ -38,7 +38,10 @@ from schemas.wire.subjects import Subjects
 
 BOUND_SECONDS = 30.0
 POLL_SECONDS = 0.05
-QUICK = ("--beat-seconds", "0.5", "--report-seconds", "0.1", "--lease-seconds", "2", "--tick-seconds", "0.1")
+QUICK = (
+    *("--beat-seconds", "0.5", "--report-seconds", "0.1", "--namespaces-seconds", "0.5"),
+    *("--lease-seconds", "2", "--tick-seconds", "0.1"),
+)
 """An agent that says at once what happened: nothing else is different from the usual one."""
 QUICK_SIMULATED = (*QUICK, "--lease-seconds", "1", "--ready-seconds", "0.4", "--termination-seconds", "0.2")
 """And in a cluster where things happen at once: whoever writes to it is on the same disk."""

@@ -22,8 +22,7 @@ Told = dict[tuple[str, bool], int]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def circle(member_pair: tuple[KubeControlPlane, KubeControlPlane]) -> AsyncGenerator[Circle]:
     async with running_circle(settings={"MUSTER_SURGE_SECONDS": "4"}) as circle:
-        told_often = ["--namespaces-seconds", "0.5"]
-        await circle.join("one", ["--kubeconfig", str(member_pair[0].kubeconfig), *told_often])
+        await circle.join("one", ["--kubeconfig", str(member_pair[0].kubeconfig)])
         yield circle
 
 
