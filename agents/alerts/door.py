@@ -45,7 +45,7 @@ class Door:
         self, accepting: Accepting, clock: Clock, *, version: str, ready: Callable[[], bool]
     ) -> None:
         self.page: Callable[[], bytes] | None = None
-        self.outcomes: Counter[str] = Counter()
+        self.outcomes = Counter(taken=0, malformed=0, full=0)
         self._accepting = accepting
         self._clock = clock
         self._version = version

@@ -140,6 +140,8 @@ class Notifying:
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = Lane(*key)
+            # There before one fails: what first appears with 1 has not increased.
+            self._metrics.failures.labels(*key)
         return lane
 
     async def run(self) -> None:

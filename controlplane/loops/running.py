@@ -64,6 +64,9 @@ class LoopMetrics:
         self.buried = Counter(
             "muster_dead_letters", "Messages that were not understood", ["kind"], registry=registry
         )
+        for kind in ("report", "alert"):
+            # There from the start: what first appears with 1 has not increased.
+            self.buried.labels(kind)
         self.lag = Lag(registry)
         self.reports = Counter("muster_reports", "Reports taken in", ["kind", "outcome"], registry=registry)
         self.orders = Counter("muster_orders", "Orders by outcome", ["outcome"], registry=registry)

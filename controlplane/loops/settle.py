@@ -81,7 +81,8 @@ class Settle:
 
     async def run_pass(self) -> None:
         """Enter what was reported; what could not be entered stays for the next pass."""
-        self._metrics.depth.labels("settle").set(len(self._waiting) + len(self._recorded))
+        depth = self._metrics.depth.labels("settle")
+        depth.set(len(self._waiting) + len(self._recorded))
         while self._waiting or self._recorded:
             pairs = list(self._waiting)[:AT_ONCE]
             works = {
@@ -101,6 +102,7 @@ class Settle:
                 # A newer report that came meanwhile has offered its pair again; it is looked at again.
                 if pair not in works or self._known.work.get(pair[1], {}).get(pair[0]) is works[pair]:
                     self._waiting.pop(pair, None)
+        depth.set(0)
 
     async def _acknowledge(self, works: Mapping[Pair, Work]) -> None:
         recorded = dict(islice(self._recorded.items(), AT_ONCE))

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -19,6 +20,9 @@ import yaml
 from controlplane.embedded.processes import free_port
 from tests.circle import Circle, config_map, deployment, eventually, only, running_circle, workload
 from tests.peers.collector import Collector, Taken, collecting
+from tests.peers.debian import Peers
+from tests.peers.exposed import Exposed, all_missing
+from tests.peers.test_rules import RULES, expressions, rules
 from tests.served import Webhook, webhook
 
 CONFIGURATION = """
@@ -53,9 +57,7 @@ async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Seen]
         hook = await stack.enter_async_context(webhook())
         path = folder / "alertmanager.yml"
         path.write_text(CONFIGURATION.format(url=hook.url))
-        circle = await stack.enter_async_context(
-            running_circle(settings={"MUSTER_ALERTS_CONFIG": str(path)})
-        )
+        circle = await stack.enter_async_context(running_circle(settings={"MUSTER_ALERTS_CONFIG": str(path)}))
         await eventually("the centre is ready", circle.client.ready, lambda said: said["status"] == "ready")
         await circle.join("east", ["--simulate", "edge", "--seed", "1", "--alerts-listen", door])
         yield Seen(circle, collector, hook, door, folder)
@@ -148,3 +150,75 @@ async def test_one_trace_from_an_alert_to_the_webhook_that_hears_of_it(seen: See
     assert told.attributes["muster.cluster"] == seen.circle.cluster_id("east")
     assert told.attributes["muster.delivered"] is True
     assert any("TracedAlert" in str(message.body) for message in seen.hook.messages)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_prometheus_scrapes_both_and_evaluates_every_rule(seen: Seen, peers: Peers) -> None:
+    token = seen.folder / "token"
+    token.write_text(seen.circle.installation.token)
+    port = free_port()
+    config = {
+        "global": {"scrape_interval": "200ms", "evaluation_interval": "200ms"},
+        "rule_files": [str(RULES)],
+        "scrape_configs": [
+            {
+                "job_name": "centre",
+                "authorization": {"credentials_file": str(token)},
+                "static_configs": [{"targets": [f"127.0.0.1:{seen.circle.installation.port}"]}],
+            },
+            {"job_name": "agent", "static_configs": [{"targets": [seen.door]}]},
+        ],
+    }
+    path = seen.folder / "prometheus.yml"
+    path.write_text(yaml.safe_dump(config))
+    with (seen.folder / "prometheus.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            str(peers.prometheus),
+            f"--config.file={path}",
+            f"--storage.tsdb.path={seen.folder / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/api/v1") as client:
+            await _scraped(client)
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _scraped(client: httpx.AsyncClient) -> None:
+    async def ask(path: str) -> Any:
+        try:
+            return (await client.get(path)).json()["data"]
+        except (httpx.HTTPError, ValueError):
+            # It begins to listen before it answers.
+            return {}
+
+    def up(data: Any) -> bool:
+        targets = data.get("activeTargets", ())
+        return len(targets) == 2 and all(target["health"] == "up" for target in targets)
+
+    await eventually("both are scraped", lambda: ask("/targets"), up)
+
+    def evaluated(data: Any) -> bool:
+        found = [rule for group in data.get("groups", ()) for rule in group["rules"]]
+        return len(found) == len(rules()) and all(rule["health"] != "unknown" for rule in found)
+
+    data = await eventually("every rule is evaluated", lambda: ask("/rules"), evaluated)
+    found = [rule for group in data["groups"] for rule in group["rules"]]
+    assert {rule["name"]: rule.get("lastError", "") for rule in found if rule["health"] != "ok"} == {}
+    firing = {rule["name"] for rule in found if rule["state"] == "firing"}
+    assert not firing, "all is well here"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_whatever_rules_and_dashboard_ask_for_is_exposed(seen: Seen) -> None:
+    exposed = Exposed()
+    async with httpx.AsyncClient() as client:
+        installation = seen.circle.installation
+        headers = {"Authorization": f"Bearer {installation.token}"}
+        exposed.add((await client.get(f"{installation.url}/metrics", headers=headers)).text)
+        exposed.add((await client.get(f"http://{seen.door}/metrics")).text)
+    assert all_missing(exposed, expressions()) == {}
