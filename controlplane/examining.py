@@ -46,7 +46,7 @@ from controlplane.template_files import load_templates
 from schemas.wire.orders import Verb, Version, signing_payload
 from schemas.wire.subjects import Subjects
 
-PART_SECONDS = 6.0
+PART_SECONDS = 3.5
 LAG_SECONDS = 0.1
 T = TypeVar("T")
 

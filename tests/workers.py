@@ -21,6 +21,7 @@ GROUPS = {
     "tests/integration/test_documented_commands.py": "documented",
     "tests/integration/test_demo.py": "documented",
     "tests/integration/test_inventory.py": "inventory",
+    "tests/integration/test_doctor.py": "doctor",
     "tests/peers/test_alertmanager.py": "peers",
     "tests/peers/test_amtool.py": "peers",
     "tests/peers/test_observing.py": "observing",
