@@ -28,7 +28,7 @@ from controlplane.loops.limits import LOWER_SECONDS as LIMITS_LOWER_SECONDS
 from controlplane.loops.orders import Signer
 from controlplane.loops.ports import Bus, BusUnavailable, Clock, Store, StoreUnavailable
 from controlplane.loops.reaching import Reaching
-from controlplane.loops.running import LoopMetrics, Wake, keep_running
+from controlplane.loops.running import LAG_LOOK_SECONDS, LoopMetrics, Wake, keep_running
 from controlplane.loops.sampling import Sampling
 from controlplane.loops.wakes import Wakes
 from controlplane.rollout import LossRules
@@ -194,6 +194,6 @@ class Centre:
     async def _measure_lag(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + 0.25
-            await asyncio.sleep(0.25)
-            self._ports.metrics.lag.set(max(0.0, loop.time() - due))
+            due = loop.time() + LAG_LOOK_SECONDS
+            await asyncio.sleep(LAG_LOOK_SECONDS)
+            self._ports.metrics.lag.observe(max(0.0, loop.time() - due))

@@ -14,22 +14,7 @@ from controlplane.loops.ports import BusUnavailable, LeaseLost, StoreUnavailable
 log = structlog.get_logger()
 
 LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-
-
-class Lag:
-    """How late the event loop runs what is due, as a distribution."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._seconds = Histogram(
-            "muster_loop_lag_seconds",
-            "How late the event loop runs what is due",
-            buckets=LAG_SECONDS,
-            registry=registry,
-        )
-
-    def set(self, seconds: float) -> None:
-        """One look."""
-        self._seconds.observe(seconds)
+LAG_LOOK_SECONDS = 0.05
 
 
 class LoopMetrics:
@@ -67,7 +52,12 @@ class LoopMetrics:
         for kind in ("report", "alert"):
             # There from the start: what first appears with 1 has not increased.
             self.buried.labels(kind)
-        self.lag = Lag(registry)
+        self.lag = Histogram(
+            "muster_loop_lag_seconds",
+            "How late the event loop runs what is due",
+            buckets=LAG_SECONDS,
+            registry=registry,
+        )
         self.reports = Counter("muster_reports", "Reports taken in", ["kind", "outcome"], registry=registry)
         self.orders = Counter("muster_orders", "Orders by outcome", ["outcome"], registry=registry)
         self.decisions = Counter("muster_decisions", "Decisions by reason", ["reason"], registry=registry)

@@ -7,6 +7,7 @@ cannot run far ahead of the second; how far it did is a figure of its own, and b
 """
 
 import asyncio
+import math
 import os
 import statistics
 import tempfile
@@ -36,6 +37,7 @@ MEANINGS = {
     "placement_p50_ms": f"from commit to carried out, at {PACED_PER_SECOND} a second",
     "placement_p99_ms": "the same",
     "submissions_per_second": "answered by the API, and committed",
+    "loop_lag_p99_ms": "how late the centre's event loop runs what is due, as fast as it goes",
     "cpu_ms_per_placement": "of all programs, the load and what is simulated included",
 }
 
@@ -107,6 +109,7 @@ async def _measure(installation: Installation, count: int) -> dict[str, float]:
     headers = {"Authorization": f"Bearer {installation.token}"}
     async with aiohttp.ClientSession(installation.url, headers=headers) as session:
         requests = iter([_request(installation, f"burst-{number:05}") for number in range(count)])
+        lag = await _lag(session)
         used, began = cpu_seconds(), time.perf_counter()
         await asyncio.gather(*(_write(installation, requests) for _ in range(WRITERS)))
         accepted = time.perf_counter() - began
@@ -116,6 +119,7 @@ async def _measure(installation: Installation, count: int) -> dict[str, float]:
         catching_up = time.perf_counter() - began - acknowledged
         assert catching_up < CATCH_UP_SECONDS, f"carried out {catching_up:.1f} s after it was acknowledged"
         cpu = {name: (now - used[name]) * 1000 / count for name, now in cpu_seconds().items()}
+        lag_p99 = _quantile(0.99, lag, await _lag(session))
         created, applied = await _moments(session, "burst-")
         rate = len(applied) / (max(applied.values()) - min(created.values()))
 
@@ -131,6 +135,7 @@ async def _measure(installation: Installation, count: int) -> dict[str, float]:
         "placement_p50_ms": round(statistics.median(took) * 1000, 1),
         "placement_p99_ms": round(took[int(len(took) * 0.99)] * 1000, 1),
         "submissions_per_second": round(count / accepted, 1),
+        "loop_lag_p99_ms": round(lag_p99 * 1000, 1),
         "cpu_ms_per_placement": round(sum(cpu.values()), 2),
         **{f"cpu_ms_per_placement_{name}": round(each, 2) for name, each in cpu.items()},
     }
@@ -147,6 +152,27 @@ async def _moments(session: aiohttp.ClientSession, prefix: str) -> tuple[dict[st
             elif change["what"] in ("Applied", "Ready"):
                 applied.setdefault(change["uid"], change["at"])
     return created, applied
+
+
+async def _lag(session: aiohttp.ClientSession) -> dict[float, float]:
+    """By upper bound in seconds: how often the event loop was late by no more."""
+    async with session.get("/metrics") as response:
+        lines = (await response.text()).splitlines()
+    buckets = [line for line in lines if line.startswith("muster_loop_lag_seconds_bucket")]
+    return {float(line.split('"')[1]): float(line.rpartition(" ")[2]) for line in buckets}
+
+
+def _quantile(share: float, before: dict[float, float], after: dict[float, float]) -> float:
+    """As Prometheus' histogram_quantile, of what came between."""
+    counts = {bound: after[bound] - before[bound] for bound in sorted(after)}
+    wanted = share * max(counts.values())
+    lower, below = 0.0, 0.0
+    for bound, count in counts.items():
+        if count >= wanted:
+            width = 0.0 if bound == math.inf else bound - lower
+            return lower + width * (wanted - below) / (count - below)
+        lower, below = bound, count
+    return lower
 
 
 def _request(installation: Installation, name: str) -> bytes:
