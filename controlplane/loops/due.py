@@ -52,7 +52,7 @@ class Due:
         self.is_exhausted = self.is_behind = False
 
     def retry(self, moved: Iterable[str]) -> None:
-        """Those that have no place, or one in a lost cluster, and what is to move; not those that lack quota."""
+        """What has no place, or one in a lost cluster, and what is to move; not what lacks quota."""
         for uid in [uid for uid in self._unplaced if uid not in self._known.workloads]:
             del self._unplaced[uid]
         self._now |= dict.fromkeys(uid for uid in self._unplaced if uid not in self._waiting)

@@ -31,6 +31,7 @@ from controlplane.loops.due import Due
 from controlplane.loops.failover import Failover
 from controlplane.loops.follow import Follow
 from controlplane.loops.made import Made
+from controlplane.loops.ordering import Ordering
 from controlplane.loops.orders import Signer
 from controlplane.loops.ports import Clock, Store
 from controlplane.loops.promises import Promises
@@ -81,7 +82,8 @@ class Place:
         self._waiting = Waiting(known, compiler)
         self._promises = Promises(known, self._views, clock)
         self._due = Due(known, self._waiting)
-        self._deciding = Deciding(known, self._views, compiler, signer, clock, self._versions, self._due)
+        ordering = Ordering(known, self._views, signer, clock, self._versions, self._due)
+        self._deciding = Deciding(known, self._views, compiler, clock, self._versions, self._due, ordering)
         self._spans = DecisionSpans(known, lease.epoch)
         self._committing = Committing(
             store,
