@@ -7,17 +7,18 @@ then whether the quota allows exactly that. What must preempt tries the next fla
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from controlplane.known.charging import beyond, charge_in, least, requests_of
+from controlplane.known.awaited import awaited
+from controlplane.known.charging import charge_in, least, requests_of
 from controlplane.known.compiling import Compiled
 from controlplane.known.finished import finished_in
 from controlplane.known.flavors import UNBOUNDED, Assignment, Chosen, assignments, held_flavors
-from controlplane.known.holders import added, admitted_of, leaving_of
+from controlplane.known.holders import admitted_of, leaving_of
 from controlplane.known.known import Known
+from controlplane.known.own_charges import OwnCharges
 from controlplane.known.records import Cause
 from controlplane.known.views import asked as asked_of
 from controlplane.known.views import decide
 from controlplane.placement import ClusterView, Decision, Refused
-from controlplane.placement.wording import counted
 from controlplane.quota.admission import Awaits, Fits, Lacks, Preempts, judge
 from controlplane.quota.quota import NOTHING, Amounts, Candidate, FlavorResource, TenantQuota
 from schemas.reasons import Reason
@@ -155,7 +156,10 @@ class _Admitting:
         if placements and placements.keys() <= finished_in(self.known, record.uid, record.revision):
             return {}
         asked = least(self.compiled.interpretation, assignment, self.quota)
-        return beyond(asked, added(self._own(cluster) for cluster in self._charged_in()))
+        return self._own().lacking_anywhere(asked)
+
+    def _own(self) -> OwnCharges:
+        return OwnCharges(self.known.quotas, self.compiled.record)
 
     def candidate(self, needs: Amounts) -> Candidate:
         record, spec = self.compiled.record, self.compiled.spec
@@ -188,7 +192,7 @@ class _Admitting:
                     return Admission(given, replace(decision, error=fits), assignment)
             return self._waits(given, decision, assignment, verdict, floor)
         asked = _asked(self.known, given, self.quota, assignment, self.views, decision)
-        needs = self._needs(asked)
+        needs = self._own().lacking(asked)
         verdict = self._judge(needs, asked)
         if isinstance(verdict, Lacks):
             return self._refused(Refused(Reason.QUOTA_EXCEEDED, verdict.why), needs)
@@ -205,10 +209,7 @@ class _Admitting:
         needs: Amounts,
     ) -> Admission:
         victims = verdict.victims if isinstance(verdict, Preempts) else ()
-        text = "waits for what is on its way out"
-        if victims:
-            text = f"waits for {counted(len(victims), 'workload')} to give way: {_named(self.known, victims)}"
-        error = Refused(Reason.QUOTA_AWAITED, text + _held_up(self.known))
+        error = Refused(Reason.QUOTA_AWAITED, awaited(self.known, victims))
         return Admission(
             given,
             replace(decision, assignments={}, error=error),
@@ -218,23 +219,6 @@ class _Admitting:
             claim=self.candidate(needs),
         )
 
-    def _needs(self, asked: Mapping[str, Amounts]) -> dict[FlavorResource, int]:
-        return added(beyond(amounts, self._own(cluster)) for cluster, amounts in asked.items())
-
-    def _charged_in(self) -> Collection[str]:
-        return self.known.quotas.charges.clusters_of(self.compiled.record.uid)
-
-    def _own(self, cluster: str) -> Amounts:
-        """What is charged for it there and needs no leave to go on. What it has left is as good as its own,
-        unless somebody waits for it.
-        """
-        record, charges = self.compiled.record, self.known.quotas.charges
-        charged = charges.of(record.uid, cluster, record.tenant)
-        if not self.known.quotas.claims:
-            return charged
-        asked = charges.asked(record.uid, cluster, record.tenant)
-        return {key: min(amount, asked.get(key, 0)) for key, amount in charged.items()}
-
     def _judge(
         self, needs: Amounts, asked: Mapping[str, Amounts] | None = None
     ) -> Fits | Preempts | Awaits | Lacks:
@@ -243,7 +227,7 @@ class _Admitting:
         if not quotas.claims and not quotas.usage.lacking(tenant, needs):
             return Fits(quotas.usage.borrows(tenant, needs))
         trial = quotas.usage.trial()
-        trial.take(tenant, self._taken_again(asked))
+        trial.take(tenant, self._own().taken_again(asked))
         try:
             return judge(
                 quotas.usage,
@@ -254,22 +238,6 @@ class _Admitting:
             )
         finally:
             trial.undo()
-
-    def _taken_again(self, asked: Mapping[str, Amounts] | None) -> dict[FlavorResource, int]:
-        """Of what it has left and is charged for still: what it needs, and is not charged a second time.
-
-        What it has left elsewhere stays charged beside what is new, until that is reported gone.
-        """
-        record, charges = self.compiled.record, self.known.quotas.charges
-
-        def again(cluster: str) -> dict[FlavorResource, int]:
-            left = beyond(charges.of(record.uid, cluster, record.tenant), self._own(cluster))
-            if asked is None:
-                return left
-            wanted = beyond(asked.get(cluster, NOTHING), self._own(cluster))
-            return {key: min(amount, wanted.get(key, 0)) for key, amount in left.items()}
-
-        return added(again(cluster) for cluster in self._charged_in())
 
     def _fits_without(self, given: Compiled, victims: Sequence[str]) -> Refused | None:
         """Why it could not be placed even if these were gone; None where it could."""
@@ -319,20 +287,3 @@ def _asked(
         made, asked = variant
         found[view.id] = charge_in(quota, assignment, made.interpretation, asked, replicas, view, known.fleet)
     return found
-
-
-def _held_up(known: Known) -> str:
-    """What leaves does not, where an agent holds."""
-    leaving = {cluster for places in known.quotas.charges.leaving().values() for _, cluster in places}
-    holding = sorted(
-        known.clusters[each].name
-        for each in leaving & known.clusters.keys() & known.heard.keys()
-        if known.heard[each].beat.holding
-    )
-    return "".join(f"; the agent of {name} holds: muster clusters release {name}" for name in holding[:3])
-
-
-def _named(known: Known, uids: Sequence[str]) -> str:
-    named = [known.workloads[uid].name for uid in uids if uid in known.workloads]
-    more = [f"and {len(named) - 3:,} more"] if len(named) > 3 else []
-    return ", ".join([*named[:3], *more])
