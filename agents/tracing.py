@@ -4,10 +4,13 @@ As `controlplane/tracing.py`, by the same variables; the two sides share no code
 a `traceparent`, which comes with an order and goes back with the report on it.
 """
 
+import atexit
+import logging
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import Token
+from threading import Thread
 from types import TracebackType
 from typing import Literal
 
@@ -21,6 +24,9 @@ from schemas.wire.traces import written
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 Value = str | int | float | bool
 MOST_LINKS = 16
+LAST_EXPORT_SECONDS = 2.0
+"""At the end of the process: nobody waits longer for a collector that is away."""
+SAID_EVERY_SECONDS = 60.0
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL = "http/protobuf"
@@ -162,10 +168,32 @@ def configure(service: str, environment: Mapping[str, str] = os.environ) -> None
     resource = Resource.create()
     if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: service}))
-    provider = TracerProvider(resource=resource)
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    atexit.register(_end, provider.shutdown)
+    theirs = logging.getLogger("opentelemetry")
+    theirs.handlers, theirs.propagate = [_Said()], False
     _tracer = provider.get_tracer("muster")
     log.info("traced", endpoint=endpoint)
+
+
+class _Said(logging.Handler):
+    """What the exporter has to say, in our log, and now and then only."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said_at = -SAID_EVERY_SECONDS
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if time.monotonic() - self._said_at >= SAID_EVERY_SECONDS:
+            self._said_at = time.monotonic()
+            log.warning("traces_not_exported", detail=record.getMessage()[:300])
+
+
+def _end(shut_down: Callable[[], None]) -> None:
+    ending = Thread(target=shut_down, daemon=True)
+    ending.start()
+    ending.join(LAST_EXPORT_SECONDS)
 
 
 def _is_disabled(environment: Mapping[str, str]) -> bool:
