@@ -3,12 +3,14 @@
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import replace
 from pathlib import Path
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, settings
@@ -27,6 +29,8 @@ settings.load_profile("muster")
 
 # Centres and agents are started a hundred times: each would compile all of its modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# And so would the next run of the tests, in each of its workers: eight seconds of each.
+sys.dont_write_bytecode = False
 
 pytest_plugins = ["tests.kube.fixtures", "tests.circle", "tests.workers"]
 
@@ -55,20 +59,38 @@ async def migrated_template(postgres_server: EmbeddedPostgres) -> str:
     return "migrated"
 
 
-@pytest_asyncio.fixture
-async def database(postgres_server: EmbeddedPostgres, migrated_template: str) -> AsyncGenerator[str, None]:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def postgres_door(
+    postgres_server: EmbeddedPostgres,
+) -> AsyncGenerator["asyncpg.Connection[asyncpg.Record]", None]:
+    """One connection for all databases that come and go: another for each costs more than the database."""
+    connection = await asyncpg.connect(postgres_server.dsn())
+    yield connection
+    await connection.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def database(
+    postgres_server: EmbeddedPostgres,
+    postgres_door: "asyncpg.Connection[asyncpg.Record]",
+    migrated_template: str,
+) -> AsyncGenerator[str, None]:
     """The DSN of a migrated database without rows, dropped after the test."""
     name = f"test_{secrets.token_hex(6)}"
-    yield await postgres_server.create_database(name, template=migrated_template)
-    await postgres_server.drop_database(name)
+    await postgres_door.execute(f"create database {name} template {migrated_template}")
+    yield postgres_server.dsn(name)
+    await postgres_door.execute(f"drop database {name} with (force)")
 
 
-@pytest_asyncio.fixture
-async def empty_database(postgres_server: EmbeddedPostgres) -> AsyncGenerator[str, None]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def empty_database(
+    postgres_server: EmbeddedPostgres, postgres_door: "asyncpg.Connection[asyncpg.Record]"
+) -> AsyncGenerator[str, None]:
     """The DSN of a database in which nothing ran yet, dropped after the test."""
     name = f"test_{secrets.token_hex(6)}"
-    yield await postgres_server.create_database(name)
-    await postgres_server.drop_database(name)
+    await postgres_door.execute(f"create database {name}")
+    yield postgres_server.dsn(name)
+    await postgres_door.execute(f"drop database {name} with (force)")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -295,6 +295,8 @@ def test_a_leader_that_dies_while_it_places_again_leaves_one_decision(seconds: f
         record = await stage.submit(STATELESS)
         lost = stage.world.members[0]
         await stage.lose(lost)
+        await stage.world.step(LOSS_RULES.lost_seconds + LOSS_RULES.toleration_seconds - 2.0)
+        assert stage.world.failovers.moved == []
         while not stage.world.failovers.moved:
             await stage.world.step(0.001)
         await stage.world.step(seconds)
