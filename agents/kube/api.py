@@ -22,6 +22,7 @@ LIST_TIMEOUT_SECONDS = 120.0
 WATCH_SECONDS = 300.0
 LINE_LIMIT_BYTES = 16 << 20
 GATHER_SECONDS = 0.1
+BUSY_SECONDS = 0.25
 MOVE_ATTEMPTS = 5
 
 JSON_PATCH = "application/json-patch+json"
@@ -129,7 +130,7 @@ class KubernetesApi:
             query["labelSelector"] = label_selector
         try:
             async with self._http.open("GET", path, query=query, timeout_seconds=None) as response:
-                async for line in _lines(gathered(response, GATHER_SECONDS)):
+                async for line in _lines(gathered(response, GATHER_SECONDS, BUSY_SECONDS)):
                     # What begins as the API server writes events is not read twice.
                     is_plain = line.startswith(_EVENT) and not line.startswith(_ERROR)
                     if not is_plain and decoded(line, _WatchLine).type == "ERROR":

@@ -22,6 +22,7 @@ CONNECTIONS = 64
 OBJECT_LIMIT_BYTES = 16 << 20
 ERROR_LIMIT_BYTES = 64 << 10
 HTTP_TOO_MANY = 429
+BUSY_BYTES = 64 << 10
 MOST_RETRIES = 5
 LONGEST_WAIT_SECONDS = 10
 # A peer that vanished without a word (a half-open watch) is noticed after about 15 + 3 x 5 seconds.
@@ -220,8 +221,12 @@ class _Buffered(Protocol):
     def is_closing(self) -> bool: ...
 
 
-async def gathered(response: aiohttp.ClientResponse, seconds: float) -> AsyncGenerator[bytes]:
+async def gathered(
+    response: aiohttp.ClientResponse, seconds: float, busy_seconds: float
+) -> AsyncGenerator[bytes]:
     """The body as it comes; what comes soon after a chunk waits for so long in the kernel, to be one chunk.
+
+    busy_seconds: as long as chunks are larger than BUSY_BYTES.
 
     A busy watch brings each event in a TLS record of its own: taken one by one, waking up for them costs more
     than reading them.
@@ -233,7 +238,7 @@ async def gathered(response: aiohttp.ClientResponse, seconds: float) -> AsyncGen
         if isinstance(transport, _Buffered) and not transport.is_closing():
             # To pause a TLS transport stops only what it hands on: it would still read each record.
             transport.set_read_buffer_limits(high=0)
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(seconds if len(chunk) < BUSY_BYTES else busy_seconds)
             if not transport.is_closing():
                 transport.set_read_buffer_limits()
 

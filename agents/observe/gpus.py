@@ -1,7 +1,8 @@
 """GPU metrics, from the exporters that the cluster's own people installed: found by label, asked in bounds.
 
-1. Every period, where a node offers GPUs: which pods are DCGM exporters?
-2. Ask each, a few at once, MOST_A_ROUND a round and the next ones in the next.
+1. Where a node offers GPUs: which pods are DCGM exporters? Asked each LISTED_ROUNDS periods, or when one fell
+   silent: the API server looks at every pod for it.
+2. Every period, ask each, a few at once, MOST_A_ROUND a round and the next ones in the next.
 3. What an exporter does not tell any more is not known: neither well nor ill.
 """
 
@@ -26,6 +27,7 @@ SELECTORS = (
 PORT = 9400
 AT_ONCE = 8
 MOST_A_ROUND = 500
+LISTED_ROUNDS = 10
 _log = structlog.get_logger()
 Scrape = Callable[[str], Awaitable[str]]
 """The body under a URL, bounded in time and size. Raises ScrapeFailed."""
@@ -81,7 +83,9 @@ class Gpus:
         self._cache = cache
         self._scrape = scrape
         self._period_seconds = period_seconds
-        self._turn = 0
+        self._turn = self._rounds = 0
+        self._found: list[_Target] = []
+        self._fell_silent = False
         self._silent: set[str] = set()
         self.readings: dict[str, list[GpuReading]] = {}
 
@@ -90,10 +94,13 @@ class Gpus:
         while True:
             if self._has_gpus():
                 try:
-                    await self._round(await self._targets())
+                    if self._rounds % LISTED_ROUNDS == 0 or self._fell_silent:
+                        self._found, self._fell_silent = await self._targets(), False
+                    self._rounds += 1
+                    await self._round(self._found)
                 except KubeError as error:
                     _log.warning("gpu_exporters_not_found", detail=str(error))
-                    self.readings = {}
+                    self.readings, self._rounds = {}, 0
             else:
                 self.readings = {}
             await self._clock.sleep(self._period_seconds)
@@ -133,6 +140,7 @@ class Gpus:
             self.readings.pop(target.node, None)
             if target.node not in self._silent:
                 self._silent.add(target.node)
+                self._fell_silent = True
                 _log.warning("gpu_exporter_silent", node=target.node, detail=str(error))
             return
         self._silent.discard(target.node)

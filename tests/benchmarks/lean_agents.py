@@ -1,7 +1,7 @@
 """Many lean agents in one process: `python -m tests.benchmarks.lean_agents URL FIRST COUNT`.
 
-Standard input brings the token of an administrator, then `change` (every cluster has something to tell, an
-alert among it) and `tell`. Standard output has a line of JSON, a Told, when all have joined and for each `tell`.
+Standard input brings the token of an administrator, then `change` (each cluster has something to tell, an
+alert among it) and `tell`. Standard output has a Told, a line of JSON, once all have joined, and for `tell`.
 """
 
 import asyncio
