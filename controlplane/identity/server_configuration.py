@@ -63,7 +63,7 @@ jetstream {{
 }}
 
 # Several servers: give each its own server_name and list all of them. Accounts that are pushed reach all.
-# Streams are kept once; three copies of each are not built yet.
+# MUSTER_NATS_REPLICAS=3 of the centre keeps three copies of each stream; deploy/nats/nats.conf is such a file.
 # server_name: nats-1
 # cluster {{
 #   name: muster
