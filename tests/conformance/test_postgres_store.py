@@ -99,10 +99,12 @@ class TestStopped:
         store = PostgresStore(postgres_world.dsn, connections=1)
         await store.open()
         try:
+            assert await store.read_documents("Tenant", ["any"]) == []
             async with raw(postgres_world.dsn) as connection:
+                # Whichever of its connections that was: leases have one of their own.
                 pid = await connection.fetchval(
                     "select pid from pg_stat_activity where application_name = 'muster'"
-                    " and datname = current_database() order by backend_start desc limit 1"
+                    " and datname = current_database() order by state_change desc limit 1"
                 )
             with stopped(pid):
                 begin = time.monotonic()
