@@ -63,7 +63,7 @@ jetstream {{
 }}
 
 # Several servers: give each its own server_name and list all of them. Accounts that are pushed reach all.
-# MUSTER_NATS_REPLICAS=3 of the centre keeps three copies of each stream; deploy/nats/nats.conf is such a file.
+# MUSTER_NATS_REPLICAS=3 of the centre keeps three copies of each stream: see deploy/nats/nats.conf.
 # server_name: nats-1
 # cluster {{
 #   name: muster
