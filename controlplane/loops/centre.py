@@ -84,7 +84,7 @@ class Centre:
         self.known = Known(loss_rules=ports.loss_rules)
         self._wakes = Wakes()
         self._leading: Leading | None = None
-        ports.metrics.watch(self.known, ports.clock.now, lambda: self.leads)
+        ports.metrics.leads.set_function(lambda: float(self.leads))
         self.ingest = Ingest(
             ports.store,
             ports.bus,

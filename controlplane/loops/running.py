@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from controlplane.known.known import Known
-from controlplane.loops.known_metrics import KnownMetrics
 from controlplane.loops.ports import BusUnavailable, LeaseLost, StoreUnavailable
 
 log = structlog.get_logger()
@@ -24,7 +22,6 @@ class LoopMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
         ProcessCollector(registry=registry)
         self.passes = Counter("muster_loop_passes", "Passes of a loop", ["loop"], registry=registry)
         self.errors = Counter(
@@ -69,10 +66,7 @@ class LoopMetrics:
             "muster_network_suspected", "1 while too many clusters are silent at once", registry=registry
         )
         self.alerts = Counter("muster_alerts_committed", "Alerts committed", registry=registry)
-
-    def watch(self, known: Known, now: Callable[[], float], leads: Callable[[], bool]) -> None:
-        """What is known is counted, too, when somebody asks. now: Unix seconds. leads: decides."""
-        KnownMetrics(known, now, leads).register(self._registry)
+        self.leads = Gauge("muster_leads", "1 while this process decides", registry=registry)
 
 
 class Wake:

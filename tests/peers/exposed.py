@@ -29,6 +29,10 @@ class Exposed:
         for name, labels in _SAMPLE.findall(page):
             self.labels.setdefault(name, set()).update(_LABEL.findall(labels))
 
+    def has(self, name: str) -> bool:
+        """A metric, as people name it: a histogram without what is written behind it."""
+        return name in self.names or f"{name}_bucket" in self.names
+
     def missing(self, expression: str) -> list[str]:
         """What the expression names, and nobody exposes: metrics, and labels of those that are there."""
         asked = set(_NAME.findall(expression))

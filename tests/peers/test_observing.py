@@ -5,6 +5,7 @@ One installation for all: a centre, an agent with its door open, whoever collect
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
@@ -29,6 +30,7 @@ CONFIGURATION = """
 route: {{receiver: hook, group_by: [alertname], group_wait: 0s, group_interval: 1s}}
 receivers: [{{name: hook, webhook_configs: [{{url: "{url}"}}]}}]
 """
+PAGE = Path(__file__).parents[2] / "docs" / "operations" / "observe.md"
 PIPELINE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PROMETHEUS = "5bf92f3577b34da6a3ce929d0e0e4737"
 
@@ -222,3 +224,6 @@ async def test_whatever_rules_and_dashboard_ask_for_is_exposed(seen: Seen) -> No
         exposed.add((await client.get(f"{installation.url}/metrics", headers=headers)).text)
         exposed.add((await client.get(f"http://{seen.door}/metrics")).text)
     assert all_missing(exposed, expressions()) == {}
+    told = re.findall(r"`(muster_\w+)(?:\{([\w,]+)\})?`", PAGE.read_text())
+    assert [name for name, _ in told if not exposed.has(name)] == [], "what the page tells of is there"
+    assert len(told) > 40

@@ -1,11 +1,14 @@
 """Whether this process lives, whether it can answer, and what it counts."""
 
+import asyncio
+
 from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from controlplane.access.tokens import Act
 from controlplane.api.answers import answer
 from controlplane.api.bearer import require
+from controlplane.api.known_metrics import KnownMetrics
 from controlplane.api.ports import ApiDeps
 
 
@@ -31,6 +34,9 @@ def router(deps: ApiDeps) -> APIRouter:
     @api.get("/metrics", dependencies=guard)
     async def metrics() -> Response:
         """In the text format of Prometheus."""
-        return Response(generate_latest(deps.metrics), media_type=CONTENT_TYPE_LATEST)
+        known = KnownMetrics(deps.known, deps.clock.now())
+        for _ in known.steps():
+            await asyncio.sleep(0)
+        return Response(generate_latest(deps.metrics) + known.page(), media_type=CONTENT_TYPE_LATEST)
 
     return api
