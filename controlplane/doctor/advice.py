@@ -146,7 +146,7 @@ ADVICE: dict[Finding, Advice] = {
     Finding.STREAM_ONCE: Advice(
         _WARN,
         "a server that is lost takes it along; agents then report all anew",
-        "nothing, where that is acceptable",
+        "nothing, where that is acceptable; else MUSTER_NATS_REPLICAS=3, with three servers",
     ),
     Finding.CONSUMER_MISSING: Advice(
         _WARN, "this agent is given no orders until it is made", "it is made at its next beat: does it beat?"

@@ -21,6 +21,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "deploy" / "images"
 NOBODY = 65532
+VERSION = metadata.version("muster")
 DOCKERFILES = ("centre", "agent")
 PACKAGES = {"centre": ("schemas", "agents", "controlplane"), "agent": ("schemas", "agents")}
 UNKNOWN_TO_AGENT = ROOT / "schemas" / "manifests"
@@ -133,7 +134,7 @@ def installed(open_folder: Path) -> Path:
                 join(Path(str(distribution.locate_file(top))), site / top)
         for package in PACKAGES[image]:
             join(ROOT / package, site / package)
-        ours = Path(str(metadata.distribution("muster").locate_file("muster-0.1.0.dist-info")))
+        ours = Path(str(metadata.distribution("muster").locate_file(f"muster-{VERSION}.dist-info")))
         join(ours, site / ours.name)
     shutil.copy(IMAGES / "healthy.py", open_folder / "images" / "healthy.py")
     return open_folder / "images"
@@ -200,7 +201,7 @@ def test_the_agent_starts_from_its_own_packages_alone(installed: Path, open_fold
 def test_the_centre_starts_from_its_own_packages_alone(installed: Path, open_folder: Path) -> None:
     run = ("-c", "from controlplane.cli.main import main; main()")
     home = open_folder / "centre"
-    assert in_image(installed / "centre", home, *run, "version").stdout.startswith("muster 0.1.0")
+    assert in_image(installed / "centre", home, *run, "version").stdout.startswith(f"muster {VERSION}")
     # What is named and cannot be had ends it, after everything that it runs was loaded.
     found = in_image(installed / "centre", home, "-m", "controlplane", MUSTER_ALERTS_CONFIG="none.yml")
     assert found.returncode == 1, found.stderr

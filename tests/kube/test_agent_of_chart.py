@@ -5,7 +5,10 @@ what the API server refuses although it was sent is told under the same reason.
 """
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +56,17 @@ class Installed:
         await self.circle.programs["one"].stop()
         shutil.rmtree(self.circle.state("one"))
         await self.circle.start_agent("one")
+
+    def muster(self, *arguments: str) -> str:
+        """What the command prints."""
+        at = self.circle.installation
+        return subprocess.run(
+            [str(Path(sys.executable).with_name("muster")), *arguments],
+            env={**os.environ, "MUSTER_URL": at.url, "MUSTER_TOKEN": at.token},
+            capture_output=True,
+            text=True,
+            timeout=30,
+        ).stdout
 
     def explained(self, name: str) -> Object:
         found = self.circle.client.get(f"/workloads/{name}/explain").body
@@ -132,6 +146,9 @@ async def test_an_order_within_its_rights_is_carried_out_and_seen(installed: Ins
     there = next(each for each in rights if each["namespaces"] == [ALLOWED])
     assert {"Deployment.apps", "Service", "Job.batch"} <= set(there["kinds"])
     assert set(there["verbs"]) == {"create", "delete", "get", "list", "patch", "watch"}
+    shown = installed.muster("get", "cluster", "one")
+    assert "its agent may" in shown
+    assert f"in {ALLOWED}" in shown
 
 
 @pytest.mark.promise(7)
