@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-import asyncpg
 import pytest_asyncio
 from nats.aio.client import Client as NatsClient
 
@@ -35,6 +34,7 @@ from controlplane.store.alert_codec import entry_of
 from schemas.wire.codec import decode
 from schemas.wire.orders import Order, Version
 from schemas.wire.subjects import Subjects
+from tests.reading import HeldConnection
 
 BOUND_SECONDS = 30.0
 POLL_SECONDS = 0.05
@@ -92,6 +92,9 @@ class Circle:
     subjects: Subjects = field(default_factory=Subjects)
     programs: dict[str, ServerProcess] = field(default_factory=dict[str, ServerProcess])
     _arguments: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+
+    def __post_init__(self) -> None:
+        self._database = HeldConnection(self._dsn)
 
     # Programs: started, killed, found dead.
 
@@ -257,13 +260,16 @@ class Circle:
 
     async def rows(self, query: str, *arguments: object) -> list[Object]:
         """Of the centre's database."""
+        return await self._database.rows(query, *arguments)
+
+    def _dsn(self) -> str:
         postgres = self.home / "postgres"
         password, port = (postgres / "password").read_text().strip(), (postgres / "port").read_text().strip()
-        connection = await asyncpg.connect(f"postgresql://muster:{quote(password)}@127.0.0.1:{port}/muster")
-        try:
-            return [dict(row) for row in await connection.fetch(query, *arguments)]
-        finally:
-            await connection.close()
+        return f"postgresql://muster:{quote(password)}@127.0.0.1:{port}/muster"
+
+    def close(self) -> None:
+        """What is held of the centre's servers."""
+        self._database.close()
 
     # What lies in a simulated cluster, read from its file: also while its agent is dead.
 
@@ -347,8 +353,11 @@ async def running_circle(
     try:
         with installation.client() as client:
             circle = Circle(installation, client)
-            await circle.start_centre()
-            yield circle
+            try:
+                await circle.start_centre()
+                yield circle
+            finally:
+                circle.close()
     finally:
         await installation.stop()
         shutil.rmtree(folder, ignore_errors=True)
