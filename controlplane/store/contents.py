@@ -15,6 +15,7 @@ import msgspec
 from controlplane.loops.ports import StoreUnavailable
 from controlplane.store import migrations
 from controlplane.store.codecs import Connection
+from controlplane.store.hosts import connect
 from controlplane.store.leases import DECIDING
 from controlplane.store.migrations import Migration
 from controlplane.store.namespaces import migration_lock, quoted, schema_of
@@ -143,7 +144,7 @@ async def _connected(
     dsn: str, namespace: str, refusal: type[CannotKeep] | type[CannotRestore]
 ) -> AsyncGenerator[Connection]:
     with unavailable():
-        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS * 5, server_settings=_SETTINGS)
+        connection = await connect(dsn, timeout=CONNECT_SECONDS * 5, server_settings=_SETTINGS)
         try:
             await connection.execute("select pg_advisory_lock($1)", migration_lock(namespace))
             await connection.execute(f"set search_path = {quoted(schema_of(namespace))}")

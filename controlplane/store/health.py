@@ -13,6 +13,7 @@ import asyncpg
 from controlplane.doctor.postgres import FIGHT_SECONDS, Delivery, Late, LeaseFacts, PostgresFacts
 from controlplane.store import migrations
 from controlplane.store.codecs import Connection
+from controlplane.store.hosts import connect
 from controlplane.store.migrations import DatabaseNewer
 from controlplane.store.namespaces import quoted, schema_of
 from controlplane.store.pool import CONNECT_SECONDS, unavailable
@@ -88,7 +89,7 @@ async def look(dsn: str, namespace: str, *, embedded: bool) -> PostgresFacts:
     }
     with unavailable():
         try:
-            connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS, server_settings=settings)
+            connection = await connect(dsn, timeout=CONNECT_SECONDS, server_settings=settings)
         except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
             raise Refuses(str(error)) from error
         took = time.monotonic() - began

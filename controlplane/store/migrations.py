@@ -15,6 +15,7 @@ from importlib.resources import files
 import asyncpg
 
 from controlplane.store.codecs import Connection
+from controlplane.store.hosts import connect
 from controlplane.store.namespaces import migration_lock, quoted, schema_of
 from controlplane.store.pool import CONNECT_SECONDS, unavailable
 
@@ -59,7 +60,7 @@ async def migrate(dsn: str, namespace: str = "") -> list[str]:
     ValueError for what is no namespace.
     """
     with unavailable():
-        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+        connection = await connect(dsn, timeout=CONNECT_SECONDS)
         try:
             async with asyncio.timeout(MIGRATION_SECONDS):
                 return await _migrate(connection, namespace)

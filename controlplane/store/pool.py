@@ -8,6 +8,7 @@ from typing import TypeVar
 import asyncpg
 
 from controlplane.loops.ports import StoreUnavailable
+from controlplane.store import hosts
 from controlplane.store.codecs import Connection, set_codecs
 from controlplane.store.namespaces import search_path
 
@@ -86,6 +87,7 @@ class Pool:
                 max_size=self._size,
                 init=set_codecs,
                 reset=_keep,
+                connect=hosts.connect,
                 timeout=CONNECT_SECONDS,
                 server_settings=SESSION | self._path,
             )
@@ -105,7 +107,7 @@ class Pool:
     async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
         """A connection of its own, outside the pool, for listening."""
         with unavailable():
-            return await asyncpg.connect(self._dsn, timeout=CONNECT_SECONDS, server_settings=self._path)
+            return await hosts.connect(self._dsn, timeout=CONNECT_SECONDS, server_settings=self._path)
 
     @asynccontextmanager
     async def connection(self, seconds: float = TRANSACTION_SECONDS) -> AsyncGenerator[Connection]:

@@ -160,9 +160,12 @@ async def under_fire() -> AsyncGenerator[UnderFire]:
                 circle = Fire(installation, client)
                 try:
                     await _begin(circle, nats)
-                    yield UnderFire(circle, nats, postgres, receiver, disks, why_no_disks)
+                    made = UnderFire(circle, nats, postgres, receiver, disks, why_no_disks)
+                    yield made
+                    postgres = made.postgres
                 finally:
                     await installation.stop()
+                    await postgres.stop()
                     for way in circle.ways.values():
                         await way.close()
     finally:

@@ -56,10 +56,10 @@ class Load:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def goes_on(self, *doors: str) -> None:
+    async def goes_on(self, *doors: str, but_workloads: bool = False) -> None:
         """A workload, and an alert by each door (all, unless some are named), was accepted just now."""
         since = time.monotonic()
-        wanted = set(doors or self.doors) | {"workloads"}
+        wanted = set(doors or self.doors) | (set() if but_workloads else {"workloads"})
         seen = dict(self._accepted_at)
         await eventually(
             "everybody accepts",
