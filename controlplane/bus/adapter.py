@@ -26,7 +26,7 @@ from schemas.wire.traces import TRACEPARENT
 
 REQUEST_TIMEOUT_SECONDS = 2.0
 REACH_SECONDS = 1
-BEATS_AT_ONCE = 64
+BEATS_AT_ONCE = 8_192
 WRONG_LAST_SEQUENCE = (10071, 10164)
 
 _log = structlog.get_logger()

@@ -2,17 +2,19 @@
 
 1. Decode; what does not validate is buried and stays unanswered.
 2. A new incarnation is stored, and its order consumer made anew, before the reply: it gets every order again.
+   That takes a while: a few at once, and beats of all others are answered meanwhile.
 3. Remember what was said. A version that this database never issued stops dispatch there.
 4. What was recorded there since the last beat is acknowledged here; a brief beat says no more than that.
 5. Reply: epoch, alert watermark, what to send again (at most RESEND_AT_ONCE clusters a period are asked).
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 import structlog
 
 from controlplane.known.known import Heard, Known
-from controlplane.known.records import Lease
+from controlplane.known.records import ClusterRecord, Lease
 from controlplane.loops.ports import Bus, Clock, DeadLetter, Store
 from controlplane.loops.running import Wake
 from schemas.wire.beats import Beat, BeatReply
@@ -23,6 +25,8 @@ log = structlog.get_logger()
 
 RESEND_TAILS = 64
 RESEND_AT_ONCE = 50
+ARRIVING_AT_ONCE = 8
+"""After a new epoch all agents arrive within a period: more at once would only time out on each other."""
 MISMATCHES_KEPT = 10_000
 RESEND_PERIOD_SECONDS = 10.0
 
@@ -54,6 +58,7 @@ class Beats:
         self._mismatched: dict[str, set[str]] = {}
         self._awaited: dict[str, set[str]] = {}
         self._asked: dict[str, float] = {}
+        self._arriving = asyncio.Semaphore(ARRIVING_AT_ONCE)
         self._want_versions: set[str] = set()
 
     async def answer(self, cluster: str, body: bytes) -> bytes:
@@ -66,14 +71,11 @@ class Beats:
         record = self._known.clusters.get(cluster)
         if record is None:
             raise Malformed(f"{cluster} never joined")
-        last = self._known.heard.get(cluster)
-        heard_here = last is not None and last.epoch == self._lease.epoch
-        if beat.incarnation > record.incarnation:
-            await self._store.record_incarnation(self._lease, cluster, beat.incarnation)
-            record = self._known.put_incarnation(cluster, beat.incarnation)
-        if not heard_here or (last is not None and last.beat.incarnation < beat.incarnation):
-            await self._bus.renew_consumer(cluster)
-            log.info("agent_arrived", cluster=record.name, incarnation=beat.incarnation)
+        if self._arrives(cluster, beat):
+            async with self._arriving:
+                # It may have beaten again meanwhile, and another beat of it may have been first.
+                if self._arrives(cluster, beat):
+                    record = await self._arrive(record, beat)
         self._known.heard[cluster] = Heard(self._clock.now(), self._lease.epoch, beat)
         if beat.versions is not None:
             self._compare_versions(cluster, beat.versions)
@@ -91,6 +93,22 @@ class Beats:
                 clock=self._clock.now(),
             )
         )
+
+    def _arrives(self, cluster: str, beat: Beat) -> bool:
+        """Whether this epoch hears of this incarnation for the first time. A hello names none yet."""
+        last = self._known.heard.get(cluster)
+        if not beat.incarnation:
+            return False
+        return last is None or last.epoch != self._lease.epoch or last.beat.incarnation < beat.incarnation
+
+    async def _arrive(self, record: ClusterRecord, beat: Beat) -> ClusterRecord:
+        if beat.incarnation > record.incarnation:
+            await self._store.record_incarnation(self._lease, record.id, beat.incarnation)
+            record = self._known.put_incarnation(record.id, beat.incarnation)
+        await self._bus.renew_consumer(record.id)
+        self._known.heard[record.id] = Heard(self._clock.now(), self._lease.epoch, beat)
+        log.info("agent_arrived", cluster=record.name, incarnation=beat.incarnation)
+        return record
 
     def _gap(self, cluster: str) -> tuple[int, int] | None:
         if cluster not in self._known.alert_gaps:

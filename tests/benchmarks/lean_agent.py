@@ -151,10 +151,15 @@ class LeanAgent:
             self._something.set()
 
     @property
+    def waits(self) -> tuple[bool, bool, bool, bool]:
+        """For its incarnation, for reports and for alerts to be taken, for a beat after the last change."""
+        is_heard = self._answered_at >= self._changed_at
+        return not self._incarnation, bool(self._publisher.pending), bool(self._alerts), not is_heard
+
+    @property
     def steady_at(self) -> float:
         """Since when all is told and committed, and a beat answered, after the last change; 0: it is not."""
-        is_quiet = self._incarnation and not self._publisher.pending and not self._alerts
-        if not is_quiet or self._answered_at < self._changed_at:
+        if any(self.waits):
             return 0.0
         self._quiet_at = self._quiet_at or time.time()
         return max(self._quiet_at, self._answered_at)

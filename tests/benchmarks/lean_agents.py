@@ -35,6 +35,7 @@ class Told(msgspec.Struct):
     agents: int = 0
     steady: int = 0
     steady_at: float = 0.0
+    waiting: tuple[int, ...] = (0, 0, 0, 0)
     alerts: int = 0
     orders: int = 0
 
@@ -82,12 +83,19 @@ async def join_all(url: str, token: str, names: list[str]) -> list[Member]:
         return await asyncio.gather(*map(one, names))
 
 
+def waiting(agents: list[LeanAgent]) -> tuple[int, ...]:
+    """How many have not arrived, have reports to publish, alerts to be committed, a beat to be answered."""
+    found = [agent.waits for agent in agents]
+    return tuple(sum(column) for column in zip(*found, strict=True))
+
+
 def told(agents: list[LeanAgent]) -> Told:
     since = [agent.steady_at for agent in agents]
     return Told(
         agents=len(agents),
         steady=sum(map(bool, since)),
         steady_at=max(since) if all(since) else 0.0,
+        waiting=waiting(agents),
         alerts=sum(agent.alert_count for agent in agents),
         orders=sum(agent.orders_taken for agent in agents),
     )

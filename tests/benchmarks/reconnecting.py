@@ -29,7 +29,7 @@ A_PROCESS = 1_250
 JOIN_SECONDS = 1_200.0
 STEADY_SECONDS = 600.0
 WATCH_SECONDS = 30.0
-PERIOD_SECONDS = 0.5
+PERIOD_SECONDS, SAID_SECONDS = 0.5, 20.0
 _LAG = re.compile(r'^muster_loop_lag_seconds_bucket\{le="([^"]+)"\} (\S+)$', re.MULTILINE)
 MEANINGS = {
     "joined_per_second": "invited and joined over HTTP, each with an account of its own",
@@ -93,18 +93,22 @@ class Crowd:
             agents=sum(each.agents for each in parts),
             steady=sum(each.steady for each in parts),
             steady_at=max(each.steady_at for each in parts) if all(each.steady_at for each in parts) else 0.0,
+            waiting=tuple(sum(column) for column in zip(*(each.waiting for each in parts), strict=True)),
             alerts=sum(each.alerts for each in parts),
             orders=sum(each.orders for each in parts),
         )
 
     async def until_steady(self) -> Told:
         """AssertionError with how many are, where that takes too long."""
-        deadline = time.monotonic() + STEADY_SECONDS
+        said, deadline = time.monotonic(), time.monotonic() + STEADY_SECONDS
         while True:
             told = await self.told()
             if told.steady_at:
                 return told
             assert time.monotonic() < deadline, f"after {STEADY_SECONDS:g} s: {told}"
+            if time.monotonic() > said + SAID_SECONDS:
+                said = time.monotonic()
+                _say(f"{told.steady} of {told.agents} are steady; {told.waiting} wait")
             await asyncio.sleep(PERIOD_SECONDS)
 
     @staticmethod
