@@ -1,4 +1,4 @@
-"""200 seeds of the whole circle under faults, and the seeds that have once found something before them.
+"""96 seeds of the whole circle under faults, and the seeds that have once found something before them.
 
 More by hand: `python -m tests.simulation --seeds 10000`. One in full: `--seed N --trace`.
 """
@@ -7,7 +7,7 @@ import pytest
 
 from tests.simulation.running import remembered_seeds, run_seed
 
-SEEDS = 200
+SEEDS = 96
 CHUNKS = 8
 
 pytestmark = [pytest.mark.promise(1), pytest.mark.promise(3), pytest.mark.promise(9)]
