@@ -36,7 +36,7 @@ from schemas.wire.orders import Order, Version
 from schemas.wire.subjects import Subjects
 from tests.reading import HeldConnection
 
-BOUND_SECONDS = 30.0
+BOUND_SECONDS = 60.0
 POLL_SECONDS = 0.05
 QUICK = (
     *("--beat-seconds", "0.5", "--report-seconds", "0.1", "--namespaces-seconds", "0.5"),
