@@ -48,8 +48,11 @@ async def read_manifest(request: Request) -> Manifest:
         raise _refused(error) from error
 
 
-async def read_object(request: Request, fields: set[str]) -> dict[str, Any]:
-    """One JSON object. A field that nobody reads is refused: it is a mistake that nobody would see."""
+async def read_object(request: Request, fields: set[str], *, more: bool = False) -> dict[str, Any]:
+    """One JSON object. A field that nobody reads is refused: it is a mistake that nobody would see.
+
+    more: it is passed over instead, since programs of a later release may say more.
+    """
     body = await read_body(request)
     try:
         value = read_json(body)
@@ -59,7 +62,7 @@ async def read_object(request: Request, fields: set[str]) -> dict[str, Any]:
         raise invalid("", f"a JSON object is expected, this is {type(value).__name__}")
     given = cast(dict[str, Any], value)
     unknown = sorted(set(given) - fields)
-    if unknown:
+    if unknown and not more:
         errors = [FieldError(name, f"unknown field; known: {', '.join(sorted(fields))}") for name in unknown]
         raise Problem(422, Reason.INVALID, f"{unknown[0]}: {errors[0].message}", errors)
     return given

@@ -271,7 +271,7 @@ async def _invite(deps: ApiDeps, body: dict[str, Any], request: Request, princip
 
 
 async def _join(deps: ApiDeps, request: Request) -> Response:
-    body = await read_object(request, {"token", "agent_key", "sealing_key", "cluster_uid"})
+    body = await read_object(request, {"token", "agent_key", "sealing_key", "cluster_uid"}, more=True)
     try:
         hashed = token_hash(text_field(body, "token", 200))
     except BadToken as error:

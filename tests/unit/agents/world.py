@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -21,7 +22,7 @@ from agents.simulation.kubelets import Pace
 from agents.spool import Spool
 from schemas.wire.alerts import AlertBatch, follows
 from schemas.wire.beats import Beat, BeatReply
-from schemas.wire.codec import decode, encode
+from schemas.wire.codec import Malformed, decode, encode
 from schemas.wire.hardware import Hardware, Topology
 from schemas.wire.orders import (
     TEMPLATE_LABEL,
@@ -70,7 +71,8 @@ class DeliveredOrder:
     trace: str = ""
 
     async def acknowledge(self) -> None:
-        self.bus.acknowledged.append(decode(Order, self.body).version)
+        with suppress(Malformed):
+            self.bus.acknowledged.append(decode(Order, self.body).version)
 
 
 @dataclass
@@ -145,8 +147,11 @@ class CentreDouble:
 
     def order(self, order: Order, *, workload: str | None = None) -> None:
         """Lay an order in the stream; the last one per workload counts."""
-        subject = SUBJECTS.order(CLUSTER, workload or order.workload)
-        self._orders[subject] = self._undelivered[subject] = encode(order)
+        self.lay(SUBJECTS.order(CLUSTER, workload or order.workload), encode(order))
+
+    def lay(self, subject: str, body: bytes) -> None:
+        """Bytes in the stream, as whoever made them."""
+        self._orders[subject] = self._undelivered[subject] = body
 
     def lose_orders(self) -> None:
         """A power cut at the stream."""
@@ -228,8 +233,12 @@ class AgentWorld:
         *,
         state: str = ":memory:",
         zones_seconds: float = 0.0,
+        cluster: str = CLUSTER,
+        keys: OrderKeys | None = None,
     ) -> None:
         self.folder = folder
+        self.name = cluster
+        self.keys = keys or OrderKeys(cluster, bytes(SIGNING.verify_key), bytes(SEALING))
         self.centre = CentreDouble()
         self.rules = AlertRules()
         pace = Pace(
@@ -265,14 +274,13 @@ class AgentWorld:
     def start(self) -> None:
         self.starts += 1
         self._spool = Spool(self.folder / "spool.sqlite")
-        keys = OrderKeys(CLUSTER, bytes(SIGNING.verify_key), bytes(SEALING))
         agent = Agent(
-            Member(CLUSTER, SUBJECTS),
+            Member(self.name, SUBJECTS),
             self.cluster,
             self.centre,
             RealClock(),
             Random(self.random.random()),
-            keys,
+            self.keys,
             self._spool,
             f"holder-{self.starts}",
             PERIODS,
