@@ -1,4 +1,4 @@
-"""Who comes before another in the order of admission gets what leaves, also where that one claimed it. Promise 2."""
+"""Who is first in the order of admission gets what leaves, also where another claimed it. Promise 2."""
 
 import pytest
 
