@@ -224,6 +224,20 @@ class TestDecisions:
         }
         assert await store.unpublished(10) == sorted(loaded.outbox, key=lambda row: row.version)
 
+    async def test_where_it_comes_from_is_kept_with_it_and_gives_way_to_what_is_newer(
+        self, store: AnyStore
+    ) -> None:
+        lease = await lead(store)
+        work = await store.submit_workload(draft(), replace(ME, trace="written"))
+        first = decision(work, order("a", lease, 1), order("b", lease, 2))
+        await store.commit_decisions(lease, [replace(first, trace="decided")])
+        await store.commit_decisions(lease, [replace(decision(work, order("a", lease, 3)), trace="again")])
+        loaded = await store.load()
+        assert [row.trace for row in loaded.workloads] == ["written"]
+        assert {row.cluster: row.trace for row in loaded.outbox} == {"a": "again", "b": "decided"}
+        deleted = await store.delete_workload(work.name, ME)
+        assert deleted.trace == "", "the last write bore none"
+
     async def test_one_is_skipped_where_its_workload_moved(self, store: AnyStore) -> None:
         lease = await lead(store)
         moved, stays = [await store.submit_workload(draft(name), ME) for name in ("moved", "stays")]
