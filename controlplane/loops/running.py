@@ -11,6 +11,8 @@ from controlplane.loops.ports import BusUnavailable, LeaseLost, StoreUnavailable
 
 log = structlog.get_logger()
 
+MOST_REST_SECONDS = 0.05
+
 LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 LAG_LOOK_SECONDS = 0.05
 
@@ -108,9 +110,12 @@ async def keep_running(
 ) -> None:
     """Run passes until cancelled or LeaseLost. An error ends its pass, never the loop.
 
-    gather_seconds: how long a wake-up waits for others, so that under load one pass serves many.
+    gather_seconds: how long a wake-up waits for others, so that under load one pass serves many; and there a
+    pass is followed by a rest as long as it took: few transactions carry much for less than many do.
     """
+    loop = asyncio.get_running_loop()
     while True:
+        began = loop.time()
         if (waited := wake.waited_seconds()) is not None:
             metrics.wait.labels(name).observe(waited)
         try:
@@ -129,6 +134,8 @@ async def keep_running(
             log.exception("pass_failed", loop=name, reason=type(error).__name__)
             await asyncio.sleep(back_off_seconds)
             continue
+        ended = loop.time()
         await wake.wait(period_seconds)
         if gather_seconds:
-            await asyncio.sleep(gather_seconds)
+            rested_at = ended + min(ended - began, MOST_REST_SECONDS)
+            await asyncio.sleep(max(gather_seconds, rested_at - loop.time()))

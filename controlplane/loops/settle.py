@@ -83,8 +83,9 @@ class Settle:
         """Enter what was reported; what could not be entered stays for the next pass."""
         depth = self._metrics.depth.labels("settle")
         depth.set(len(self._waiting) + len(self._recorded))
-        while self._waiting or self._recorded:
-            pairs = list(self._waiting)[:AT_ONCE]
+        # What comes meanwhile is gathered for the next pass.
+        for _ in range(0, max(len(self._waiting), len(self._recorded)), AT_ONCE):
+            pairs = list(islice(self._waiting, AT_ONCE))
             works = {
                 pair: work
                 for pair in pairs

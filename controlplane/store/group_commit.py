@@ -1,4 +1,8 @@
-"""Writes that arrive while one transaction runs share the next: one sync to disk for all of them."""
+"""Writes that arrive while one transaction runs share the next: one sync to disk for all of them.
+
+Where several come at once, the next waits a moment for more: a transaction costs as much as many of its rows.
+Who writes alone does not wait.
+"""
 
 import asyncio
 from collections import deque
@@ -8,6 +12,7 @@ from typing import Generic, TypeVar
 from controlplane.loops.ports import StoreUnavailable
 
 TOGETHER = 256
+MOST_REST_SECONDS = 0.01
 WAITING = 4 * TOGETHER
 
 Request = TypeVar("Request")
@@ -40,7 +45,9 @@ class GroupCommit(Generic[Request, Answer]):
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting:
+            began = loop.time()
             count = min(TOGETHER, len(self._waiting))
             together = [self._waiting.popleft() for _ in range(count)]
             try:
@@ -48,6 +55,8 @@ class GroupCommit(Generic[Request, Answer]):
             finally:
                 for _, answer in together:
                     answer.cancel()
+            if count > 1 and len(self._waiting) < TOGETHER:
+                await asyncio.sleep(min(loop.time() - began, MOST_REST_SECONDS))
 
     async def _answer(self, together: Sequence[tuple[Request, asyncio.Future[Answer]]]) -> None:
         results: Sequence[Answer | Exception]
