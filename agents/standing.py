@@ -80,7 +80,10 @@ class Standings:
         return emptied
 
     def of(self, workload: str) -> Standing:
-        return self._all.setdefault(workload, Standing())
+        standing = self._all.get(workload)
+        if standing is None:
+            standing = self._all[workload] = Standing()
+        return standing
 
     def states(self) -> Counter[str]:
         """How many workloads are in which state, as far as this process has acted on them."""

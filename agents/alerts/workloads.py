@@ -84,7 +84,9 @@ def _of_object(workload: str, status: ObjectStatus, degraded_seconds: float) -> 
 
 def _stuck(standing: Standing) -> list[Trouble]:
     """One alert a workload, namespace and reason, however many pods there are."""
-    stuck = {key: pod.stuck for key, pod in sorted(standing.pods.items()) if pod.stuck and not pod.deleting}
+    stuck = {key: pod.stuck for key, pod in standing.pods.items() if pod.stuck and not pod.deleting}
+    if not stuck:
+        return []
     places: dict[tuple[str, str], set[PodKey]] = defaultdict(set)
     for key, reason in stuck.items():
         places[key[0], reason].add(key)

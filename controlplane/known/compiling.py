@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from controlplane.interpreters import Interpretation, Kinds
 from controlplane.known.flavors import Assignment
@@ -64,6 +64,16 @@ class Compiled:
         return asked if isinstance(asked, Refused) else (variant, asked)
 
 
+class _Now(NamedTuple):
+    """Of a request, what follows from what is known at the moment. By their names there."""
+
+    current: Mapping[str, int]
+    affinity_name: str
+    fresh: bool
+    tenant: TenantRule | None
+    claimants: tuple[TenantRule, ...]
+
+
 class Compiler:
     """Compiles each version of a workload and of a tenant once."""
 
@@ -76,45 +86,43 @@ class Compiler:
 
     def compiled(self, record: WorkloadRecord) -> Compiled:
         """ValueError (NotUnderstood, a pydantic error) where what is stored cannot be understood any more."""
-        held = self._compiled.get(record.uid)
-        kinds = self._known.kinds
+        held, kinds = self._compiled.get(record.uid), self._known.kinds
         if held is None or held.record is not record or held.kinds is not kinds:
-            meaning = self._known.meanings.take(record.spec, kinds)
-            if meaning is None:
-                meaning = Meaning.of(WorkloadSpec.model_validate(record.spec), kinds)
-            spec, interpretation, needs = meaning.spec, meaning.interpretation, meaning.needs
-            request = replace(
-                placement_request(record.uid, spec, interpretation),
-                selection=selection(needs, interpretation),
-            )
-            held = Compiled(record, spec, interpretation, request, needs, kinds, meaning.variants)
-            self._compiled[record.uid] = held
-        current = {
-            cluster: placement.replicas
-            for cluster, placement in self._known.placements_of(record.uid).items()
-        }
-        decision = self._known.decisions.get(record.uid)
-        affinity_name = decision.affinity_name if decision is not None else ""
-        fresh = record.rescheduled > (decision.rescheduled if decision is not None else 0)
-        tenant = self.tenant(record.tenant)
-        claimants = self._claimants(record.tenant, held.interpretation.namespaces)
-        now = held.request
+            return self._compiled_anew(record, kinds)
+        now, before = self._now(record, held.interpretation), held.request
         # Asked for several times before anything of it changes: what waits for quota, above all.
-        if (
-            now.tenant is not tenant
-            or (now.current, now.affinity_name, now.fresh) != (current, affinity_name, fresh)
-            or now.claimants != claimants
-        ):
-            request = replace(
-                now,
-                current=current,
-                affinity_name=affinity_name,
-                fresh=fresh,
-                tenant=tenant,
-                claimants=claimants,
-            )
-            held = self._compiled[record.uid] = replace(held, request=request)
+        if (now.current, now.affinity_name, now.fresh, now.claimants) != (
+            before.current,
+            before.affinity_name,
+            before.fresh,
+            before.claimants,
+        ) or now.tenant is not before.tenant:
+            held = self._compiled[record.uid] = replace(held, request=replace(before, **now._asdict()))
         return held
+
+    def _compiled_anew(self, record: WorkloadRecord, kinds: Kinds) -> Compiled:
+        meaning = self._known.meanings.take(record.spec, kinds)
+        if meaning is None:
+            meaning = Meaning.of(WorkloadSpec.model_validate(record.spec), kinds)
+        spec, interpretation, needs = meaning.spec, meaning.interpretation, meaning.needs
+        request = replace(
+            placement_request(record.uid, spec, interpretation),
+            selection=selection(needs, interpretation),
+            **self._now(record, interpretation)._asdict(),
+        )
+        held = Compiled(record, spec, interpretation, request, needs, kinds, meaning.variants)
+        self._compiled[record.uid] = held
+        return held
+
+    def _now(self, record: WorkloadRecord, interpretation: Interpretation) -> _Now:
+        placements, decision = self._known.placements_of(record.uid), self._known.decisions.get(record.uid)
+        return _Now(
+            current={cluster: placement.replicas for cluster, placement in placements.items()},
+            affinity_name=decision.affinity_name if decision is not None else "",
+            fresh=record.rescheduled > (decision.rescheduled if decision is not None else 0),
+            tenant=self.tenant(record.tenant),
+            claimants=self._claimants(record.tenant, interpretation.namespaces),
+        )
 
     def _claimants(self, tenant: str, namespaces: Sequence[str]) -> tuple[TenantRule, ...]:
         """Other tenants that claim one of these namespaces somewhere; none for the operator's own work."""

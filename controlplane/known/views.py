@@ -104,7 +104,10 @@ def asked(
                 # Raises: what runs there stays, and nothing moves, until the overrides are right.
                 variants.in_cluster(view)
     trials = Trials(sources, compiled.interpretation, compiled.needs, variants, silent=silent)
-    return trials, Ask(replace(compiled.request, current=current), tuple(candidates))
+    request = compiled.request
+    if current != request.current:
+        request = replace(request, current=current)
+    return trials, Ask(request, tuple(candidates))
 
 
 def _price(record: ClusterRecord) -> float | None:
