@@ -20,6 +20,7 @@ from typing import Any
 import aiohttp
 
 from controlplane.cli.demo.installation import Installation
+from controlplane.client import Client, Refused
 from tests.benchmarks.processor_time import cpu_seconds
 from tests.benchmarks.submitting import Submitter, put_request
 
@@ -86,6 +87,7 @@ async def _figures(count: int) -> dict[str, float]:
         await installation.start_centre({"MUSTER_LOG_FORMAT": "json"})
         try:
             with installation.client() as client:
+                await _until(lambda: _answers(client), "the centre to know what is stored")
                 for number in range(CLUSTERS):
                     joining = installation.invite(client, f"bench-{number}", {})
                     cluster = ["--simulate", "cloud", "--seed", str(number), "--nodes", str(NODES)]
@@ -219,6 +221,15 @@ async def _changes(session: aiohttp.ClientSession) -> Any:
         following = page["next"]
         if not following:
             return
+
+
+async def _answers(client: Client) -> bool:
+    """Not before it has loaded what is stored."""
+    try:
+        client.get("/clusters")
+    except Refused:
+        return False
+    return True
 
 
 async def _ready(rows: Any) -> bool:
