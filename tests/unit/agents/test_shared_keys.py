@@ -44,9 +44,7 @@ async def test_what_one_kept_is_not_written_over(cluster: SimulatedCluster) -> N
 async def test_a_secret_of_another_cluster_is_refused_by_name(cluster: SimulatedCluster) -> None:
     shared = SharedSecret(cluster, SECRET.name)
     await shared.keep(MEMBERSHIP, msgspec.json.encode(MEMBER))
-    with pytest.raises(
-        CannotJoin, match=r"Secret muster-system/muster-agent-keys: data.*uid-1"
-    ):
+    with pytest.raises(CannotJoin, match=r"Secret muster-system/muster-agent-keys: data.*uid-1"):
         await known_membership(shared, "uid-2")
 
 
