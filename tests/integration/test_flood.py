@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import statistics
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import pytest
@@ -19,8 +20,8 @@ from controlplane.identity.order_keys import OrderKeys
 from controlplane.intent import Write
 from controlplane.joining import Registrar
 from controlplane.known.records import Request, Standing
-from controlplane.loops.footprint import MIB, ClusterBounds
 from controlplane.loops.centre import Centre, Ports
+from controlplane.loops.footprint import MIB, ClusterBounds
 from controlplane.loops.running import LoopMetrics
 from controlplane.store.store import PostgresStore
 from schemas.wire.codec import encode
@@ -31,6 +32,8 @@ from tests.integration.test_joining import invited, new_agent, request
 pytestmark = pytest.mark.promise(5)
 BOUNDS = ClusterBounds(subjects=1_000, stored_bytes=4 * MIB, bytes_a_minute=16 * MIB)
 OPERATOR = Write("operator")
+REPORTS = 40
+SLOWER, SLOWER_SECONDS = 10, 0.5
 
 
 @dataclass
@@ -149,6 +152,60 @@ async def test_it_is_cut_off_and_the_others_go_on(
     await steady.report(2)
     await eventually(lambda: known.stamps[steady.id]["facts"] == (1, 2), "the steady one to be heard")
     assert _standing(world, steady) is Standing.JOINED
+    await flooding.bus.close()
+    await steady.bus.close()
+
+
+async def at_a_high_rate(flooding: Member) -> None:
+    """Many small messages to one subject, each another one than the last."""
+    subject = flooding.installation.subjects.facts(flooding.id)
+    await flooding.bus.publish([(subject, b"x" * 100)] * 500)
+
+
+async def with_large_bodies(flooding: Member) -> None:
+    """Almost as large as the stream takes them."""
+    subject = flooding.installation.subjects.facts(flooding.id)
+    await flooding.bus.publish([(subject, b"x" * 500_000)] * 4)
+
+
+@asynccontextmanager
+async def floods(member: Member, how: Callable[[Member], Awaitable[None]]) -> AsyncGenerator[None]:
+    """All the while, also after it was cut off."""
+
+    async def flood() -> None:
+        while True:
+            with suppress(BusUnavailable, PublishRefused):
+                await how(member)
+            await asyncio.sleep(0)
+
+    flooding = asyncio.create_task(flood())
+    try:
+        yield
+    finally:
+        flooding.cancel()
+        await asyncio.gather(flooding, return_exceptions=True)
+
+
+async def latencies(world: World, steady: Member, first: int) -> list[float]:
+    """From saying it until the centre has it, of REPORTS reports."""
+    took: list[float] = []
+    for sequence in range(first, first + REPORTS):
+        began = time.monotonic()
+        await steady.report(sequence)
+        while world.centre.known.stamps.get(steady.id, {}).get("facts") != (1, sequence):
+            assert time.monotonic() < began + 30, "the steady cluster is not heard any more"
+            await asyncio.sleep(0.002)
+        took.append(time.monotonic() - began)
+    return took
+
+
+@pytest.mark.parametrize("how", [at_a_high_rate, with_large_bodies])
+async def test_it_slows_no_other(world: World, how: Callable[[Member], Awaitable[None]]) -> None:
+    flooding, steady = await world.join("flooding"), await world.join("steady")
+    quiet = statistics.median(await latencies(world, steady, 1))
+    async with floods(flooding, how):
+        beside = statistics.median(await latencies(world, steady, 1 + REPORTS))
+    assert beside < SLOWER * quiet + SLOWER_SECONDS
     await flooding.bus.close()
     await steady.bus.close()
 
