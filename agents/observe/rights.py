@@ -120,7 +120,7 @@ class Rights:
                 self._told(await self._review())
                 backoff.succeeded()
                 is_told, pause = True, self._seconds
-            except KubeError as error:
+            except (KubeError, msgspec.MsgspecError) as error:
                 _log.warning("rights_not_reviewed", detail=str(error))
                 if not is_told:
                     self._told(None)
