@@ -140,10 +140,14 @@ class Following:
                 self._answered_at = asyncio.get_running_loop().time()
 
     async def heard(self, cluster: str, body: bytes) -> None:
-        """A beat that another process answers. Raises Malformed."""
-        beat, known = decode(Beat, body), self._known
+        """A beat that another process answers; what is wrong with it, is its to say."""
+        known = self._known
         if cluster not in known.clusters:
-            raise Malformed(f"{cluster} never joined")
+            return
+        try:
+            beat = decode(Beat, body)
+        except Malformed:
+            return
         if beat.highest is not None and not known.issued(beat.highest):
             await self._take_bearings()
         if not self.leads:

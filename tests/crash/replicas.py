@@ -92,6 +92,7 @@ class Replica:
     port: int
     ways: Mapping[str, Way]
     carried: Ways
+    loops: str
     process: ServerProcess | None = None
 
     @property
@@ -169,14 +170,13 @@ class Replicas:
     def urls(self) -> list[str]:
         return [each.url for each in self.centres.values()]
 
-    async def add(self, name: str, **settings: str) -> Replica:
+    def add(self, name: str, loops: str) -> None:
+        """The first one is the one that agents join by."""
         ways = {"postgres": self.carried.to(self.postgres.port), "nats": self.carried.to(self.nats.port)}
         port = self.installation.port if not self.centres else free_port()
-        self.centres[name] = Replica(name, port, ways, self.carried)
-        await self.start(name, **settings)
-        return self.centres[name]
+        self.centres[name] = Replica(name, port, ways, self.carried, loops)
 
-    async def start(self, name: str, **settings: str) -> Replica:
+    async def start(self, name: str) -> Replica:
         """Returns when the process says that it listens."""
         centre, home = self.centres[name], self.folder / name
         home.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -196,8 +196,8 @@ class Replicas:
                 "MUSTER_ALERTS_CONFIG": str(self.folder / "alertmanager.yml"),
                 "MUSTER_WEB_LISTEN_ADDRESS": f"127.0.0.1:{centre.port}",
                 "MUSTER_LEASE_SECONDS": str(self.lease_seconds),
+                "MUSTER_LOOPS": centre.loops,
                 "MUSTER_LOG_FORMAT": "json",
-                **settings,
             },
         )
         said = process.log.stat().st_size if process.log.exists() else 0
@@ -281,11 +281,14 @@ class Replicas:
                 return 0, None
             return reply.status_code, reply.json()
 
-    async def put(self, manifest: Mapping[str, Any]) -> None:
+    async def put(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Any:
+        """By the first centre."""
         path = f"/api/v1/{manifest['kind'].lower()}s/{manifest['metadata']['name']}"
+        url = f"{self.urls[0]}{path}{'?dryRun=true' if dry_run else ''}"
         async with httpx.AsyncClient(timeout=ANSWER_SECONDS) as client:
-            answer = await client.put(f"{self.urls[0]}{path}", headers=self.headers, json=manifest)
+            answer = await client.put(url, headers=self.headers, json=manifest)
             assert answer.is_success, answer.text
+            return answer.json()
 
     async def nothing_is_doubled(self) -> None:
         """Placed once, charged once, and no order followed by an older one."""
@@ -328,7 +331,8 @@ async def _watched(replicas: Replicas) -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
-async def running_replicas(names: Sequence[str]) -> AsyncGenerator[Replicas]:
+async def running_replicas(loops: Mapping[str, str]) -> AsyncGenerator[Replicas]:
+    """loops: by name of the centre, what it runs."""
     folder = open_folder()
     own = keys.load_or_init(folder / "keys")
     nats = EmbeddedNats(folder / "nats", Trust.of(own, (Subjects(),), int(time.time())))
@@ -343,8 +347,9 @@ async def running_replicas(names: Sequence[str]) -> AsyncGenerator[Replicas]:
             dsn = await postgres.ensure_database("muster")
             replicas = Replicas(folder, nats, postgres, dsn, receiver, installation)
             try:
-                for name in names:
-                    await replicas.add(name)
+                for name, named in loops.items():
+                    replicas.add(name, named)
+                await asyncio.gather(*map(replicas.start, loops))
                 async with _watched(replicas):
                     for seed, cluster in enumerate(CLUSTERS):
                         await replicas.join(cluster, seed)
