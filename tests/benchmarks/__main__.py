@@ -1,11 +1,23 @@
-"""`make bench`: every figure; one JSON object on the last line."""
+"""`make bench`: every figure; one JSON object on the last line. `soak` is by hand: it takes an hour."""
 
 import json
 import sys
 import time
 from collections.abc import Callable
 
-from tests.benchmarks import admissions, agent_size, alerting, decisions, fleet, ledger, placements, quota
+from tests.benchmarks import (
+    admissions,
+    agent_size,
+    alerting,
+    decisions,
+    fleet,
+    ledger,
+    placements,
+    quota,
+    reconnecting,
+    soak,
+    spreading,
+)
 
 FIGURES: dict[str, Callable[[], dict[str, float]]] = {
     "decisions": decisions.figures,
@@ -15,12 +27,16 @@ FIGURES: dict[str, Callable[[], dict[str, float]]] = {
     "ledger": ledger.figures,
     "placements": placements.figures,
     "agent": agent_size.figures,
+    "reconnecting": reconnecting.figures,
+    "spreading": spreading.figures,
     "alerting": alerting.figures,
 }
 """By name, so that `python -m tests.benchmarks fleet` runs one alone."""
 
 
 def main(names: list[str]) -> int:
+    if names[:1] == ["soak"]:
+        return soak.main(names[1:])
     unknown = [name for name in names if name not in FIGURES]
     if unknown:
         print(f"no figures named {', '.join(unknown)}: {', '.join(FIGURES)}", file=sys.stderr)
