@@ -27,6 +27,7 @@ from controlplane.alert_files import load_configuration
 from controlplane.alerts.compile import ConfigurationError
 from controlplane.alerts.templates import TemplateFaults
 from controlplane.bus import health as nats_health
+from controlplane.bus.streams import StreamBounds
 from controlplane.doctor import clusters, machine, nats, postgres
 from controlplane.doctor.checks import Check, bounded
 from controlplane.doctor.findings import Finding
@@ -48,6 +49,7 @@ from schemas.wire.subjects import Subjects
 
 PART_SECONDS = 3.5
 LAG_SECONDS = 0.1
+SLICE_SECONDS = 0.004
 T = TypeVar("T")
 
 
@@ -108,10 +110,21 @@ async def examine(place: Place) -> list[Check]:
     for part in (shown, config, on_disk):
         found += [part] if isinstance(part, Check) else part
     if place.known is not None:
-        leads = place.leads()
-        found += clusters.judge(place.known, time.time(), version("muster"), leads=leads)
+        found += await _of_clusters(place.known, leads=place.leads())
     lagged_by.cancel()
     return bounded(found)
+
+
+async def _of_clusters(known: Known, *, leads: bool) -> list[Check]:
+    """In slices: thousands of them shall not hold up a lease."""
+    loop = asyncio.get_running_loop()
+    found, began = list[Check](), loop.time()
+    for check in clusters.judge(known, time.time(), version("muster"), leads=leads):
+        found += [check] if check is not None else []
+        if loop.time() - began > SLICE_SECONDS:
+            await asyncio.sleep(0)
+            began = loop.time()
+    return found
 
 
 async def _lag(slept: "asyncio.Task[None]", due: float) -> float:
@@ -154,7 +167,8 @@ async def _nats(place: Place, keys: Keys | None, subjects: Subjects) -> NatsFact
 
     async def look() -> NatsFacts | Check:
         try:
-            return await nats_health.look(place.nats_urls, keys, subjects, time.time)
+            bounds = StreamBounds(replicas=place.settings.nats_replicas)
+            return await nats_health.look(place.nats_urls, keys, subjects, time.time, bounds)
         except BusUnavailable as error:
             refused = "authorization" in str(error).lower()
             return Check("nats", str(error), Finding.NATS_REFUSES if refused else Finding.NATS_UNREACHABLE)

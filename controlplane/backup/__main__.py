@@ -1,5 +1,7 @@
 """`python -m controlplane.backup create|restore|check FILE`: `muster backup` and `muster restore` end here.
 
+FILE is - for stdout, or stdin: then it lies in a private folder for a while.
+
 A backup:
 1. Postgres in one snapshot, table by table, while the service goes on.
 2. Keys, tokens, and the configuration of alerts with the files that it names, each with its mode.
@@ -12,13 +14,16 @@ A restore:
 """
 
 import asyncio
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+import structlog
 from pydantic import ValidationError
 
 from controlplane.backup import files
@@ -149,27 +154,40 @@ async def _database(settings: Settings, *, make: bool) -> AsyncGenerator[str]:
 
 def main(arguments: list[str]) -> int:
     """Exit code: 0 done, 1 refused or failed, 2 not understood."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     given = [each for each in arguments if each != "--replace"]
     if len(given) != 2 or given[0] not in ("create", "restore", "check"):
         print("create FILE, restore FILE [--replace], check FILE", file=sys.stderr)  # noqa: T201
         return 2
-    action, path = given[0], Path(given[1]).absolute()
+    action, piped = given[0], given[1] == "-"
     try:
-        settings = Settings()
-        if action == "create":
-            said = asyncio.run(create(settings, path))
-        elif action == "restore":
-            said = asyncio.run(restore(settings, path, replace="--replace" in arguments))
-        else:
-            said = check(path)
+        with tempfile.TemporaryDirectory(prefix="muster-backup-") as folder:
+            path = Path(folder) / "backup" if piped else Path(given[1]).absolute()
+            if piped and action != "create":
+                with path.open("wb") as file:
+                    shutil.copyfileobj(sys.stdin.buffer, file)
+            said = _act(Settings(), action, path, replace="--replace" in arguments)
+            if piped and action == "create":
+                with path.open("rb") as file:
+                    shutil.copyfileobj(file, sys.stdout.buffer)
     except (CannotKeep, CannotRestore, BadBackup, StoreUnavailable, ServerDidNotStart, OSError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
     except ValidationError as error:
         print(f"error: a setting is none: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    print(said)  # noqa: T201
+    print(said, file=sys.stderr if piped else sys.stdout)
     return 0
+
+
+def _act(settings: Settings, action: str, path: Path, *, replace: bool) -> str:
+    match action:
+        case "create":
+            return asyncio.run(create(settings, path))
+        case "restore":
+            return asyncio.run(restore(settings, path, replace=replace))
+        case _:
+            return check(path)
 
 
 if __name__ == "__main__":

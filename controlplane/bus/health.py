@@ -13,6 +13,7 @@ from typing import Any
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
 from nats.js.api import StreamConfig, StreamInfo
 from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
@@ -37,6 +38,7 @@ COMPARED = (
     "max_msgs_per_subject",
     "max_bytes",
     "max_msg_size",
+    "num_replicas",
     "allow_rollup_hdrs",
     "allow_direct",
     "mirror_direct",
@@ -127,10 +129,10 @@ async def _asked(client: Client, subject: str) -> list[dict[str, Any]]:
 
 async def _jetstream(
     client: Client, subjects: Subjects, bounds: StreamBounds
-) -> tuple[bool, dict[str, StreamFacts | None], dict[str, int]]:
+) -> tuple[bool, dict[str, StreamFacts | None], dict[str, int] | None]:
     jetstream = client.jetstream(timeout=ASK_SECONDS)
     streams: dict[str, StreamFacts | None] = {}
-    consumers: dict[str, int] = {}
+    consumers: dict[str, int] | None = None
     try:
         await jetstream.account_info()
         for wanted in stream_configs(subjects, bounds):
@@ -139,14 +141,20 @@ async def _jetstream(
                 streams[wanted.name] = _stream(wanted, await jetstream.stream_info(wanted.name))
             except NotFoundError:
                 streams[wanted.name] = None
-        while streams[subjects.orders_stream] is not None:
-            page = await jetstream.consumers_info(subjects.orders_stream, offset=len(consumers))
-            consumers |= {each.name: each.num_pending or 0 for each in page}
-            if len(page) < CONSUMERS_A_PAGE:
-                break
+        if streams[subjects.orders_stream] is not None:
+            consumers = await _consumers(jetstream, subjects.orders_stream)
     except (NatsError, JetStreamError, TimeoutError):
         return bool(streams), streams, consumers
     return True, streams, consumers
+
+
+async def _consumers(jetstream: JetStreamContext, stream: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    while True:
+        page = await jetstream.consumers_info(stream, offset=len(found))
+        found |= {each.name: each.num_pending or 0 for each in page}
+        if len(page) < CONSUMERS_A_PAGE:
+            return found
 
 
 def _stream(wanted: StreamConfig, info: StreamInfo) -> StreamFacts:

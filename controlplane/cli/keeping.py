@@ -16,7 +16,7 @@ AlertsOption = Annotated[
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Written anew, mode 0600.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Written anew, mode 0600; - for stdout.")],
     data_dir: DataOption = None,
     postgres_dsn: DsnOption = "",
     namespace: NamespaceOption = "",
@@ -30,7 +30,7 @@ def backup(
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(metavar="FILE")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="- for stdin.")],
     replace: Annotated[
         bool, typer.Option("--replace", help="What is in the database goes; other keys are moved aside.")
     ] = False,

@@ -1,5 +1,6 @@
 """What one process knows of its clusters, and what that comes to."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from controlplane.doctor.checks import Check
@@ -24,8 +25,8 @@ _OF_REASON = {
 }
 
 
-def judge(known: Known, now: float, version: str, *, leads: bool) -> Iterator[Check]:
-    """version: of the centre. leads: whether beats come to this process."""
+def judge(known: Known, now: float, version: str, *, leads: bool) -> Iterator[Check | None]:
+    """version: of the centre. leads: whether beats come to this process. None: one more was looked at."""
     records = sorted(
         (record for record in known.clusters.values() if record.standing is not Standing.REMOVED),
         key=lambda record: record.name,
@@ -33,13 +34,27 @@ def judge(known: Known, now: float, version: str, *, leads: bool) -> Iterator[Ch
     if records and not leads and not known.heard:
         yield Check("clusters", f"{len(records):,} are joined", Finding.HEARD_ELSEWHERE)
         return
-    found = [check for record in records for check in _cluster(known, record, now, version)]
-    yield from found
-    well = len(records) - len({check.about for check in found})
+    refused = _refused(known)
+    ill = 0
+    for record in records:
+        found = list(_cluster(known, record, now, version, refused[record.id]))
+        ill += bool(found)
+        yield from found or [None]
+    well = len(records) - ill
     yield Check("clusters", f"{well:,} of {len(records):,} have nothing to complain of")
 
 
-def _cluster(known: Known, record: ClusterRecord, now: float, version: str) -> Iterator[Check]:
+def _refused(known: Known) -> Counter[str]:
+    """By cluster: workloads that its agent may not carry out."""
+    return Counter(
+        cluster
+        for works in known.work.values()
+        for cluster, work in works.items()
+        if work.refusals and any(refusal.reason is Reason.AGENT_MAY_NOT for refusal in work.refusals)
+    )
+
+
+def _cluster(known: Known, record: ClusterRecord, now: float, version: str, refused: int) -> Iterator[Check]:
     obstacle, name = known.obstacle(record.id, now), record.name
     if obstacle is not None and obstacle[0] in _OF_REASON:
         yield Check("cluster.ready", obstacle[1], _OF_REASON[obstacle[0]], name)
@@ -49,12 +64,6 @@ def _cluster(known: Known, record: ClusterRecord, now: float, version: str) -> I
     behind = len(known.behind(record.id))
     if behind > REPORTS_BEHIND:
         yield Check("cluster.reports", f"{behind:,} did not arrive", Finding.REPORTS_BEHIND, name)
-    refused = sum(
-        1
-        for works in known.work.values()
-        if (work := works.get(record.id)) is not None
-        and any(refusal.reason is Reason.AGENT_MAY_NOT for refusal in work.refusals)
-    )
     if refused:
         yield Check("agent.rights", f"{refused:,} workloads refused", Finding.AGENT_MAY_NOT, name)
 

@@ -53,14 +53,14 @@ class CertificateFacts:
 class NatsFacts:
     """streams: None for one that is not there. consumers: of ORDERS, by cluster: what is not yet delivered.
 
-    accounts: ids that the resolver holds; None where it does not tell.
+    accounts: ids that the resolver holds. Both None where nobody told.
     """
 
     url: str
     took_seconds: float
     servers: tuple[ServerFacts, ...]
     streams: Mapping[str, StreamFacts | None] = field(default_factory=dict[str, StreamFacts | None])
-    consumers: Mapping[str, int] = field(default_factory=dict[str, int])
+    consumers: Mapping[str, int] | None = None
     accounts: frozenset[str] | None = None
     jetstream: bool = True
 
@@ -131,11 +131,13 @@ def _stream(name: str, stream: StreamFacts | None, *, clustered: bool) -> Check:
 
 
 def _consumers(facts: NatsFacts, clusters: Mapping[str, str]) -> Iterator[Check]:
-    missing = sorted(name for cluster, name in clusters.items() if cluster not in facts.consumers)
+    if facts.consumers is None:
+        yield Check("nats.consumers", "they were not listed", Finding.CHECK_TIMED_OUT)
+        return
+    held = facts.consumers
+    missing = sorted(name for cluster, name in clusters.items() if cluster not in held)
     behind = {
-        name: facts.consumers[cluster]
-        for cluster, name in clusters.items()
-        if facts.consumers.get(cluster, 0) > BEHIND_MESSAGES
+        name: held[cluster] for cluster, name in clusters.items() if held.get(cluster, 0) > BEHIND_MESSAGES
     }
     for name in missing:
         yield Check("nats.consumer", "its orders have no consumer", Finding.CONSUMER_MISSING, name)

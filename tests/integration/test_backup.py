@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from controlplane.backup.__main__ import create, restore
 from controlplane.backup.archive import FORMAT, BackupReader, BackupWriter, BadBackup, Manifest
 from controlplane.identity import keys
+from controlplane.settings import Settings
 from controlplane.store import migrations
 from controlplane.store.contents import CannotKeep, CannotRestore, Contents, Table, dump, load, made_by
 from controlplane.store.migrations import Migration, known, migrate
@@ -186,24 +188,18 @@ class Machine:
     folder: Path
     dsn: str
 
-    def run(self, *arguments: str, expect: int = 0) -> str:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MUSTER_")}
-        environment |= {
+    @property
+    def settings(self) -> Settings:
+        config = self.folder / "alerts" / "alertmanager.yml"
+        return Settings(data_dir=self.folder, postgres_dsn=self.dsn, alerts_config=config)
+
+    def environment(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("MUSTER_")}
+        return inherited | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "MUSTER_DATA_DIR": str(self.folder),
             "MUSTER_POSTGRES_DSN": self.dsn,
-            "MUSTER_ALERTS_CONFIG": str(self.folder / "alerts" / "alertmanager.yml"),
         }
-        done = subprocess.run(
-            [Path(sys.executable).parent / "muster", *arguments],
-            env=environment,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == expect, (arguments, done.stdout, done.stderr)
-        return done.stdout + done.stderr
 
     def files(self) -> dict[str, tuple[int, bytes]]:
         """Mode and content by path."""
@@ -235,29 +231,42 @@ async def test_files_are_kept_with_their_modes_and_brought_back_all_or_none(
 ) -> None:
     here = equipped(tmp_path / "here", filled)
     kept = here.folder / "night.backup"
-    said = here.run("backup", str(kept))
+    said = await create(here.settings, kept)
     assert "1 clusters, 1 workloads" in said
     assert "not encrypted" in said
     assert kept.stat().st_mode & 0o777 == 0o600
-    assert "exists already" in here.run("backup", str(kept), expect=1)
-    assert "whole" in here.run("restore", "--check", str(kept))
+    with pytest.raises(CannotKeep, match="exists already"):
+        await create(here.settings, kept)
 
-    (tmp_path / "there").mkdir()
     there = Machine(tmp_path / "there", empty_database)
-    said = there.run("restore", str(kept))
-    assert "muster recover CLUSTER" in said
+    assert "muster recover CLUSTER" in await restore(there.settings, kept, replace=False)
     assert there.files() == here.files()
     assert await rows_of(empty_database) == await rows_of(filled)
 
     other = equipped(tmp_path / "other", empty_database)
     before = other.files()
-    assert "--replace moves it aside" in other.run("restore", str(kept), expect=1)
+    with pytest.raises(CannotRestore, match="--replace moves it aside"):
+        await restore(other.settings, kept, replace=False)
     assert other.files() == before
-    said = other.run("restore", "--replace", str(kept))
+    said = await restore(other.settings, kept, replace=True)
     assert "operator.nk was another: it is operator.nk.before-restore-" in said
     after = other.files()
     assert {name: after[name] for name in here.files()} == here.files()
     assert sorted(content for _, content in after.values()).count(before["keys/master.key"][1]) == 1
+
+
+def test_the_commands_take_pipes(filled: str, tmp_path: Path) -> None:
+    here = equipped(tmp_path / "here", filled)
+    piped = subprocess.run(
+        ["/bin/sh", "-c", "muster backup - | muster restore --check -"],
+        env=here.environment(),
+        cwd=here.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "whole" in piped.stderr
 
 
 def truncated(path: Path) -> None:

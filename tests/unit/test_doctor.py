@@ -1,7 +1,7 @@
 """What a doctor makes of facts: each finding from the least that is wrong, and with a step that helps."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,6 +123,7 @@ OF_NATS: dict[str, tuple[NatsFacts, list[Finding]]] = {
     "a cluster without a consumer": (replace(NATS, consumers={}), [Finding.CONSUMER_MISSING]),
     "a cluster that takes no orders": (replace(NATS, consumers={"AC": 900}), [Finding.CONSUMER_BEHIND]),
     "a cluster that is not let in": (replace(NATS, accounts=frozenset()), [Finding.ACCOUNT_MISSING]),
+    "consumers that nobody lists": (replace(NATS, consumers=None), [Finding.CHECK_TIMED_OUT]),
     "a resolver that does not tell": (replace(NATS, accounts=None), [Finding.CHECK_TIMED_OUT]),
 }
 OF_MACHINE: dict[str, tuple[Sequence[Check], list[Finding]]] = {
@@ -157,8 +158,8 @@ OF_MACHINE: dict[str, tuple[Sequence[Check], list[Finding]]] = {
 }
 
 
-def findings(checks: Sequence[Check]) -> list[Finding]:
-    return [check.finding for check in checks if check.finding is not None]
+def findings(checks: Iterable[Check | None]) -> list[Finding]:
+    return [check.finding for check in checks if check is not None and check.finding is not None]
 
 
 @pytest.mark.parametrize(("facts", "expected"), OF_POSTGRES.values(), ids=OF_POSTGRES.keys())
@@ -214,7 +215,10 @@ def behind() -> Known:
 OF_CLUSTERS: dict[str, tuple[Known, list[Finding]]] = {
     "all is well": (known(), []),
     "never heard": (known(beat=None), [Finding.CLUSTER_SILENT]),
-    "silent": (known(at=NOW - 900, beat=msgspec.structs.replace(BEAT, clock=NOW - 900)), [Finding.CLUSTER_SILENT]),
+    "silent": (
+        known(at=NOW - 900, beat=msgspec.structs.replace(BEAT, clock=NOW - 900)),
+        [Finding.CLUSTER_SILENT],
+    ),
     "cut off": (known(record=replace(RECORD, standing=Standing.CUT_OFF)), [Finding.CUT_OFF]),
     "removed": (known(record=replace(RECORD, standing=Standing.REMOVED), beat=None), []),
     "not all nodes are here": (known(whole=False), [Finding.STATE_INCOMPLETE]),
