@@ -11,6 +11,7 @@ from tests.benchmarks import (
     alerting,
     decisions,
     fleet,
+    leader_change,
     ledger,
     placements,
     quota,
@@ -30,6 +31,7 @@ FIGURES: dict[str, Callable[[], dict[str, float]]] = {
     "reconnecting": reconnecting.figures,
     "spreading": spreading.figures,
     "alerting": alerting.figures,
+    "leader_change": leader_change.figures,
 }
 """By name, so that `python -m tests.benchmarks fleet` runs one alone."""
 

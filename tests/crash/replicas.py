@@ -331,7 +331,9 @@ async def _watched(replicas: Replicas) -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
-async def running_replicas(loops: Mapping[str, str]) -> AsyncGenerator[Replicas]:
+async def running_replicas(
+    loops: Mapping[str, str], *, lease_seconds: float = 2.0
+) -> AsyncGenerator[Replicas]:
     """loops: by name of the centre, what it runs."""
     folder = open_folder()
     own = keys.load_or_init(folder / "keys")
@@ -345,7 +347,9 @@ async def running_replicas(loops: Mapping[str, str]) -> AsyncGenerator[Replicas]
         async with nats, postgres, webhook() as receiver:
             (folder / "alertmanager.yml").write_text(CONFIGURATION.format(url=receiver.url))
             dsn = await postgres.ensure_database("muster")
-            replicas = Replicas(folder, nats, postgres, dsn, receiver, installation)
+            replicas = Replicas(
+                folder, nats, postgres, dsn, receiver, installation, lease_seconds=lease_seconds
+            )
             try:
                 for name, named in loops.items():
                     replicas.add(name, named)
