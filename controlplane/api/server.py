@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 from controlplane.api import problems
-from controlplane.api.answers import PROBLEMS
+from controlplane.api.answers import PREFIX, PROBLEMS
 from controlplane.api.loading import UntilLoaded
 from controlplane.api.ports import ApiDeps
 from controlplane.api.routes import (
@@ -24,7 +24,6 @@ from controlplane.api.routes import (
 )
 from controlplane.api.telemetry import Telemetry
 
-PREFIX = "/api/v1"
 _DESCRIPTION = """\
 Every cluster streams in; one place decides. Lists filter, sort and page on the server (`filter`, `sort`,
 `limit`, `continue`). Writes take `If-Match` with the ETag that was read, and `Idempotency-Key`. Errors are
@@ -50,15 +49,15 @@ def create_api(deps: ApiDeps) -> FastAPI:
     app.add_middleware(UntilLoaded, not_ready=deps.not_ready, prefix=PREFIX)
     app.add_middleware(Telemetry, registry=deps.metrics)
     for module in (clusters, workloads, inventory, quota, quota_limits, quota_requests, streams, events):
-        app.include_router(module.router(deps), prefix=PREFIX)
+        app.router.routes += module.router(deps).routes
     for router in documents.routers(deps):
-        app.include_router(router, prefix=PREFIX)
+        app.router.routes += router.routes
     if deps.alerting is not None:
         for module in (alerts, silences):
-            app.include_router(module.router(deps, deps.alerting), prefix=PREFIX)
+            app.router.routes += module.router(deps, deps.alerting).routes
     if deps.doctor is not None:
-        app.include_router(doctor.router(deps, deps.doctor), prefix=PREFIX)
-    app.include_router(health.router(deps))
+        app.router.routes += doctor.router(deps, deps.doctor).routes
+    app.router.routes += health.router(deps).routes
     return app
 
 
@@ -74,6 +73,6 @@ def create_health(deps: ApiDeps) -> FastAPI:
     )
     problems.install(app)
     if deps.doctor is not None:
-        app.include_router(doctor.router(deps, deps.doctor), prefix=PREFIX)
-    app.include_router(health.router(deps))
+        app.router.routes += doctor.router(deps, deps.doctor).routes
+    app.router.routes += health.router(deps).routes
     return app

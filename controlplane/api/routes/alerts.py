@@ -15,7 +15,7 @@ from controlplane.alerts.history import HistoryQuery
 from controlplane.alerts.notice import What
 from controlplane.alerts.silence import Acknowledgement
 from controlplane.alerts.trial import WAIT_SECONDS, trials
-from controlplane.api.answers import CONTINUE, answer, documented, object_body, page_query
+from controlplane.api.answers import CONTINUE, answer, documented, object_body, page_query, versioned
 from controlplane.api.bearer import require
 from controlplane.api.bodies import read_object
 from controlplane.api.ports import Alerting, ApiDeps
@@ -40,7 +40,7 @@ _COMMENT = {"comment": {"type": "string", "maxLength": MOST_COMMENT}}
 
 
 def router(deps: ApiDeps, alerting: Alerting) -> APIRouter:
-    api = APIRouter(tags=["alerts"])
+    api = versioned(tags=["alerts"])
     reader, writer = require(deps.access, Act.READ), require(deps.access, Act.WRITE)
     _add_reads(api, deps, alerting, reader)
     _add_history(api, alerting, reader)

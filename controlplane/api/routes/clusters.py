@@ -16,6 +16,7 @@ from controlplane.api.answers import (
     documented,
     object_body,
     page_query,
+    versioned,
 )
 from controlplane.api.bearer import require
 from controlplane.api.bodies import number_field, read_object, text_field
@@ -66,7 +67,7 @@ _HEADROOM = {
 
 
 def router(deps: ApiDeps) -> APIRouter:
-    api = APIRouter()
+    api = versioned()
     reader, writer = require(deps.access, Act.READ), require(deps.access, Act.WRITE)
     _add_reads(api, deps, reader)
     _add_writes(api, deps, writer)

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Response
 
 from controlplane.access.tokens import Act
-from controlplane.api.answers import answer, documented
+from controlplane.api.answers import answer, documented, versioned
 from controlplane.api.bearer import require
 from controlplane.api.ports import ApiDeps, Doctor
 from controlplane.doctor.checks import worst
@@ -25,7 +25,7 @@ class Examination:
 
 
 def router(deps: ApiDeps, doctor: Doctor) -> APIRouter:
-    api = APIRouter(tags=["health"])
+    api = versioned(tags=["health"])
 
     @api.get(
         "/doctor",

@@ -14,6 +14,7 @@ from controlplane.api.answers import (
     documented,
     manifest_body,
     page_query,
+    versioned,
 )
 from controlplane.api.bearer import require
 from controlplane.api.bodies import read_manifest
@@ -100,7 +101,7 @@ def routers(deps: ApiDeps) -> list[APIRouter]:
 
 
 def _router(deps: ApiDeps, offered: Offered) -> APIRouter:
-    api = APIRouter(tags=[offered.plural])
+    api = versioned(tags=[offered.plural])
     _add_reads(api, deps, offered)
     _add_writes(api, deps, offered)
     return api

@@ -12,7 +12,7 @@ from fastapi import Query as Parameter
 from starlette.types import Receive, Scope, Send
 
 from controlplane.access.tokens import Act
-from controlplane.api.answers import answer, documented
+from controlplane.api.answers import answer, documented, versioned
 from controlplane.api.bearer import require
 from controlplane.api.feed import ChangeFeed, Reader, TooManyReaders
 from controlplane.api.ports import ApiDeps
@@ -27,7 +27,7 @@ _RETRY_MS = 2000
 
 
 def router(deps: ApiDeps) -> APIRouter:
-    api = APIRouter(tags=["changes"])
+    api = versioned(tags=["changes"])
     reader = require(deps.access, Act.READ)
     feed = ChangeFeed(deps.changes)
 

@@ -6,14 +6,14 @@ from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from controlplane.access.tokens import Act
-from controlplane.api.answers import answer
+from controlplane.api.answers import PROBLEMS, answer
 from controlplane.api.bearer import require
 from controlplane.api.known_metrics import KnownMetrics
 from controlplane.api.ports import ApiDeps
 
 
 def router(deps: ApiDeps) -> APIRouter:
-    api = APIRouter(tags=["health"])
+    api = APIRouter(tags=["health"], responses=PROBLEMS)
 
     @api.get("/healthz", openapi_extra={"security": []})
     async def healthz() -> Response:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Response
 from fastapi import Query as Parameter
 
 from controlplane.access.tokens import Act
-from controlplane.api.answers import CONTINUE, answer, documented, page_query
+from controlplane.api.answers import CONTINUE, answer, documented, page_query, versioned
 from controlplane.api.bearer import require
 from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import not_found
@@ -28,9 +28,7 @@ class Listing(Protocol):
 
 
 def router(deps: ApiDeps) -> APIRouter:
-    api = APIRouter(
-        prefix="/inventory", tags=["inventory"], dependencies=[Depends(require(deps.access, Act.READ))]
-    )
+    api = versioned("/inventory", tags=["inventory"], dependencies=[Depends(require(deps.access, Act.READ))])
     _add_hardware(api, deps)
     _add_nodes(api, deps)
     return api

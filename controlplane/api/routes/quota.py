@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Query as Parameter
 
 from controlplane.access.tokens import Act
-from controlplane.api.answers import CONTINUE, answer, documented, page_query
+from controlplane.api.answers import CONTINUE, answer, documented, page_query, versioned
 from controlplane.api.bearer import require
 from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import not_found
@@ -26,7 +26,7 @@ _MOST_REQUESTS = 100
 
 
 def router(deps: ApiDeps) -> APIRouter:
-    api = APIRouter(tags=["quota"], dependencies=[Depends(require(deps.access, Act.READ))])
+    api = versioned(tags=["quota"], dependencies=[Depends(require(deps.access, Act.READ))])
     _add_tree(api, deps)
     _add_ledger(api, deps)
     return api

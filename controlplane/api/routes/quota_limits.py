@@ -5,7 +5,7 @@ import asyncio
 from fastapi import APIRouter, Depends, Response
 
 from controlplane.access.tokens import Act
-from controlplane.api.answers import answer, documented
+from controlplane.api.answers import answer, documented, versioned
 from controlplane.api.bearer import require
 from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import not_found
@@ -13,7 +13,7 @@ from controlplane.queries.quota_limits import TenantLimits, TenantLimitsRow
 
 
 def router(deps: ApiDeps) -> APIRouter:
-    api = APIRouter(tags=["quota"], dependencies=[Depends(require(deps.access, Act.READ))])
+    api = versioned(tags=["quota"], dependencies=[Depends(require(deps.access, Act.READ))])
 
     @api.get(
         "/quota/tenants/{name}/limits",

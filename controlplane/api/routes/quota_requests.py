@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Query as Parameter
 
 from controlplane.access.tokens import Act, Principal
-from controlplane.api.answers import CONTINUE, WRITE_HEADERS, answer, documented, object_body
+from controlplane.api.answers import CONTINUE, WRITE_HEADERS, answer, documented, object_body, versioned
 from controlplane.api.bearer import require
 from controlplane.api.bodies import read_object, text_field
 from controlplane.api.conditions import write_of
@@ -54,7 +54,7 @@ TakenFrom = Annotated[str, Parameter(alias="takenFrom", description=_DONOR)]
 
 
 def router(deps: ApiDeps) -> APIRouter:
-    api = APIRouter(tags=["quota"])
+    api = versioned(tags=["quota"])
     _add_reads(api, deps)
     _add_asking(api, deps)
     _add_deciding(api, deps)

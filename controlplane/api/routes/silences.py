@@ -8,7 +8,7 @@ from controlplane.access.tokens import Act, Principal
 from controlplane.alerts.matchers import Matcher, Operator, parse_matcher
 from controlplane.alerts.silence import State
 from controlplane.alerts.silencing import state
-from controlplane.api.answers import CONTINUE, answer, documented, object_body, page_query
+from controlplane.api.answers import CONTINUE, answer, documented, object_body, page_query, versioned
 from controlplane.api.bearer import require
 from controlplane.api.bodies import read_object
 from controlplane.api.ports import Alerting, ApiDeps
@@ -48,7 +48,7 @@ _WINDOW = {"cluster": {"type": "string", "description": "Name of the cluster"}, 
 
 
 def router(deps: ApiDeps, alerting: Alerting) -> APIRouter:
-    api = APIRouter(tags=["silences"])
+    api = versioned(tags=["silences"])
     reader, writer = require(deps.access, Act.READ), require(deps.access, Act.WRITE)
     _add_reads(api, deps, alerting, reader)
     _add_writes(api, deps, alerting, writer)

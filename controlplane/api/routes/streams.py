@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from controlplane.access.tokens import Act
-from controlplane.api.answers import CONTINUE, answer, documented, page_query
+from controlplane.api.answers import CONTINUE, answer, documented, page_query, versioned
 from controlplane.api.bearer import require
 from controlplane.api.ports import ApiDeps
 from controlplane.queries.paging import Page, Query
@@ -14,7 +14,7 @@ from controlplane.queries.streams import list_streams
 
 
 def router(deps: ApiDeps) -> APIRouter:
-    api = APIRouter(tags=["clusters"])
+    api = versioned(tags=["clusters"])
 
     @api.get(
         "/streams",

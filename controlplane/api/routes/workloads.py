@@ -16,6 +16,7 @@ from controlplane.api.answers import (
     manifest_body,
     object_body,
     page_query,
+    versioned,
 )
 from controlplane.api.bearer import require
 from controlplane.api.bodies import number_field, read_manifest, read_object
@@ -49,7 +50,7 @@ DryRun = Annotated[
 
 
 def router(deps: ApiDeps) -> APIRouter:
-    api = APIRouter(tags=["workloads"])
+    api = versioned(tags=["workloads"])
     reader, writer = require(deps.access, Act.READ), require(deps.access, Act.WRITE)
     _add_reads(api, deps, reader)
     _add_writes(api, deps, writer)
