@@ -19,6 +19,7 @@ import pytest_asyncio
 from nats.js.api import DiscardPolicy
 
 from controlplane import certificates
+from controlplane.client import Client, Context, Refused
 from controlplane.embedded.nats import find_nats_server
 from controlplane.embedded.processes import ServerProcess, free_port, port_answers
 from controlplane.examining import PART_SECONDS, examine, place_of
@@ -88,6 +89,8 @@ async def test_of_what_is_well_each_part_is_told(circle: Circle) -> None:
         "nats.consumers", "nats.accounts", "disk", "clusters",
     }  # fmt: skip
     assert (await look(circle)).findings == {UNTOLD}
+    with Client(Context(circle.client.context.url)) as nobody, pytest.raises(Refused, match="token"):
+        nobody.get("/doctor")
 
 
 async def test_what_somebody_changed_is_found(circle: Circle) -> None:
