@@ -27,7 +27,7 @@ from agents.alerts.reaching import Reaching
 from agents.alerts.watch import AlertRules
 from agents.alerts.writing import Run, SpoolWriter
 from agents.bus import Identity, NatsBus
-from agents.clock import SystemClock
+from agents.clock import SteadyClock, SystemClock
 from agents.joining import (
     CannotJoin,
     CentreAway,
@@ -123,7 +123,7 @@ async def _run(settings: AgentSettings) -> None:
         writer = SpoolWriter(spool, clock, _thread(stack))
         rules = _alert_rules(settings, kube, reaching, events)
         agent = Agent(
-            member, kube, bus, clock, random, keys, spool, holder, _periods(settings), writer, rules
+            member, kube, bus, SteadyClock(), random, keys, spool, holder, _periods(settings), writer, rules
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(_serve_alerts(settings, agent, writer, clock, random))

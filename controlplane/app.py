@@ -26,7 +26,7 @@ from controlplane.bus.opening import Opening
 from controlplane.channels.dead_mans_switch import HttpSwitch
 from controlplane.channels.http import Http
 from controlplane.channels.sending import AsyncChannels
-from controlplane.clock import WallClock
+from controlplane.clock import SteadyClock, WallClock
 from controlplane.engines import make_bus, open_store
 from controlplane.examining import Examiner
 from controlplane.identity import keys as key_folder
@@ -132,7 +132,8 @@ def _centre_ports(
     return Ports(
         store=ground.store,
         bus=ground.bus,
-        clock=ground.clock,
+        clock=SteadyClock(),
+        alerts_clock=ground.clock,
         signer=OrderKeys(ground.keys),
         subjects=ground.subjects,
         metrics=ground.loop_metrics,

@@ -52,9 +52,10 @@ class Ports:
     """What a centre stands on. holder: of leases, one a process start. decides: whether it ever may lead.
 
     bus_opened: returns once NATS can be used; what needs none does not wait for it. bus_reached: returns when
-    NATS has answered. resolve_timeout_seconds: of alerts that agents bring without an end. held_alerts: by
-    fingerprint, and their size. surge_seconds: after which what a workload has beyond its charge is drift.
-    limits_lower_seconds: limits in the clusters are lowered so often at most.
+    NATS has answered. resolve_timeout_seconds: of alerts that agents bring without an end. alerts_clock: by
+    which alerts are looked at, where it is another. held_alerts: by fingerprint, and their size.
+    surge_seconds: after which what a workload has beyond its charge is drift. limits_lower_seconds: limits in
+    the clusters are lowered so often at most.
     """
 
     store: Store
@@ -69,6 +70,7 @@ class Ports:
     bus_opened: Callable[[], Awaitable[object]] = opened_already
     bus_reached: Callable[[], Awaitable[object]] | None = None
     resolve_timeout_seconds: Callable[[], float] = lambda: 300.0
+    alerts_clock: Clock | None = None
     held_alerts: Callable[[], tuple[Mapping[str, Alert], int]] = lambda: ({}, 0)
     bounds: ClusterBounds = field(default_factory=ClusterBounds)
     loss_rules: LossRules = field(default_factory=LossRules)

@@ -169,7 +169,7 @@ class Leading:
             ports.subjects,
             self._lease,
             ports.metrics,
-            ports.clock,
+            ports.alerts_clock or ports.clock,
             ports.resolve_timeout_seconds,
             ports.held_alerts,
         )

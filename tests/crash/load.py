@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from tests.circle import Circle, config_map, eventually, only, workload
+from tests.circle import Circle, Object, config_map, eventually, only, workload
 from tests.served import Webhook
 
 WORKLOADS = 6
@@ -108,9 +108,13 @@ class Load:
         """Of each workload the newest revision that was accepted, or a newer one that nobody answered."""
         await eventually("all that was accepted runs", self._wanting, lambda left: not left, SETTLED_SECONDS)
 
-    def _wanting(self) -> dict[str, tuple[int, str]]:
+    async def found(self, cluster: str) -> Mapping[str, Object]:
+        """Its ConfigMaps by name."""
+        return self.circle.objects(cluster, "configmaps", NAMESPACE)
+
+    async def _wanting(self) -> dict[str, tuple[int, str]]:
         """By workload, what was accepted and what the cluster has."""
-        found = {cluster: self.circle.objects(cluster, "configmaps", NAMESPACE) for cluster in self.clusters}
+        found = {cluster: await self.found(cluster) for cluster in self.clusters}
         left: dict[str, tuple[int, str]] = {}
         for name, number in self.accepted.items():
             has = found[self.place_of(name)].get(name, {}).get("data", {}).get("number", "")

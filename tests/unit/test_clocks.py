@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.clock import SystemClock
-from controlplane.clock import WallClock
+from agents.clock import SteadyClock as AgentClock
+from controlplane.clock import SteadyClock as CentreClock
 
-CLOCKS = [SystemClock, WallClock]
+CLOCKS = [AgentClock, CentreClock]
 START = 1_800_000_000.0
 
 
@@ -22,7 +22,7 @@ class Machine:
         self.wall += seconds
         self.monotonic += seconds
 
-    def clock(self, kind: type[SystemClock] | type[WallClock]) -> SystemClock | WallClock:
+    def clock(self, kind: type[AgentClock] | type[CentreClock]) -> AgentClock | CentreClock:
         return kind(lambda: self.wall, lambda: self.monotonic)
 
 
@@ -38,7 +38,7 @@ class Machine:
     ],
 )
 def test_what_passes_when_the_machine_is_set(
-    kind: type[SystemClock] | type[WallClock], set_by: float, then: float, passed: float
+    kind: type[AgentClock] | type[CentreClock], set_by: float, then: float, passed: float
 ) -> None:
     machine = Machine()
     clock = machine.clock(kind)
@@ -52,7 +52,7 @@ def test_what_passes_when_the_machine_is_set(
 @pytest.mark.parametrize("kind", CLOCKS)
 @given(steps=st.lists(st.tuples(st.floats(-1e4, 1e4), st.floats(0, 1e3)), max_size=20))
 def test_it_never_goes_back_nor_stands_still(
-    kind: type[SystemClock] | type[WallClock], steps: list[tuple[float, float]]
+    kind: type[AgentClock] | type[CentreClock], steps: list[tuple[float, float]]
 ) -> None:
     machine = Machine()
     clock = machine.clock(kind)
