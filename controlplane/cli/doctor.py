@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from controlplane.doctor.checks import Check
 
 BOUND_SECONDS = 10.0
-CENTRE_SECONDS = 5.0
-"""Of the bound, for the centre's answer; the rest is left to look from here."""
+ALIVE_SECONDS, CENTRE_SECONDS = 2.0, 5.0
+"""Of the bound, for a sign of life of the centre, and for its answer; the rest is left to look from here."""
 EXIT_CODES = {"ok": 0, "warn": 1, "fail": 2}
 
 
@@ -56,10 +56,15 @@ def _examined(due: float) -> list[dict[str, Any]]:
 
     context = read_context()
     try:
+        with Client(context, timeout_seconds=ALIVE_SECONDS) as client:
+            client.ready()
         with Client(context, timeout_seconds=CENTRE_SECONDS) as client:
             examined = client.get("/doctor").body
     except Unreachable as error:
         return [_of(Check("api", str(error), Finding.API_UNREACHABLE)), *_local(due)]
+    except ValueError:
+        said = f"{context.url} answers, and is no Muster"
+        return [_of(Check("api", said, Finding.API_UNREACHABLE)), *_local(due)]
     except Refused as error:
         if error.status in (401, 403):
             return [_of(Check("api", f"{context.url}: {error}", Finding.API_REFUSES)), *_local(due)]
