@@ -96,7 +96,7 @@ def _read(path: Path | None) -> tuple[Configuration, Templates]:
 class AlertServicePorts:
     """known: whose an alert is, and what rules look at; until it is loaded, this process decides nothing.
 
-    notifies: whether it ever decides anything, or only follows.
+    notifies: whether it ever decides anything, or only follows. draw: of [0, 1), for delays of retries.
     """
 
     store: Store
@@ -112,6 +112,7 @@ class AlertServicePorts:
     holder: str
     lease_seconds: float
     notifies: bool = True
+    draw: Callable[[], float] = random.random
 
 
 class AlertService:
@@ -175,7 +176,7 @@ class AlertService:
                 clock=ports.clock,
                 metrics=ports.metrics,
                 configuration=lambda: self.configuration.current,
-                draw=random.random,
+                draw=ports.draw,
                 beside=self._beside,
             ),
             self.follower,

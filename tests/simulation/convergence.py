@@ -36,8 +36,17 @@ def differences(world: World) -> list[str]:
         found += _running(world, member, blocked)
         found += _stranded(member)
     found += _charged(world, known)
+    found += _unheard(world)
     # The dearest look, and of no use before the others agree.
     return found or [each for member in world.members for each in _counted(member, known, blocked)]
+
+
+def _unheard(world: World) -> Iterator[str]:
+    """Promise 4: whoever is to be told was told, or the reason why not is written down."""
+    for episode in world.hearing.unaccounted(world.clock.now()):
+        yield f"an episode of an alert has no account: {episode}"
+    for key in world.hearing.store.tables.notices:
+        yield f"a message is pending: {key}"
 
 
 def _blocked(world: World, known: Known) -> set[Pair]:

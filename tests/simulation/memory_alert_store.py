@@ -82,23 +82,22 @@ class MemoryAlertStore:
         return await self._carry(under_lease)
 
     async def append_entries(self, entries: Sequence[Entry]) -> Sequence[int]:
-        rows = [entry_row(entry) for entry in entries]
+        return await self._carry(lambda: self.enter(entries))
 
-        def effect() -> list[int]:
-            ids: list[int] = []
-            for row, entry in zip(rows, entries, strict=True):
-                self.tables.last_id += 1
-                self.tables.log[self.tables.last_id] = row
-                ids.append(self.tables.last_id)
-                if isinstance(entry, Silence):
-                    self.tables.silences[entry.id] = pack(entry)
-                elif isinstance(entry, Acknowledgement):
-                    self.tables.acknowledgements[entry.fingerprint, entry.starts_at] = entry
-                self._happened(happened_by(entry))
-            self._wakes.wake()
-            return ids
-
-        return await self._carry(effect)
+    def enter(self, entries: Sequence[Entry]) -> list[int]:
+        """As a part of somebody's transaction."""
+        ids: list[int] = []
+        for entry in entries:
+            self.tables.last_id += 1
+            self.tables.log[self.tables.last_id] = entry_row(entry)
+            ids.append(self.tables.last_id)
+            if isinstance(entry, Silence):
+                self.tables.silences[entry.id] = pack(entry)
+            elif isinstance(entry, Acknowledgement):
+                self.tables.acknowledgements[entry.fingerprint, entry.starts_at] = entry
+            self._happened(happened_by(entry))
+        self._wakes.wake()
+        return ids
 
     async def read_entries(self, after: int, limit: int) -> Sequence[tuple[int, Entry]]:
         self._wakes.about_to_read()

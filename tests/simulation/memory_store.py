@@ -113,7 +113,7 @@ class MemoryStore(MemoryLedger, MemoryIntent):
         if row is not None and (row.holder, row.epoch) == (lease.holder, lease.epoch):
             self.tables.leases[lease.role] = replace(row, expires_at=float("-inf"))
 
-    def _hold(self, lease: Lease) -> None:
+    def hold(self, lease: Lease) -> None:
         row = self.tables.leases.get(lease.role)
         if row is None:
             raise LeaseLost(f"{lease.role}: nobody has ever led")
@@ -121,7 +121,7 @@ class MemoryStore(MemoryLedger, MemoryIntent):
 
     async def carry_held(self, lease: Lease, effect: Callable[[], T]) -> T:
         def under_lease() -> T:
-            self._hold(lease)
+            self.hold(lease)
             return effect()
 
         return await self.carry(under_lease)

@@ -17,6 +17,7 @@ from controlplane.loops.running import LoopMetrics
 from controlplane.rollout import LossRules
 from schemas.wire.alerts import Alert
 from schemas.wire.reports import Stamp
+from tests.simulation.hearing import Hearing
 from tests.simulation.ledger import Ledger
 from tests.simulation.memory_bus import MemoryNats
 from tests.simulation.memory_store import MemoryStore
@@ -38,7 +39,7 @@ class WatchedSpool(Spool):
 
     def append(self, alerts: Sequence[Alert], *, received_at: float, keep_firing: bool = False) -> Stamp:
         stamp = super().append(alerts, received_at=received_at, keep_firing=keep_firing)
-        self._promises.took_alerts(self._cluster, list(alerts))
+        self._promises.took_alerts(self._cluster, list(alerts), received_at)
         return stamp
 
 
@@ -83,9 +84,11 @@ class CentreProcess(Process):
         store: MemoryStore,
         ledger: Ledger,
         clock: WorldClock,
+        hearing: Hearing,
         say: Callable[[str], None],
     ) -> None:
         super().__init__(name, say)
+        self._hearing = hearing
         self._nats = nats
         self._store = store
         self._ledger = ledger
@@ -100,6 +103,7 @@ class CentreProcess(Process):
         self._starts += 1
         bus = self._nats.connect_centre()
         self._die, self._dying = bus.close, dying
+        metrics, holder = LoopMetrics(CollectorRegistry()), f"{self.name}-{self._starts}"
         self.centre = Centre(
             Ports(
                 store=self._store,
@@ -107,12 +111,13 @@ class CentreProcess(Process):
                 clock=self._clock,
                 signer=self._ledger,
                 subjects=self._nats.subjects,
-                metrics=LoopMetrics(CollectorRegistry()),
-                holder=f"{self.name}-{self._starts}",
+                metrics=metrics,
+                holder=holder,
                 loss_rules=LOSS_RULES,
             )
         )
-        self.launch(self.centre.run())
+        alerting = self._hearing.service(self._store, self.centre.known, metrics, holder)
+        self.launch(_both(self.centre.run(), alerting.run()))
 
     async def crash(self) -> None:
         self._dying(True)
@@ -120,6 +125,12 @@ class CentreProcess(Process):
         await self.kill()
         self._dying(False)
         self.centre = None
+
+
+async def _both(*running: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for each in running:
+            group.create_task(each)
 
 
 class AgentProcess(Process):
@@ -179,7 +190,7 @@ class AgentProcess(Process):
         if self.spool is None:
             return set()
         return {
-            alert_key(self._cluster_id, alert)
+            alert_key(self._cluster_id, alert, batch.received_at)
             for batch in self.spool.after((0, 0), 1_000_000)
             for alert in batch.alerts
         }

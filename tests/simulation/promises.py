@@ -14,7 +14,7 @@ from tests.simulation.ledger import Ledger, ref_of
 from tests.simulation.memory_tables import Tables
 
 AlertKey = tuple[str, str, float, float]
-"""(cluster, labels, starts_at, ends_at)"""
+"""(cluster, labels, starts_at, ends_at): 0 for one that fires, whose end moves with the time it was held."""
 
 
 class PromiseBroken(AssertionError):
@@ -86,18 +86,19 @@ class Promises:
         for ref in sorted(gone):
             self.accuse(9, f"{ref} vanished from {cluster}, and no agent deleted it")
 
-    def took_alerts(self, cluster: str, alerts: list[Alert]) -> None:
+    def took_alerts(self, cluster: str, alerts: list[Alert], received_at: float) -> None:
         """The spool has returned: these are accepted."""
-        self.alerts |= {alert_key(cluster, alert) for alert in alerts}
+        self.alerts |= {alert_key(cluster, alert, received_at) for alert in alerts}
 
     def kept(self, tables: Tables, spooled: set[AlertKey]) -> None:
         """Promise 1: what was accepted is committed, or still spooled."""
         committed = {
-            _committed_key(alert)
+            key
             for link in tables.alerts.values()
             for entry in link.entries
             if isinstance(entry, Arrived)
             for alert in entry.alerts
+            for key in _committed_keys(alert)
         }
         for key in sorted(self.alerts - committed - spooled):
             self.accuse(1, f"an accepted alert is neither committed nor spooled: {key}")
@@ -114,12 +115,17 @@ class Promises:
             raise PromiseBroken("; ".join(self.broken))
 
 
-def alert_key(cluster: str, alert: Alert) -> AlertKey:
+def alert_key(cluster: str, alert: Alert, received_at: float) -> AlertKey:
     labels = ",".join(f"{name}={value}" for name, value in sorted(alert.labels.items()))
-    return cluster, labels, alert.starts_at, alert.ends_at
+    return cluster, labels, alert.starts_at, alert.ends_at if alert.ends_at <= received_at else 0.0
 
 
-def _committed_key(alert: CommittedAlert) -> AlertKey:
-    """As `alert_key`: without what the centre adds, the cluster's name and an end that nobody said."""
+def _committed_keys(alert: CommittedAlert) -> list[AlertKey]:
+    """As `alert_key`: without what the centre adds, the cluster's name and an end that nobody said.
+
+    By the centre's clock, one that ended just now by the agent's may fire still.
+    """
     labels = ",".join(f"{name}={value}" for name, value in alert.identity.items() if name != "cluster")
-    return alert.source, labels, alert.starts_at, 0.0 if alert.timed else alert.ends_at
+    fires = alert.timed or not alert.resolved(alert.updated_at)
+    ends = [*([0.0] if fires else []), *([] if alert.timed else [alert.ends_at])]
+    return [(alert.source, labels, alert.starts_at, each) for each in ends]

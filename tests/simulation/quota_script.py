@@ -12,7 +12,7 @@ from controlplane.known.records import RequestState
 from controlplane.loops.ports import StoreUnavailable
 from tests.simulation.drafts import Wish
 from tests.simulation.quota_watch import forest
-from tests.simulation.script import Event, Script
+from tests.simulation.script import Script, Weighted
 from tests.simulation.world import SLOW_SECONDS, WRITE, World
 
 COHORTS = {"all": "", "north": "all", "south": "all", "coast": "south"}
@@ -23,6 +23,15 @@ FLAVORS = ("plain", "spare")
 MILLIS = (0, 500, 1000, 2000, 4000)
 MOST_WORKLOADS = 8
 APPROVER = Write("approver")
+GRANTING: tuple[Weighted, ...] = (
+    (6, "submit"),
+    (5, "change_quota"),
+    (4, "rush"),
+    (2, "change_cohort"),
+    (3, "ask"),
+    (4, "answer"),
+    (2, "give_back"),
+)
 
 
 def flavors(random: Random, now: float) -> list[dict[str, Any]]:
@@ -106,21 +115,12 @@ class QuotaScript(Script):
             await store.submit_document("Tenant", name, self._tenant(name, quota(random, above, now)), WRITE)
         await store.submit_document("Tenant", UNBOUNDED, {"namespaces": [UNBOUNDED]}, WRITE)
 
-    def events(self) -> list[tuple[int, Event]]:
-        granting: list[tuple[int, Event]] = [
-            (6, self._submit),
-            (5, self._change_quota),
-            (4, self._rush),
-            (2, self._change_cohort),
-            (3, self._ask),
-            (4, self._answer),
-            (2, self._give_back),
-        ]
-        return [*super().events(), *granting]
+    def events(self) -> tuple[Weighted, ...]:
+        return super().events() + GRANTING
 
-    async def next_event(self) -> None:
+    async def play(self, name: str) -> None:
         self.world.quota.somebody_acts()
-        await super().next_event()
+        await super().play(name)
 
     def draft(self, wanted: Wish) -> WorkloadDraft:
         random = self.world.random

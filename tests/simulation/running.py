@@ -2,12 +2,14 @@
 
 import gc
 import tempfile
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from tests.simulation.convergence import differences
 from tests.simulation.quota_script import script_of
+from tests.simulation.script import Script
 from tests.simulation.trace import Trace
 from tests.simulation.virtual_time import VirtualLoop
 from tests.simulation.world import World
@@ -27,12 +29,16 @@ class SeedFailed(AssertionError):
 
 @dataclass(frozen=True)
 class Passed:
-    """converged_seconds: virtual, after the last fault. moved: copies in lost clusters placed again."""
+    """converged_seconds: virtual, after the last fault. moved: copies in lost clusters placed again.
+
+    digest: of the trace. told: messages of alerts that were taken.
+    """
 
     seed: int
     converged_seconds: float
-    lines: int
+    digest: str
     moved: int = 0
+    told: int = 0
 
 
 def remembered_seeds() -> list[int]:
@@ -41,24 +47,56 @@ def remembered_seeds() -> list[int]:
     return [int(line) for line in lines if line]
 
 
+Drive = Callable[[Script], Awaitable[None]]
+"""Plays the events of a world, until the faults stop."""
+
+
 def run_seed(seed: int, *, faults: bool = True, quota: bool = False, out: TextIO | None = None) -> Passed:
     """quota: tenants have some, and it is changed. Raises SeedFailed."""
+    again = f"python -m tests.simulation --seed {seed} --trace{' --quota' if quota else ''}"
+    return _run(seed, _by_seed, again, faults=faults, quota=quota, out=out)
+
+
+def run_commands(seed: int, commands: Sequence[tuple[float, str]], *, quota: bool = False) -> Passed:
+    """commands: (seconds before it, name of an event). Raises SeedFailed."""
+
+    async def by_commands(script: Script) -> None:
+        for seconds, name in commands:
+            await script.world.step(seconds)
+            await script.play(name)
+
+    return _run(seed, by_commands, f"run_commands({seed}, {commands}, quota={quota})", quota=quota)
+
+
+async def _by_seed(script: Script) -> None:
+    for _ in range(STEPS):
+        await script.world.step(script.world.random.uniform(0.2, LONGEST_STEP_SECONDS))
+        await script.next_event()
+
+
+def _run(
+    seed: int,
+    drive: Drive,
+    again: str,
+    *,
+    faults: bool = True,
+    quota: bool = False,
+    out: TextIO | None = None,
+) -> Passed:
     trace = Trace(out)
     loop = VirtualLoop()
     # A collection in the middle would end forgotten generators at a moment that no seed decides.
     gc.disable()
     try:
         with trace.capture_logs(), tempfile.TemporaryDirectory(dir=_fast_folder()) as folder:
-            converged, moved = loop.run_to_end(_live(seed, trace, Path(folder), faults=faults, quota=quota))
+            live = _live(seed, trace, Path(folder), drive, faults=faults, quota=quota)
+            converged, moved, told = loop.run_to_end(live)
     except Exception as error:
         last = "\n".join(list(trace.lines)[-SHOWN_LINES:])
-        raise SeedFailed(
-            f"seed {seed}: {type(error).__name__}: {error}\n{last}\n"
-            f"again: python -m tests.simulation --seed {seed} --trace{' --quota' if quota else ''}"
-        ) from error
+        raise SeedFailed(f"seed {seed}: {type(error).__name__}: {error}\n{last}\nagain: {again}") from error
     finally:
         gc.enable()
-    return Passed(seed, converged, len(trace.lines), moved)
+    return Passed(seed, converged, trace.digest, moved, told)
 
 
 def _fast_folder() -> str | None:
@@ -66,15 +104,15 @@ def _fast_folder() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
-async def _live(seed: int, trace: Trace, folder: Path, *, faults: bool, quota: bool) -> tuple[float, int]:
+async def _live(
+    seed: int, trace: Trace, folder: Path, drive: Drive, *, faults: bool, quota: bool
+) -> tuple[float, int, int]:
     world = World(seed, trace, folder, with_quota=quota)
     try:
         script = script_of(world, faults=faults)
         await script.begin()
         await world.begin()
-        for _ in range(STEPS):
-            await world.step(world.random.uniform(0.2, LONGEST_STEP_SECONDS))
-            await script.next_event()
+        await drive(script)
         trace.say("FAULTS STOP")
         world.quota.somebody_acts()
         await world.heal()
@@ -82,7 +120,7 @@ async def _live(seed: int, trace: Trace, folder: Path, *, faults: bool, quota: b
             await world.hand_over(1)
             await _converge(world)
         await world.hand_over(0)
-        return await _converge(world), len(world.failovers.moved)
+        return await _converge(world), len(world.failovers.moved), world.hearing.told
     finally:
         await world.close()
 

@@ -1,11 +1,11 @@
 """What people, clusters and misfortune do to a world: one event a step, drawn from the seed."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from controlplane.intent import NotFound, WorkloadDraft
 from controlplane.loops.ports import StoreUnavailable
+from schemas.wire.alerts import Alert
 from schemas.wire.orders import ObjectRef
 from tests.simulation.drafts import Wish, wish
 from tests.simulation.network import CENTRE, Rates
@@ -19,7 +19,54 @@ RATES = Rates(lost=0.03, answer_lost=0.03, late=0.02, twice=0.03, latency_second
 STORE_RATES = Rates(lost=0.01, answer_lost=0.01)
 LOST_SECONDS = 30.0
 LOST_LOOKS = 6
-Event = Callable[[], Awaitable[None]]
+ALERTS = ("Crashing", "DiskFull", "Slow")
+Weighted = tuple[int, str]
+"""How often, and which: the method of that name, after an underscore."""
+ORDINARY: tuple[Weighted, ...] = (
+    (6, "submit"),
+    (4, "change"),
+    (4, "scale"),
+    (2, "drop_setting"),
+    (2, "move"),
+    (2, "roll_back"),
+    (2, "delete"),
+    (2, "add_node"),
+    (2, "taint_node"),
+    (2, "node_down"),
+    (2, "node_up"),
+    (1, "remove_node"),
+    (4, "fire"),
+)
+MISFORTUNES: tuple[Weighted, ...] = (
+    (4, "disturb"),
+    (2, "calm"),
+    (3, "split"),
+    (4, "join"),
+    (4, "lose"),
+    (4, "crash_centre"),
+    (4, "start_centre"),
+    (3, "crash_agent"),
+    (4, "start_agent"),
+    (2, "second_agent"),
+    (2, "power_cut"),
+    (1, "wipe"),
+    (2, "break_api_server"),
+    (1, "break_watches"),
+    (2, "back_up"),
+    (1, "restore"),
+    (2, "deafen"),
+)
+LOSSES: tuple[Weighted, ...] = (
+    (6, "submit"),
+    (8, "lose"),
+    (8, "join"),
+    (2, "crash_centre"),
+    (8, "start_centre"),
+    (1, "crash_agent"),
+    (6, "start_agent"),
+    (1, "disturb"),
+    (3, "calm"),
+)
 
 
 @dataclass
@@ -39,64 +86,22 @@ class Script:
     async def begin(self) -> None:
         """What is there when the world begins."""
 
-    def events(self) -> list[tuple[int, Event]]:
-        ordinary: list[tuple[int, Event]] = [
-            (6, self._submit),
-            (4, self._change),
-            (4, self._scale),
-            (2, self._drop_setting),
-            (2, self._move),
-            (2, self._roll_back),
-            (2, self._delete),
-            (2, self._add_node),
-            (2, self._taint_node),
-            (2, self._node_down),
-            (2, self._node_up),
-            (1, self._remove_node),
-        ]
-        misfortunes: list[tuple[int, Event]] = [
-            (4, self._disturb),
-            (2, self._calm),
-            (3, self._split),
-            (4, self._join),
-            (4, self._lose),
-            (4, self._crash_centre),
-            (4, self._start_centre),
-            (3, self._crash_agent),
-            (4, self._start_agent),
-            (2, self._second_agent),
-            (2, self._power_cut),
-            (1, self._wipe),
-            (2, self._break_api_server),
-            (1, self._break_watches),
-            (2, self._back_up),
-            (1, self._restore),
-        ]
-        # Where all goes wrong at once, hardly anything is ever placed again: every third world is gentler.
-        losses: list[tuple[int, Event]] = [
-            (6, self._submit),
-            (8, self._lose),
-            (8, self._join),
-            (2, self._crash_centre),
-            (8, self._start_centre),
-            (1, self._crash_agent),
-            (6, self._start_agent),
-            (1, self._disturb),
-            (3, self._calm),
-        ]
+    def events(self) -> tuple[Weighted, ...]:
+        """Where all goes wrong at once hardly anything is ever placed again: every third world is gentler."""
         if not self.faults:
-            return ordinary
-        return ordinary + (losses if self.world.seed % 3 == 2 else misfortunes)
+            return ORDINARY
+        return ORDINARY + (LOSSES if self.world.seed % 3 == 2 else MISFORTUNES)
 
     def draft(self, wanted: Wish) -> WorkloadDraft:
         return wanted.draft()
 
     async def next_event(self) -> None:
         events = self.events()
-        (chosen,) = self.world.random.choices(
-            [event for _, event in events], [weight for weight, _ in events]
-        )
-        await chosen()
+        (chosen,) = self.world.random.choices([name for _, name in events], [weight for weight, _ in events])
+        await self.play(chosen)
+
+    async def play(self, name: str) -> None:
+        await getattr(self, f"_{name}")()
 
     # People.
 
@@ -221,6 +226,21 @@ class Script:
             self.world.trace.say(f"node {name} of {member.name} is removed")
             member.cluster.remove(ObjectRef("v1", "Node", "", name))
 
+    async def _fire(self) -> None:
+        """The cluster's Prometheus posts to an agent of it, whichever answers; a part ends at once."""
+        random, now = self.world.random, self.world.clock.now()
+        running = [agent for agent in self._agents() if agent.is_running and agent.spool is not None]
+        if not running:
+            return
+        agent = random.choice(running)
+        alerts: list[Alert] = []
+        for name in random.sample(ALERTS, random.randint(1, len(ALERTS))):
+            ends_at = random.choice((0.0, now, now + 20.0, now + 600.0))
+            alerts.append(Alert(labels={"alertname": name}, starts_at=now - 5.0, ends_at=ends_at))
+        self.world.trace.say(f"{agent.name} is told of {alerts}")
+        if agent.spool is not None:
+            agent.spool.append(alerts, received_at=now)
+
     def _any_member(self) -> MemberCluster:
         return self.world.random.choice(self.world.members)
 
@@ -317,6 +337,11 @@ class Script:
         cluster = self._any_member().cluster
         cluster.compact()
         cluster.close_watches()
+
+    async def _deafen(self) -> None:
+        """Whoever is told of alerts does not answer, or does again."""
+        self.world.hearing.away = not self.world.hearing.away
+        self.world.trace.say("nobody takes messages" if self.world.hearing.away else "messages are taken")
 
     async def _back_up(self) -> None:
         self.world.trace.say("the database is backed up")

@@ -1,16 +1,30 @@
-"""96 seeds of the whole circle under faults, and the seeds that have once found something before them.
+"""Seeds of the whole circle under faults, and those that have once found something before them.
 
-More by hand: `python -m tests.simulation --seeds 10000`. One in full: `--seed N --trace`.
+More by hand: `make simulate`, 10,000. One in full: `python -m tests.simulation --seed N --trace`.
 """
 
-import pytest
+import os
+import subprocess
+import sys
 
-from tests.simulation.running import remembered_seeds, run_seed
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.simulation.quota_script import GRANTING
+from tests.simulation.running import LONGEST_STEP_SECONDS, remembered_seeds, run_commands, run_seed
+from tests.simulation.script import LOSSES, MISFORTUNES, ORDINARY
 
 SEEDS = 96
 CHUNKS = 8
 
-pytestmark = [pytest.mark.promise(1), pytest.mark.promise(3), pytest.mark.promise(9)]
+pytestmark = [
+    pytest.mark.promise(1),
+    pytest.mark.promise(2),
+    pytest.mark.promise(3),
+    pytest.mark.promise(4),
+    pytest.mark.promise(9),
+]
 
 
 @pytest.mark.parametrize("seed", remembered_seeds())
@@ -24,5 +38,28 @@ def test_promises_hold_under_faults_and_all_comes_together_after_them(chunk: int
         run_seed(seed)
 
 
-def test_the_same_seed_is_the_same_world() -> None:
-    assert run_seed(7) == run_seed(7)
+COMMANDS = sorted({name for _, name in (*ORDINARY, *MISFORTUNES, *LOSSES, *GRANTING)})
+PAUSES = st.integers(1, int(10 * LONGEST_STEP_SECONDS)).map(lambda tenths: tenths / 10)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    seed=st.integers(0, 1_000_000),
+    commands=st.lists(st.tuples(PAUSES, st.sampled_from(COMMANDS)), min_size=1, max_size=40),
+)
+def test_promises_hold_whatever_is_done_in_whatever_order(
+    seed: int, commands: list[tuple[float, str]]
+) -> None:
+    """Where it fails, hypothesis looks for the fewest commands that do."""
+    run_commands(seed, commands, quota=True)
+
+
+@pytest.mark.parametrize("quota", [False, True], ids=["", "with quota"])
+def test_the_same_seed_is_the_same_world_byte_for_byte(quota: bool) -> None:
+    """In another process too, whose sets are in another order."""
+    program = f"from tests.simulation.running import run_seed; print(run_seed(7, quota={quota}).digest)"
+    environment = os.environ | {"PYTHONHASHSEED": "1"}
+    other = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert run_seed(7, quota=quota).digest == other.stdout.strip()

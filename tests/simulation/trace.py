@@ -4,6 +4,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Generator, MutableMapping
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import Any, TextIO
 
 import structlog
@@ -19,9 +20,13 @@ NEVER = ("report_malformed", "stored_order_malformed", "beat_reply_malformed", "
 
 
 class Trace:
-    """The newest lines; `out`: all of them go there at once. surprises: errors that nobody foresaw."""
+    """The newest lines; `out`: all of them go there at once. surprises: errors that nobody foresaw.
+
+    digest: of every line so far, byte for byte.
+    """
 
     def __init__(self, out: TextIO | None = None) -> None:
+        self._hash = sha256()
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
         self.surprises: list[str] = []
         self.now: Callable[[], float] = lambda: 0.0
@@ -30,8 +35,13 @@ class Trace:
     def say(self, text: str) -> None:
         line = f"{self.now():9.3f}  {text}"
         self.lines.append(line)
+        self._hash.update(line.encode() + b"\n")
         if self._out is not None:
             print(line, file=self._out)
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
 
     @contextmanager
     def capture_logs(self) -> Generator[None]:

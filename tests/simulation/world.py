@@ -15,13 +15,17 @@ from typing import TypeVar
 from agents.simulated import SimulatedCluster
 from agents.simulation.kubelets import Pace
 from agents.simulation.makes import Make
+from controlplane.alert_service import ROLE as ALERTING
 from controlplane.intent import JoinDraft, Write
 from controlplane.known.records import Lease, LedgerLine, Request, WorkloadRecord
-from controlplane.loops.ports import NewDecision
+from controlplane.loops.ports import AlertLink, NewDecision
 from schemas.wire.orders import WORKLOAD_LABEL, ObjectRef
+from schemas.wire.reports import Stamp
 from schemas.wire.subjects import Subjects
 from tests.simulation.failover_watch import FailoverWatch
+from tests.simulation.hearing import HeardStore, Hearing
 from tests.simulation.ledger import Ledger, ref_of
+from tests.simulation.memory_alert_store import AlertTables
 from tests.simulation.memory_bus import MemoryNats
 from tests.simulation.memory_store import MemoryStore
 from tests.simulation.memory_tables import Tables
@@ -65,13 +69,21 @@ class WatchedStore(MemoryStore):
 
     watch: FailoverWatch | None = None
     quota: QuotaWatch | None = None
-
+    heard: HeardStore | None = None
     slow: Random | None = None
 
     async def carry(self, effect: Callable[[], T]) -> T:
         if self.slow is not None:
             await asyncio.sleep(self.slow.uniform(0.0, SLOW_SECONDS))
         return await super().carry(effect)
+
+    def _commit_alerts(self, cluster: str, links: Sequence[AlertLink]) -> Stamp:
+        before = set(self.tables.alerts)
+        cursor = super()._commit_alerts(cluster, links)
+        if self.heard is not None:
+            new = [link for key, link in self.tables.alerts.items() if key not in before]
+            self.heard.enter([entry for link in new for entry in link.entries])
+        return cursor
 
     def enter_lines(self, lines: Sequence[LedgerLine]) -> None:
         super().enter_lines(lines)
@@ -127,16 +139,18 @@ class World:
             self.nats.beats_answered, [each.id for each in self.members], LOSS_RULES, self.promises.accuse
         )
         self.store.watch = self.failovers
+        self.store.heard = HeardStore(self.store)
+        self.hearing = Hearing(self.store.heard, self.clock, Random(f"people {seed}"), self.promises.accuse)
         self.with_quota = with_quota
         self.quota = self.store.quota = QuotaWatch(self.promises.accuse)
         # Only where all is not done at once may somebody change what another is about to commit on.
         self.store.slow = Random(f"slow {seed}") if with_quota else None
         self.centres = [
-            CentreProcess(name, self.nats, self.store, self.ledger, self.clock, trace.say)
+            CentreProcess(name, self.nats, self.store, self.ledger, self.clock, self.hearing, trace.say)
             for name in ("centre", "standby")
         ]
         self._ticking: asyncio.Task[None] | None = None
-        self._backup: tuple[Tables, dict[str, WorkloadRecord]] | None = None
+        self._backup: tuple[Tables, AlertTables, dict[str, WorkloadRecord]] | None = None
         self.is_restored = False
 
     def _member(self, index: int, make: Make, nodes: int) -> MemberCluster:
@@ -222,6 +236,9 @@ class World:
             member.standing = standing
         self.promises.kept(self.store.tables, self.spooled())
         self.quota.look(self.store.tables, self.members)
+        row = self.store.tables.leases.get(ALERTING)
+        leader = (row.holder, row.epoch) if row is not None else ("", 0)
+        self.hearing.look(leader, failing=self.store_rates != Rates())
         self.promises.raise_if_broken()
         assert not self.nats.trespasses, self.nats.trespasses
         assert not self.trace.surprises, self.trace.surprises
@@ -236,7 +253,7 @@ class World:
     async def heal(self) -> None:
         """No more faults: a centre runs and is reachable. Agents are started by `hand_over`."""
         self.network.heal()
-        self.store_rates, self.kube_failing = Rates(), 0.0
+        self.store_rates, self.kube_failing, self.hearing.away = Rates(), 0.0, False
         for member in self.members:
             member.cluster.faults.heal()
             for node in member.cluster.objects("Node"):
@@ -258,16 +275,17 @@ class World:
                 await self.store.request(record.name, Request.RELEASE, WRITE)
 
     def back_up(self) -> None:
-        self._backup = self.store.snapshot(), dict(self.promises.intents)
+        self._backup = self.store.snapshot(), self.hearing.store.backup(), dict(self.promises.intents)
 
     async def restore(self) -> None:
         """The last backup, and a new centre over it. What was accepted after it is lost, and excused."""
         if self._backup is None:
             return
-        tables, intents = self._backup
+        tables, log, intents = self._backup
         for centre in self.centres:
             await centre.crash()
         self.store.restore(tables)
+        self.hearing.store.restore(log)
         self.promises.intents = dict(intents)
         self.is_restored = self.quota.restored = True
         await self.step(RESTORE_SECONDS)
