@@ -21,7 +21,7 @@ from controlplane.alerts.configuration import Configuration
 from controlplane.alerts.entry import Arrived, Entry, SavedGroup
 from controlplane.alerts.fingerprint import fingerprint
 from controlplane.alerts.matchers import parse_matchers
-from controlplane.alerts.notice import Answer, Flush, Notice, What, Why
+from controlplane.alerts.notice import Answer, Flush, Notice, Why
 from controlplane.alerts.silence import Acknowledgement, Silence
 from controlplane.known.records import Lease
 from controlplane.loops.alert_metrics import AlertMetrics
@@ -29,12 +29,12 @@ from controlplane.loops.alerting import Alerting, AlertingPorts
 from controlplane.loops.board_following import BoardFollower
 from controlplane.loops.notifying import Leading
 from controlplane.loops.ports import LeaseLost, StoreUnavailable
+from tests.simulation.accounts import accounted, received
 from tests.simulation.memory_alert_store import MemoryAlertStore
 from tests.simulation.virtual_time import WorldClock
 
 T = TypeVar("T")
 OK = Answer(delivered=True, code="HTTP 200")
-ACCOUNTS = frozenset(What) - {What.RECEIVED, What.RESOLVED, What.ACKNOWLEDGED}
 NAMES, PODS = ("A", "B", "C", "D", "E"), ("1", "2", "3")
 
 _FILE = """
@@ -387,9 +387,8 @@ def violations(world: AlertingWorld) -> list[str]:
 
 
 def _without_account(world: AlertingWorld) -> list[str]:
-    lines = list(world.store.tables.history.values())
-    came = {(line.fingerprint, line.starts_at) for line in lines if line.what is What.RECEIVED}
-    closed = {(line.fingerprint, line.starts_at) for line in lines if line.what in ACCOUNTS}
+    history = world.store.tables.history.values()
+    came, closed = set(received(history)), accounted(history)
     return [
         *(f"accepted, not in the history: {each}" for each in sorted(world.accepted - came - closed)),
         *(f"no account: {each}" for each in sorted(came - closed)),
