@@ -21,6 +21,7 @@ from controlplane.identity import keys
 from controlplane.identity.server_configuration import Trust
 from controlplane.store.migrations import migrate
 from schemas.wire.subjects import Subjects
+from tests.databases import CleanDatabases
 from tests.installation import SMALL_BOUNDS, NatsInstallation, NatsServer
 
 # No test is timed: on a busy machine a deadline finds the machine, not a fault.
@@ -69,17 +70,21 @@ async def postgres_door(
     await connection.close()
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def database(
+@pytest.fixture(scope="session")
+def clean_databases(
     postgres_server: EmbeddedPostgres,
     postgres_door: "asyncpg.Connection[asyncpg.Record]",
     migrated_template: str,
-) -> AsyncGenerator[str, None]:
-    """The DSN of a migrated database without rows, dropped after the test."""
-    name = f"test_{secrets.token_hex(6)}"
-    await postgres_door.execute(f"create database {name} template {migrated_template}")
-    yield postgres_server.dsn(name)
-    await postgres_door.execute(f"drop database {name} with (force)")
+) -> CleanDatabases:
+    return CleanDatabases(postgres_server, postgres_door, migrated_template)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def database(clean_databases: CleanDatabases) -> AsyncGenerator[str, None]:
+    """The DSN of a migrated database without rows."""
+    name = await clean_databases.take()
+    yield clean_databases.server.dsn(name)
+    await clean_databases.give_back(name)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
