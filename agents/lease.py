@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 from random import Random
 from typing import Any
 
@@ -16,6 +17,8 @@ NAME = "muster-agent"
 INCARNATION = "muster.dev/incarnation"
 WANTED = "muster.dev/wanted-by"
 """On the lease: a waiting agent whose disk still holds alerts that the centre has not committed."""
+PATIENCE_DURATIONS = 2
+"""Of the lease: so long an agent that goes on taking alerts keeps another one, which has some, waiting."""
 _REF = ObjectRef("coordination.k8s.io/v1", "Lease", NAMESPACE, NAME)
 _log = structlog.get_logger()
 
@@ -73,12 +76,17 @@ class Lease:
             await self._pause()
 
     async def keep(self, may_yield: Callable[[], bool]) -> None:
-        """Renew until cancelled. Raises LeaseLost, also where another wants it and this agent can let go."""
+        """Renew until cancelled. Raises LeaseLost, also where another wants it and this agent can let go: at
+        once where `may_yield`, and else, since it may have something to bring for ever, after a while."""
+        wanted_since = inf
         while True:
             await self._pause()
             try:
                 found = await self._renew(None)
-                if WANTED in _annotations(found) and may_yield():
+                now = self._clock.now()
+                wanted_since = min(wanted_since, now) if WANTED in _annotations(found) else inf
+                is_patient = now - wanted_since < PATIENCE_DURATIONS * self._duration
+                if wanted_since < inf and (may_yield() or not is_patient):
                     self._yielded = True
                     await self.release()
                     raise LeaseLost(f"{_annotations(found)[WANTED]} has something to bring")

@@ -14,6 +14,7 @@ GROUPS = {
     "tests/conformance/test_kube_port_conformance.py": "kube",
     "tests/crash/test_killed": "killed",
     "tests/crash/test_lost": "lost",
+    "tests/crash/test_two_agents.py": "kube",
     "tests/crash/test_leaders": "leaders",
     "tests/integration/test_below_the_cluster.py": "below",
     "tests/integration/test_held_agent.py": "killed",

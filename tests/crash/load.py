@@ -105,30 +105,30 @@ class Load:
     # What is to be seen of it.
 
     async def all_carried_out(self) -> None:
-        """Of each workload the newest revision that was accepted, or a newer one that nobody answered."""
-        await eventually("all that was accepted runs", self._wanting, lambda left: not left, SETTLED_SECONDS)
+        """Of each workload the newest revision that was accepted so far, or a newer one."""
+        accepted = dict(self.accepted)
+
+        async def left() -> dict[str, str]:
+            found = {cluster: await self.found(cluster) for cluster in self.clusters}
+            has = {name: found[self.place_of(name)].get(name, {}).get("data", {}) for name in accepted}
+            return {
+                name: f"{has[name]} there, {number} accepted; {self.circle.workload(name)['status']}"
+                for name, number in accepted.items()
+                if int(has[name].get("number", "0")) < number
+            }
+
+        await eventually("all that was accepted runs", left, lambda found: not found, SETTLED_SECONDS)
 
     async def found(self, cluster: str) -> Mapping[str, Object]:
         """Its ConfigMaps by name."""
         return self.circle.objects(cluster, "configmaps", NAMESPACE)
 
-    async def _wanting(self) -> dict[str, tuple[int, str]]:
-        """By workload, what was accepted and what the cluster has."""
-        found = {cluster: await self.found(cluster) for cluster in self.clusters}
-        left: dict[str, tuple[int, str]] = {}
-        for name, number in self.accepted.items():
-            has = found[self.place_of(name)].get(name, {}).get("data", {}).get("number", "")
-            seen = self.circle.workload(name)
-            wanted = seen["manifest"]["spec"]["manifests"][0]["data"]["number"]
-            if has != wanted or int(wanted) < number or seen["status"]["state"] != "Running":
-                left[name] = number, f"{has} there, {wanted} wanted, {seen['status']}"
-        return left
-
     async def all_told(self) -> None:
-        """Each alert that was accepted, under one key, however often."""
+        """Each alert that was accepted so far, under one key, however often."""
+        accepted = set(self.alerts)
         await eventually(
             "all alerts that were accepted are told of",
-            lambda: sorted(self.alerts.keys() - self.told().keys()),
+            lambda: sorted(accepted - self.told().keys()),
             lambda left: not left,
             SETTLED_SECONDS,
         )
