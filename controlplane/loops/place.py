@@ -39,6 +39,7 @@ from controlplane.loops.running import LoopMetrics
 from controlplane.loops.turns import Turns
 from controlplane.loops.versions import Versions
 from controlplane.loops.waiting import Waiting
+from controlplane.placement import ClusterView
 
 log = structlog.get_logger()
 
@@ -172,9 +173,8 @@ class Place:
         """Up to a bound of decisions, of time, and of the generations at hand; whether more may follow."""
         loop = asyncio.get_running_loop()
         self._failover.look()
-        began = loop.time()
-        views = self._views.all(self._clock.now())
-        until = loop.time() + max(SLICE_SECONDS, DECIDING_OVER_LOOKING * (loop.time() - began))
+        views: list[ClusterView] = []
+        until = loop.time() + SLICE_SECONDS
         at_once = self._committing.at_once
         while len(made) < at_once and loop.time() < until:
             if len(self._versions) <= len(self._known.clusters):
@@ -184,6 +184,11 @@ class Place:
                 for one, first in self._due.behind(at_once - len(made)):
                     made += self._deciding.waits_behind(one, first)
                 return loop.time() >= until
+            if not views:
+                # Not before somebody is due: beats of thousands of clusters wake this up all the time.
+                began = loop.time()
+                views = self._views.all(self._clock.now())
+                until = loop.time() + max(SLICE_SECONDS, DECIDING_OVER_LOOKING * (loop.time() - began))
             claim = self._known.quotas.claims.get(record.uid)
             began_ns = tracing.now_ns() if tracing.is_on() else 0
             found = self._deciding.decide(record, views)
