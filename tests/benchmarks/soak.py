@@ -1,7 +1,7 @@
 """A circle under modest load for as long as asked: does memory stay flat? `python -m tests.benchmarks soak`.
 
-Workloads come and go, an alert fires and ends, an agent is started anew, NATS is killed: all of it again and
-again. Flat is: over the last half, the mean of each program's last quarter is within 2 % of the one before.
+Workloads change, come and go, an alert fires and ends, an agent is started anew, NATS is killed: all of it
+again and again. Flat is: over the last half, the second part's mean is within 2 % of the first part's.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from tests.circle import Circle, deployment, eventually, running_circle, workloa
 
 CLUSTERS = ("east", "west")
 KEPT = 20
-ROUND_SECONDS = 1.0
+ROUND_SECONDS, PASSING_SECONDS = 1.0, 20.0
 ANEW_SECONDS = 120.0
 SAMPLE_SECONDS = 5.0
 SAY_SECONDS = 60.0
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
 
 
 def figures(minutes: float) -> dict[str, float]:
-    """soak_flat: 1 or 0. By program: by how many percent it grew over the last half, and its MB at the end."""
+    """soak_flat: 1 or 0. By program: its growth over the last half in percent, and its MB at the end."""
     return asyncio.run(_figures(minutes * 60.0))
 
 
@@ -100,6 +100,7 @@ def _last(samples: Samples) -> str:
 class Done:
     """How often."""
 
+    changed: int = 0
     placed: int = 0
     deleted: int = 0
     alerts: int = 0
@@ -112,7 +113,7 @@ class Done:
 async def load(circle: Circle) -> AsyncGenerator[Done]:
     """All of it at once, until left."""
     done = Done()
-    work = [_place_and_delete(circle, done), _fire_and_end(circle, done), _start_anew(circle, done)]
+    work = [each(circle, done) for each in (_change, _place_and_delete, _fire_and_end, _start_anew)]
     tasks = [asyncio.create_task(_kept(each, done)) for each in work]
     try:
         yield done
@@ -129,20 +130,25 @@ async def _kept(work: Awaitable[None], done: Done) -> None:
         done.failures.append(error)
 
 
-async def _place_and_delete(circle: Circle, done: Done) -> None:
-    """KEPT run at a time; the oldest goes as another comes."""
-    number = 0
+async def _change(circle: Circle, done: Done) -> None:
+    """KEPT run at a time, and one of them is scaled each round."""
     while True:
-        name = f"soak-{number}"
-        manifest = workload(name, deployment(name, "soak", 1 + number % 3))
+        name = f"soak-{done.changed % KEPT}"
+        manifest = workload(name, deployment(name, "soak", 1 + done.changed // KEPT % 3))
         await _while_away(partial(circle.apply, manifest))
-        done.placed += 1
-        if number >= KEPT:
-            oldest = f"/workloads/soak-{number - KEPT}"
-            await _while_away(partial(_delete, circle, oldest))
-            done.deleted += 1
-        number += 1
+        done.changed += 1
         await asyncio.sleep(ROUND_SECONDS)
+
+
+async def _place_and_delete(circle: Circle, done: Done) -> None:
+    """Seldom: what an agent has recorded of a workload it keeps for ever, its fence against older orders."""
+    while True:
+        name = f"passing-{done.placed}"
+        await _while_away(partial(circle.apply, workload(name, deployment(name, "soak", 2))))
+        done.placed += 1
+        await asyncio.sleep(PASSING_SECONDS)
+        await _while_away(partial(_delete, circle, f"/workloads/{name}"))
+        done.deleted += 1
 
 
 def _delete(circle: Circle, path: str) -> None:

@@ -1,4 +1,4 @@
-"""One workload over very many clusters: decided, ordered, carried out, read, withdrawn; how large answers are.
+"""One workload over very many clusters: decided, ordered, carried out, seen, gone; and how large answers are.
 
 Agents are lean (lean_agent.py). CLUSTERS of them, ten replicas each.
 """
