@@ -73,6 +73,7 @@ def configure_logging(level: str, *, as_json: bool) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.WriteLoggerFactory(file=os.fdopen(os.dup(2), "w", buffering=1)),
+        cache_logger_on_first_use=True,
     )
 
 

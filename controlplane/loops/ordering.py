@@ -79,8 +79,9 @@ class Ordering:
         lines = self._charged(admission, {each.cluster: each.version for each in issued.orders})
         told = explained(self._known, record, admission)
         new = _decision(record, PLACED, message, told, issued.orders, lines)
-        self._known.quotas.enter(lines)
+        # Asked for before it is charged: so none of it looks as if it were on its way out.
         before = self._ask(record, admission.asked)
+        self._known.quotas.enter(lines)
         for cluster, promise in issued.promises.items():
             self._known.fleet.promise(cluster, record.uid, promise)
         return Made(record, new, issued.promises, before)

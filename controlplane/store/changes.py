@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import msgspec
-
 from controlplane.known.records import Change
 from controlplane.store.codecs import Connection, clean, transposed
 from controlplane.store.namespaces import CHANGES, notify
@@ -43,7 +41,7 @@ async def read(connection: Connection, after: int, limit: int) -> list[Change]:
         after,
         limit,
     )
-    return [msgspec.convert(dict(row), Change) for row in rows]
+    return [Change(*row) for row in rows]
 
 
 async def horizon(connection: Connection) -> tuple[int, int]:
