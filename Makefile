@@ -26,7 +26,7 @@ check: env
 
 test: check
 	$(BIN)/python -m tests.kube.build --if-possible
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 bench: env
 	$(BIN)/python -m tests.benchmarks
