@@ -1,8 +1,8 @@
 """A stream of orders that has lost some: wiped, set back, or short of its last seconds.
 
-1. Before each pass of dispatch: how does the stream stand? It was made anew, or ends below what was published
-   in it: orders are gone from it, also such as were carried out long ago.
-2. All that was published is looked up, so many a pass, and published again where it is gone: an agent that
+1. Before a pass of dispatch, once a second: how does the stream stand? It was made anew, or ends below what
+   was published in it: orders are gone from it, also such as were carried out long ago.
+2. All that was published is looked up, so many a second, and published again where it is gone: an agent that
    begins anew holds to what it finds there.
 3. Every consumer is made anew once its agent is heard: it went with the stream, or stands above it. An agent
    that comes with a new incarnation is given one anyway.
@@ -21,6 +21,8 @@ from controlplane.loops.ports import Bus, BusUnavailable, Clock
 log = structlog.get_logger()
 
 AT_ONCE = 1_000
+LOOK_SECONDS = 1.0
+"""Passes of dispatch may follow each other at once, and a look is a request."""
 
 
 class LostOrders:
@@ -33,7 +35,7 @@ class LostOrders:
         self._known = known
         self._clock = clock
         self._look_up = look_up
-        self._created = 0.0
+        self._created = self._looked_at = 0.0
         self._highest = max(
             (order.published_sequence or 0 for each in known.orders.values() for order in each.values()),
             default=0,
@@ -47,11 +49,15 @@ class LostOrders:
 
     async def run_pass(self) -> None:
         """Look at the stream; go on with what is doubted. BusUnavailable where there is something to do."""
+        now = self._clock.now()
+        if 0 <= now - self._looked_at < LOOK_SECONDS:
+            return
         try:
             found = await self._bus.orders_state()
         except BusUnavailable:
             # Whoever has something to publish will say so.
             return
+        self._looked_at = now
         if found.last_sequence < self._highest or self._created not in (0.0, found.created):
             log.error("orders_lost", published=self._highest, stored=found.last_sequence)
             self._doubt_all()

@@ -1,7 +1,7 @@
 """The centre, and an agent, die at one seam after the other, under load, and are started again.
 
 Holds up promise 1 (what was accepted in any of these lives is carried out), promise 3, promise 4 (told of
-under one key) and promise 6. What is so in the moment of each death: test_killed_centre.py, test_killed_agent.py.
+under one key) and promise 6. What is so in the moment of each death: test_killed_{centre,agent}.py.
 """
 
 import pytest

@@ -7,6 +7,7 @@ import pytest
 from controlplane.known.known import Heard
 from controlplane.known.records import Lease, OutboxRecord
 from controlplane.loops.dispatch import Dispatch
+from controlplane.loops.lost_orders import LOOK_SECONDS
 from schemas.wire.beats import Beat
 from schemas.wire.codec import decode
 from schemas.wire.orders import Order, Verb, Version
@@ -69,6 +70,7 @@ async def test_all_of_it_lies_there_again(lose: Callable[[MemoryNats], None], le
     before = done.dispatch()
     await before.run_pass()
     lose(done.around.nats)
+    done.around.clock.seconds += LOOK_SECONDS
     assert done.stored() != set(WORKLOADS)
 
     await (before if leads_on else done.dispatch()).run_pass()
@@ -80,11 +82,12 @@ async def test_a_consumer_that_went_with_the_stream_is_made_once_its_agent_is_he
     done = await Done.made()
     dispatch = done.dispatch()
     await dispatch.run_pass()
-    done.around.clock.seconds += 1
+    done.around.clock.seconds += LOOK_SECONDS
     wiped(done.around.nats)
     await dispatch.run_pass()
     assert done.around.nats.consumers == {}, "it was not heard since"
 
+    done.around.clock.seconds += LOOK_SECONDS
     done.heard(done.around.clock.now())
     await dispatch.run_pass()
     assert set(done.around.nats.consumers) == {done.cluster}
