@@ -9,6 +9,7 @@ import base64
 import gc
 import logging
 import os
+import secrets
 import sys
 from random import Random
 from typing import Any
@@ -23,9 +24,10 @@ from nacl.public import PrivateKey
 from agents.bus import Identity
 from agents.keys import OrderKeys
 from agents.memory import give_back_large
+from agents.timing import Backoff
 from tests.benchmarks.lean_agent import LeanAgent, Member
 
-JOINING_AT_ONCE = 8
+JOINING_AT_ONCE, MOST_ATTEMPTS = 4, 10
 STARTED_PER_SECOND = 200
 
 
@@ -64,10 +66,15 @@ async def join(session: aiohttp.ClientSession, name: str) -> Member:
 
 
 async def _post(session: aiohttp.ClientSession, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    async with session.post(path, json=body) as response:
-        if response.status >= 300:
-            raise RuntimeError(f"{path}: {response.status} {await response.text()}")
-        return await response.json()
+    """As an agent does: a centre that is away or cannot answer is asked again, in growing pauses."""
+    backoff, headers = Backoff(Random()), {"Idempotency-Key": secrets.token_hex(16)}
+    while True:
+        async with session.post(path, json=body, headers=headers) as response:
+            if response.status < 300:
+                return await response.json()
+            if response.status < 500 or backoff.failures >= MOST_ATTEMPTS:
+                raise RuntimeError(f"{path}: {response.status} {await response.text()}")
+        await asyncio.sleep(backoff.failed())
 
 
 async def join_all(url: str, token: str, names: list[str]) -> list[Member]:
