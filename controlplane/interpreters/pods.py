@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
+import msgspec
+
 from controlplane.fleet.demand import NODE_NAME_FIELD, Demand, Operator, Requirement, Term, Toleration
 from controlplane.fleet.numa import Container, Pod, numa_of
 from controlplane.fleet.preferences import Preference
@@ -11,6 +13,9 @@ from schemas.quantities import quantity_amount, quantity_text
 
 _EFFECTS = ("", "NoSchedule", "PreferNoSchedule", "NoExecute")
 _MOST_TERMS = 100
+_MOST_REMEMBERED = 1_024
+_LONGEST_REMEMBERED = 8_192
+_demands: dict[bytes, Demand] = {}
 
 
 class NotUnderstood(ValueError):
@@ -18,7 +23,26 @@ class NotUnderstood(ValueError):
 
 
 def pod_demand(spec: Mapping[str, Any], path: str) -> Demand:
-    """Of one pod with this `spec`, which stands at `path`. NotUnderstood names what is wrong."""
+    """Of one pod with this `spec`, which stands at `path`. NotUnderstood names what is wrong.
+
+    Worked out once of what is written alike: revisions, jobs of one make, what is read again.
+    """
+    try:
+        written = msgspec.json.encode(spec)
+    except (TypeError, ValueError, OverflowError):
+        # No JSON: what exactly is wrong is said by who reads it.
+        return _demand(spec, path)
+    known = _demands.get(written)
+    if known is None:
+        known = _demand(spec, path)
+        if len(written) <= _LONGEST_REMEMBERED:
+            if len(_demands) >= _MOST_REMEMBERED:
+                _demands.clear()
+            _demands[written] = known
+    return known
+
+
+def _demand(spec: Mapping[str, Any], path: str) -> Demand:
     selector = {
         key: _text(value, f"{path}.nodeSelector.{key}")
         for key, value in mapping(spec.get("nodeSelector"), f"{path}.nodeSelector").items()

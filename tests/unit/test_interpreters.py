@@ -360,3 +360,13 @@ def test_no_label_of_ours_is_kept_at_whatever_depth() -> None:
     made = render([job], "own", 1).objects[0]
     assert made["metadata"]["labels"][WORKLOAD_LABEL] == "own"
     assert made["spec"]["replicaSpecs"][0]["template"]["metadata"]["labels"] == {"a": "b"}
+
+
+def test_what_is_written_alike_asks_for_the_same_and_a_mistake_is_told_of_each_place() -> None:
+    spec = {"containers": [container(cpu="250m")]}
+    assert pod_demand(spec, "first") is pod_demand(dict(spec), "second")
+    assert pod_demand(spec | {"nodeName": "n1"}, "first") != pod_demand(spec, "first")
+    wrong = {"containers": [container(cpu="much")]}
+    for path in ("first", "second"):
+        with pytest.raises(NotUnderstood, match=f"^{path}.containers"):
+            pod_demand(wrong, path)
