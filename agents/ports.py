@@ -86,18 +86,18 @@ class Kube(Protocol):
         ...
 
     def list(
-        self, resource: Resource, *, label_selector: str = "", namespace: str = ""
+        self, resource: Resource, *, label_selector: str = "", namespace: str = "", field_selector: str = ""
     ) -> AsyncIterator[bytes]:
         """Raw list bodies, page by page (500 items), consistent; each names `metadata.resourceVersion`.
 
-        namespace: "" for all.
+        namespace: "" for all. field_selector: of the few fields that the API server knows for each kind.
 
         A continue token that expired on the way raises Gone.
         """
         ...
 
     def watch(
-        self, resource: Resource, resource_version: str, *, label_selector: str = ""
+        self, resource: Resource, resource_version: str, *, label_selector: str = "", field_selector: str = ""
     ) -> AsyncIterator[bytes]:
         """Raw watch lines `{"type": ..., "object": {...}}` with bookmarks, until the server closes.
 

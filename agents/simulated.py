@@ -44,12 +44,12 @@ class SimulatedCluster(ClusterState):
             return [*self._resources, *(catalogue.METRICS if self._site.metrics_served else ())]
 
     async def list(
-        self, resource: Resource, *, label_selector: str = "", namespace: str = ""
+        self, resource: Resource, *, label_selector: str = "", namespace: str = "", field_selector: str = ""
     ) -> AsyncIterator[bytes]:
-        matches = compile_selector(label_selector)
+        matches, bears = compile_selector(label_selector), _on_fields(field_selector)
         async with self._calling("list"):
             items, version = self._items(resource, namespace), self._objects.resource_version
-            raws = [raw for labels, raw in items if matches(labels)]
+            raws = [raw for labels, raw in items if matches(labels) and bears(raw)]
         api_version, kind = resource.api_version, f"{resource.kind}List"
         for start in range(0, max(len(raws), 1), self._page_size):
             if start:
@@ -90,9 +90,9 @@ class SimulatedCluster(ClusterState):
         return (Rule(("*",), ("*",), ("*",)),)
 
     async def watch(
-        self, resource: Resource, resource_version: str, *, label_selector: str = ""
+        self, resource: Resource, resource_version: str, *, label_selector: str = "", field_selector: str = ""
     ) -> AsyncIterator[bytes]:
-        matches = compile_selector(label_selector)
+        matches, bears = compile_selector(label_selector), _on_fields(field_selector)
         kind, seen, generation = (
             Kind(resource.group, resource.plural),
             int(resource_version),
@@ -110,7 +110,7 @@ class SimulatedCluster(ClusterState):
                 raise Gone(f"too old resource version: {seen}") from None
             for event in events:
                 seen = event.resource_version
-                if event.kind == kind and (type_ := _seen_as(event, matches)):
+                if event.kind == kind and bears(event.raw) and (type_ := _seen_as(event, matches)):
                     told = seen
                     yield _line(type_, event.raw)
             if generation != self._generation:
@@ -251,6 +251,18 @@ class _Writing(_Calling):
         self._objects.end_gathering()
         await self._objects.saved()
         await super().__aexit__(kind, error, trace)
+
+
+class _Fields(msgspec.Struct):
+    type: str = ""
+
+
+def _on_fields(selector: str) -> Callable[[bytes], bool]:
+    """A test on an object's raw body: of the fields that may be selected by, those of events."""
+    if not selector:
+        return lambda _: True
+    matches = compile_selector(selector)
+    return lambda raw: matches({"type": msgspec.json.decode(raw, type=_Fields).type})
 
 
 def _seen_as(event: Event, matches: Callable[[dict[str, str]], bool]) -> str:

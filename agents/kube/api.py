@@ -95,11 +95,11 @@ class KubernetesApi:
         return await allowed(self._http, namespace)
 
     async def list(
-        self, resource: Resource, *, label_selector: str = "", namespace: str = ""
+        self, resource: Resource, *, label_selector: str = "", namespace: str = "", field_selector: str = ""
     ) -> AsyncIterator[bytes]:
         where = f"namespaces/{quote(namespace, safe='')}/" if namespace else ""
         path = f"{version_path(resource.api_version)}/{where}{resource.plural}"
-        query = {"limit": str(PAGE_ITEMS)} | ({"labelSelector": label_selector} if label_selector else {})
+        query = {"limit": str(PAGE_ITEMS), **_selected(label_selector, field_selector)}
         while True:
             try:
                 async with self._http.open(
@@ -115,7 +115,7 @@ class KubernetesApi:
             query["continue"] = following
 
     async def watch(
-        self, resource: Resource, resource_version: str, *, label_selector: str = ""
+        self, resource: Resource, resource_version: str, *, label_selector: str = "", field_selector: str = ""
     ) -> AsyncIterator[bytes]:
         path = f"{version_path(resource.api_version)}/{resource.plural}"
         # Spread, so that the watches of many agents do not all come back in the same second.
@@ -125,9 +125,8 @@ class KubernetesApi:
             "allowWatchBookmarks": "true",
             "resourceVersion": resource_version,
             "timeoutSeconds": str(max(1, round(seconds))),
+            **_selected(label_selector, field_selector),
         }
-        if label_selector:
-            query["labelSelector"] = label_selector
         try:
             async with self._http.open("GET", path, query=query, timeout_seconds=None) as response:
                 async for line in _lines(gathered(response, GATHER_SECONDS, BUSY_SECONDS)):
@@ -314,6 +313,11 @@ class KubernetesApi:
         if error.name == ref.name and error.kind != "namespaces":
             return Conflict(str(error))
         return Rejected(str(error)) if error.name else self._forget(ref.api_version, ref.kind, error)
+
+
+def _selected(label_selector: str, field_selector: str) -> dict[str, str]:
+    selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
+    return {name: selector for name, selector in selectors.items() if selector}
 
 
 def reference(manifest: Object) -> ObjectRef:

@@ -1,7 +1,7 @@
 """Warning events of the cluster, as they come: listed in bounds, then watched.
 
 1. List the first pages only: what happened before counts where it is recent, and there may be very many.
-2. Watch from there. Ordinary events are passed over.
+2. Watch from there. Ordinary events, several for each pod that comes or goes, are not asked for.
 3. RBAC does not let us, or there is no such kind: say it once, and try again after a while.
 """
 
@@ -19,6 +19,7 @@ from agents.ports import Clock, Forbidden, Gone, Kube, KubeError, NotServed, Res
 from agents.timing import Backoff
 
 EVENTS = Resource("", "v1", "events", "Event", True)
+WARNINGS = "type=Warning"
 MOST_PAGES = 4
 REWATCH_SECONDS = 1.0
 _MESSAGE_LONGEST = 500
@@ -153,7 +154,7 @@ class Events:
 
     async def _list(self) -> None:
         pages = 0
-        bodies = self._kube.list(EVENTS)
+        bodies = self._kube.list(EVENTS, field_selector=WARNINGS)
         async for body in bodies:
             page = _decode_list.decode(body)
             self._version = page.metadata.resource_version
@@ -169,7 +170,7 @@ class Events:
 
     async def _follow(self) -> None:
         while True:
-            async for line in self._kube.watch(EVENTS, self._version):
+            async for line in self._kube.watch(EVENTS, self._version, field_selector=WARNINGS):
                 event = _decode_line.decode(line)
                 self._version = (
                     _decode_version.decode(event.object).metadata.resource_version or self._version

@@ -13,6 +13,7 @@ from agents.clock import SystemClock
 from agents.kube import KubernetesApi, find_access
 from agents.kube.access import KubeAccess
 from agents.kube.tokens import fixed_token
+from agents.observe.events import EVENTS, WARNINGS, Events
 from agents.observe.keyed import Rows
 from agents.observe.shapes import ObjectShape
 from agents.observe.watching import Watching
@@ -138,3 +139,34 @@ async def test_whoever_is_told_to_come_later_waits_as_long_as_the_server_says_an
             await eventually("some of them are refused at first", refused)
         finally:
             await api.close()
+
+
+async def test_ordinary_events_are_not_asked_for(kube_api: KubeControlPlane, kube_namespace: str) -> None:
+    api = KubernetesApi(find_access(str(kube_api.kubeconfig), ""))
+    seen: list[str] = []
+    events = Events(
+        api, SystemClock(), Random(1), lambda warned, _now: seen.append(warned.reason), resync_seconds=60
+    )
+    passed: list[bytes] = []
+    running = asyncio.create_task(events.run())
+    try:
+        await events.listed.wait()
+        async with kube_api.client() as client:
+            for kind in ("Normal", "Warning"):
+                await _made(
+                    client, f"/api/v1/namespaces/{kube_namespace}/events", event(kube_namespace, kind)
+                )
+        await eventually("the warning is seen", lambda: "TestedWarning" in seen)
+        async for page in api.list(EVENTS, field_selector=WARNINGS, namespace=kube_namespace):
+            passed.append(page)
+        assert b"TestedWarning" in passed[0]
+        assert b"TestedNormal" not in passed[0]
+    finally:
+        await ended(running)
+        await api.close()
+
+
+def event(namespace: str, kind: str) -> Object:
+    about = {"kind": "Pod", "namespace": namespace, "name": "pod"}
+    metadata = {"name": f"tested-{kind.lower()}", "namespace": namespace}
+    return {"metadata": metadata, "type": kind, "reason": f"Tested{kind}", "involvedObject": about}

@@ -48,18 +48,20 @@ class WatchedKube:
         return await self._cluster.allowed(namespace)
 
     async def list(
-        self, resource: Resource, *, label_selector: str = "", namespace: str = ""
+        self, resource: Resource, *, label_selector: str = "", namespace: str = "", field_selector: str = ""
     ) -> AsyncIterator[bytes]:
         await self._arrive()
-        async for body in self._cluster.list(resource, label_selector=label_selector, namespace=namespace):
+        selected = {"label_selector": label_selector, "field_selector": field_selector}
+        async for body in self._cluster.list(resource, namespace=namespace, **selected):
             yield body
             await self._pause()
 
     async def watch(
-        self, resource: Resource, resource_version: str, *, label_selector: str = ""
+        self, resource: Resource, resource_version: str, *, label_selector: str = "", field_selector: str = ""
     ) -> AsyncIterator[bytes]:
         await self._arrive()
-        async for line in self._cluster.watch(resource, resource_version, label_selector=label_selector):
+        selected = {"label_selector": label_selector, "field_selector": field_selector}
+        async for line in self._cluster.watch(resource, resource_version, **selected):
             yield line
 
     async def get(self, ref: ObjectRef) -> dict[str, Any] | None:

@@ -397,7 +397,7 @@ async def test_where_rbac_hides_events_the_rest_goes_on(tmp_path: Path) -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(world.cluster, name)
 
-        def list(self, resource: Any, *, label_selector: str = "") -> Any:
+        def list(self, resource: Any, *, field_selector: str = "") -> Any:
             raise Forbidden("events is forbidden")
 
     events = Events(Hidden(), RealClock(), Random(1), lambda each, _: seen.append(each), resync_seconds=60)
