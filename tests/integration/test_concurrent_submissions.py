@@ -9,6 +9,7 @@ import asyncio
 import json
 import sqlite3
 from contextlib import closing
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -69,7 +70,7 @@ def room(circle: Circle, cluster: str) -> int:
 
 
 async def submit_all(circle: Circle) -> list[int]:
-    """Every status, with all of them under way at once."""
+    """Every status, with all of them under way at once. Who is told to come again comes again."""
     headers = {"Authorization": f"Bearer {circle.installation.token}"}
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(
@@ -79,9 +80,12 @@ async def submit_all(circle: Circle) -> list[int]:
         async def submit(number: int) -> int:
             manifest = submission(number)
             path = f"/api/v1/workloads/{manifest['metadata']['name']}"
-            async with session.put(path, json=manifest) as response:
-                await response.read()
-                return response.status
+            while True:
+                async with session.put(path, json=manifest) as response:
+                    await response.read()
+                    if response.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                        return response.status
+                    await asyncio.sleep(float(response.headers["Retry-After"]))
 
         return await asyncio.gather(*(submit(number) for number in range(SUBMISSIONS)))
 
@@ -118,7 +122,8 @@ async def test_a_thousand_submissions_at_once_are_never_promised_more_than_there
             seen = await asyncio.to_thread(promised, circle)
             assert all(seen[cluster] <= fits[cluster] for cluster in CLUSTERS), f"{seen} of {fits}"
             await asyncio.sleep(0.1)
-        assert set(await submitting) == {201}
+        # 200: it was stored, and not said so in time.
+        assert set(await submitting) <= {HTTPStatus.CREATED, HTTPStatus.OK}
 
         rows = await eventually(
             "all are decided, and run where they are placed", lambda: standing(circle), is_decided
