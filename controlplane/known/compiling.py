@@ -1,6 +1,6 @@
 """Workloads as they are compiled: what their newest revision asks for, against what they hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -83,6 +83,7 @@ class Compiler:
         self._tenants: dict[str, tuple[DocumentRecord, TenantRule]] = {}
         self._tenants_version = 0
         self._claimed: dict[str, frozenset[str]] = {}
+        self._rivals: dict[tuple[str, tuple[str, ...]], tuple[TenantRule, ...]] = {}
 
     def compiled(self, record: WorkloadRecord) -> Compiled:
         """ValueError (NotUnderstood, a pydantic error) where what is stored cannot be understood any more."""
@@ -124,7 +125,7 @@ class Compiler:
             claimants=self._claimants(record.tenant, interpretation.namespaces),
         )
 
-    def _claimants(self, tenant: str, namespaces: Sequence[str]) -> tuple[TenantRule, ...]:
+    def _claimants(self, tenant: str, namespaces: tuple[str, ...]) -> tuple[TenantRule, ...]:
         """Other tenants that claim one of these namespaces somewhere; none for the operator's own work."""
         if not tenant:
             return ()
@@ -132,8 +133,13 @@ class Compiler:
         if self._tenants_version != version:
             self._tenants_version = version
             self._claimed.clear()
-        names = {name for namespace in namespaces for name in self._claiming(namespace)} - {tenant}
-        return tuple(rule for name in sorted(names) if (rule := self.tenant(name)) is not None)
+            self._rivals.clear()
+        rivals = self._rivals.get((tenant, namespaces))
+        if rivals is None:
+            names = {name for namespace in namespaces for name in self._claiming(namespace)} - {tenant}
+            rivals = tuple(rule for name in sorted(names) if (rule := self.tenant(name)) is not None)
+            self._rivals[tenant, namespaces] = rivals
+        return rivals
 
     def _claiming(self, namespace: str) -> frozenset[str]:
         if namespace not in self._claimed:
