@@ -417,18 +417,23 @@ def _account_firing(looking: Look, record: Record) -> None:
     if reason is None:
         if not looking.integrations:
             reason = What.NO_RECEIVER, "the receiver has no integration"
-        elif fingerprint in looking.told_now or fingerprint in looking.under_way or _was_told(looking, alert):
+        elif fingerprint in looking.told_now or _is_told(looking, record):
             return
         else:
             reason = What.GROUPED, "it was told to fire already"
     _reason(looking, alert, reason)
 
 
-def _was_told(looking: Look, alert: Alert) -> bool:
-    """Whether a message told of this very episode."""
-    if alert.fingerprint not in looking.told:
+def _is_told(looking: Look, record: Record) -> bool:
+    """Whether a message of an earlier look tells, or told, of this very episode."""
+    alert = record.alert
+    if record.began > looking.group.looked_entry:
         return False
-    return any(alert.fingerprint in sent.firing and alert.starts_at <= sent.at for sent in looking.log)
+    if alert.fingerprint in looking.under_way:
+        return True
+    return alert.fingerprint in looking.told and any(
+        alert.fingerprint in sent.firing and alert.starts_at <= sent.at for sent in looking.log
+    )
 
 
 def _account_resolved(looking: Look, record: Record) -> None:

@@ -206,6 +206,12 @@ QUIET = [
         (FIRED, REPLACED, (What.GROUPED, "it was told to fire already")),
         (Sent(10, FIRST, "1"),),
     ),
+    Quiet(
+        "told to fire, then said to have begun earlier: nothing new to say",
+        (a("1", 10), a("1", 3, 400, 40)),
+        (FIRED, REPLACED, (What.GROUPED, "it was told to fire already")),
+        (Sent(20, FIRST, "1"),),
+    ),
     Quiet("ended unseen", (a("1", 0), a("1", 0, 5, 5)), (UNSEEN,)),
     Quiet("came when it had ended", (a("1", 0, 5, 5),), (UNSEEN,)),
 ]
