@@ -8,7 +8,6 @@ import structlog
 
 from controlplane.fleet.headroom import Make
 from controlplane.intent import JoinDraft, WorkloadDraft, Write
-from controlplane.known.journal import Bearings, Journal, ReadAgain
 from controlplane.known.records import (
     Change,
     ClusterRecord,
@@ -16,7 +15,6 @@ from controlplane.known.records import (
     Lease,
     Loaded,
     OutboxRecord,
-    Position,
     Request,
     RevisionRecord,
     Standing,
@@ -36,7 +34,6 @@ from controlplane.store import (
     dead_letters,
     documents,
     journal,
-    journal_reading,
     leases,
     outbox,
     snapshot,
@@ -47,6 +44,7 @@ from controlplane.store import changes as change_log
 from controlplane.store import decisions as decided
 from controlplane.store.alert_store import PostgresAlertStore
 from controlplane.store.group_commit import GroupCommit
+from controlplane.store.journal_store import Journaled
 from controlplane.store.ledger_store import Ledger
 from controlplane.store.listener import Listener
 from controlplane.store.migrations import migrate
@@ -57,15 +55,13 @@ from schemas.wire.reports import Stamp, Taint
 
 LOAD_SECONDS = 60.0
 EXPIRY_SECONDS = 600.0
-TRIM_SECONDS = 30.0
-"""Of the journal, which replicas read twice a second."""
 LEASE_CONNECTIONS = 2
 LEASE_SECONDS = 1.0
 """Within which a lease is renewed, or it is tried anew by another connection."""
 log = structlog.get_logger()
 
 
-class PostgresStore(Ledger, QuotaRequests):
+class PostgresStore(Ledger, Journaled, QuotaRequests):
     """Implements the ports Store and Intent on one database, or on the schema of a namespace in it.
 
     alerting: the port AlertStore on the same connections.
@@ -90,7 +86,7 @@ class PostgresStore(Ledger, QuotaRequests):
         await self._lease_pool.open()
         self._listener.open()
         self._expiry = asyncio.create_task(self._expire_forever(), name="store-expiry")
-        self._trimming = asyncio.create_task(self._trim_forever(), name="store-trimming")
+        self._trimming = asyncio.create_task(self.trim_forever(), name="store-trimming")
 
     async def close(self) -> None:
         """When the writes that wait are answered."""
@@ -213,23 +209,6 @@ class PostgresStore(Ledger, QuotaRequests):
         async with self._pool.transaction() as connection:
             await leases.raise_floor(connection, lease, version)
 
-    async def read_journal(self, after: Position, limit: int) -> Journal | None:
-        async with self._pool.connection() as connection:
-            return await journal.read(connection, after, limit)
-
-    async def read_again(self, named: Journal, held: Mapping[tuple[str, str], Version]) -> ReadAgain:
-        async with self._pool.transaction(snapshot=True) as connection:
-            return await journal_reading.read_again(connection, named, held)
-
-    async def read_bearings(self) -> Bearings:
-        async with self._pool.transaction(snapshot=True) as connection:
-            return await journal_reading.bearings(connection)
-
-    async def record_purged(self, lease: Lease, subjects: Sequence[str]) -> None:
-        async with self._pool.transaction() as connection:
-            await leases.hold(connection, lease)
-            await journal.append(connection, purged=subjects)
-
     # The port Intent
 
     async def submit_workload(self, draft: WorkloadDraft, write: Write) -> WorkloadRecord:
@@ -327,12 +306,3 @@ class PostgresStore(Ledger, QuotaRequests):
             except StoreUnavailable as error:
                 log.warning("expiry_postponed", detail=str(error))
             await asyncio.sleep(EXPIRY_SECONDS)
-
-    async def _trim_forever(self) -> None:
-        while True:
-            await asyncio.sleep(TRIM_SECONDS)
-            try:
-                async with self._pool.connection() as connection:
-                    await journal.trim(connection)
-            except StoreUnavailable as error:
-                log.warning("journal_not_trimmed", detail=str(error))
