@@ -2,7 +2,8 @@
 
 1. Take the (cluster, workload) pairs of which something was reported.
 2. An order that is recorded there, as a beat or a report says, is acknowledged here.
-3. A report without an order is doubted: the agent is asked for it with the next beat.
+3. A report without an order is doubted: the agent is asked for it with the next beat. One of a later order
+   than ours says that this database was restored: nothing is sent there until somebody recovers it.
 4. What changed for people (applied, refused, ready, gone) becomes change rows.
 5. A removal that is reported: purge its order and its report, then the outbox row goes.
    (In this order: a crash between leaves a row whose removal is reported again.)
@@ -12,6 +13,8 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
+
+import structlog
 
 from controlplane import tracing
 from controlplane.known.finished import is_finished
@@ -25,6 +28,8 @@ from schemas.wire.orders import Verb, Version
 from schemas.wire.reports import Work, WorkState
 from schemas.wire.subjects import RELEASE, Subjects
 from schemas.wire.traces import trace_id
+
+log = structlog.get_logger()
 
 AT_ONCE = 2_000
 PURGES_AT_ONCE = 32
@@ -94,6 +99,7 @@ class Settle:
             await self._acknowledge(works)
             self._count(works)
             self._note_unordered(works)
+            self._note_later(works)
             self._make_room(works)
             await self._tell(works)
             if tracing.is_on():
@@ -130,6 +136,19 @@ class Settle:
             if work.carried_out is not None and work.carried_out != self._carried_out.get(pair):
                 self._carried_out[pair] = work.carried_out
                 self._known.traffic[pair[0]].orders_carried_out += 1
+
+    def _note_later(self, works: Mapping[Pair, Work]) -> None:
+        """Of a generation that had been reserved when the database was backed up, and was used since: by what
+        it has issued alone it cannot be told from its own.
+        """
+        known = self._known
+        for (cluster, uid), work in works.items():
+            order, floor = known.order(cluster, uid), known.clusters[cluster].floor
+            if order is None or work.version <= order.version or (floor and work.version <= floor):
+                continue
+            if cluster not in known.newer_stored:
+                known.newer_stored.add(cluster)
+                log.error("agent_ahead", cluster=cluster, workload=uid, holds=str(work.version))
 
     def _note_unordered(self, works: Mapping[Pair, Work]) -> None:
         """An old report may come late, or back from a power cut, after its removal: the agent is asked."""

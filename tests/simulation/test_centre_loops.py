@@ -207,6 +207,30 @@ class TestSettle:
         assert record is not None
         assert record.acknowledged == acknowledged
 
+    @pytest.mark.promise(3)
+    @pytest.mark.parametrize(
+        ("version", "floor", "ahead"),
+        [
+            pytest.param(Version(1, 2), None, False, id="our own"),
+            pytest.param(Version(1, 1), None, False, id="an older one"),
+            pytest.param(Version(1, 3), None, True, id="a later one"),
+            pytest.param(Version(1, 3), Version(1, 2), True, id="later than what was recovered"),
+            pytest.param(Version(1, 3), Version(1, 3), False, id="it was recovered"),
+        ],
+    )
+    async def test_a_report_of_an_order_later_than_ours_tells_of_a_restored_database(
+        self, version: Version, floor: Version | None, ahead: bool
+    ) -> None:
+        """Of a block of generations reserved before the backup: this database counts it as issued."""
+        around = Around()
+        cluster = (await joined(around.store)).id
+        around.known.work[WORKLOAD] = {cluster: work(WorkState.APPLIED, version)}
+        lease = await around.lead()
+        around.known.clusters[cluster] = replace(around.known.clusters[cluster], floor=floor)
+        around.known.put_order(OutboxRecord(cluster, WORKLOAD, Verb.APPLY, Version(1, 2), NOTHING, b""))
+        await around.settle(lease).run_pass()
+        assert (cluster in around.known.newer_stored) == ahead
+
     @pytest.mark.promise(2)
     async def test_what_is_withdrawn_stays_ordered_while_pods_of_it_are_there(self) -> None:
         """So tells an agent that began anew: its record is done before the pods are gone."""
