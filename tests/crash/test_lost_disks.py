@@ -10,7 +10,7 @@ from tests.circle import eventually
 from tests.crash.fire import CLUSTERS, UnderFire
 from tests.crash.load import Load
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 NORTH, SOUTH = CLUSTERS
 

@@ -15,7 +15,7 @@ from schemas.wire.orders import ObjectRef
 from tests.circle import Object, config_map, eventually, only, workload
 from tests.crash.fire import CLUSTERS, UnderFire
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 STORE = ("jetstream", "accounts")
 HELD = "held"

@@ -10,7 +10,7 @@ from tests.circle import eventually
 from tests.crash import standby
 from tests.crash.fire import UnderFire
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 
 @pytest.mark.promise(1, 4, 6)

@@ -9,7 +9,7 @@ import pytest
 from tests.crash.fire import CLUSTERS, UnderFire
 from tests.crash.test_lost_nats import versions
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 CENTRE_SEAMS = (
     "centre.before_commit=3",

@@ -19,7 +19,7 @@ from tests.circle import eventually
 from tests.crash.fire import CLUSTERS, STEADY, UnderFire
 from tests.crash.load import alert
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 NORTH, SOUTH = CLUSTERS
 HOUR, TEN_MINUTES = 3600, 600
