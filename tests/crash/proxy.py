@@ -22,6 +22,10 @@ class Way:
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
+        await self.drop()
+
+    async def drop(self) -> None:
+        """Every connection ends; who comes anew is carried."""
         for task in self._carrying:
             task.cancel()
         await asyncio.gather(*self._carrying, return_exceptions=True)

@@ -21,6 +21,7 @@ from agents.ports import Resource
 from agents.timing import ended
 from controlplane.embedded.kube import KubeControlPlane
 from tests.circle import Object, config_map, eventually
+from tests.crash.proxy import Way
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", True)
 AT_ONCE = 12
@@ -46,7 +47,11 @@ async def test_neither_a_watch_that_is_closed_nor_one_that_is_lost_is_listed_aga
     kube_api: KubeControlPlane, kube_namespace: str
 ) -> None:
     rows = Rows[tuple[str, str], str](lambda _key, _before, _after: None)
-    api = KubernetesApi(find_access(str(kube_api.kubeconfig), ""), watch_seconds=1.0)
+    access = find_access(str(kube_api.kubeconfig), "")
+    way = Way(int(kube_api.url.rpartition(":")[2]))
+    await way.open()
+    by_way = KubeAccess(f"https://127.0.0.1:{way.port}", access.tls, access.token)
+    api = KubernetesApi(by_way, watch_seconds=1.0)
     watching = Watching(api, SystemClock(), Random(1), CONFIG_MAPS, rows, name_and_version)
     running = asyncio.create_task(watching.run())
     try:
@@ -59,7 +64,7 @@ async def test_neither_a_watch_that_is_closed_nor_one_that_is_lost_is_listed_aga
                 lambda: requests_of(client, "WATCH"),
                 lambda counted: counted >= watches + 2,
             )
-            await api.close()
+            await way.drop()
             made = config_map("after", kube_namespace, a="b")
             path = f"/api/v1/namespaces/{kube_namespace}/configmaps"
             (await client.post(path, json=made)).raise_for_status()
@@ -69,6 +74,7 @@ async def test_neither_a_watch_that_is_closed_nor_one_that_is_lost_is_listed_aga
     finally:
         await ended(running)
         await api.close()
+        await way.close()
 
 
 @asynccontextmanager
