@@ -17,25 +17,21 @@ from typing import Any
 
 import asyncpg
 import httpx
-from nats.aio.msg import Msg
 
 from controlplane.access.tokens import Role, token_entry
-from controlplane.bus import Credentials
-from controlplane.bus.session import Session
 from controlplane.cli.demo.installation import Installation
 from controlplane.embedded import EmbeddedNats, EmbeddedPostgres
 from controlplane.embedded.processes import ServerProcess, free_port
-from controlplane.identity import accounts, keys
+from controlplane.identity import keys
 from controlplane.identity.server_configuration import Trust
-from schemas.wire.codec import decode
-from schemas.wire.orders import Order, Version
 from schemas.wire.subjects import Subjects
 from tests.circle import QUICK_SIMULATED, UNEQUAL, eventually, open_folder
+from tests.crash.outside import CHARGED, FORGED, UNPLACED, Orders, watched
 from tests.crash.proxy import Way
 from tests.served import Webhook, webhook
 
 CLUSTERS = ("north", "south")
-START_SECONDS = 45.0
+START_SECONDS = 90.0
 ANSWER_SECONDS = 5.0
 ENGINES = ("postgres", "nats")
 CONFIGURATION = """
@@ -44,18 +40,6 @@ receivers:
   - name: ops
     webhook_configs: [{{url: "{url}", send_resolved: true}}]
 """
-UNPLACED = """
-select w.name from workload w where not w.deleted and coalesce(
-    (select sum(p.replicas) from placement p where p.workload = w.uid), 0)
-    <> (w.spec->'manifests'->0->'spec'->>'replicas')::bigint
-"""
-"""Workloads that are not placed once, each replica in one place."""
-FORGED = """
-select count(*) from outbox o join epoch e on e.role = 'deciding' and e.epoch = (
-    select min(epoch) from epoch where role = 'deciding' and epoch > o.epoch)
-where o.generation > e.first_generation
-"""
-"""Orders of an epoch, of a generation that was given out after it."""
 
 
 class Ways:
@@ -125,26 +109,6 @@ class Replica:
     def mend(self) -> None:
         for way in self.ways.values():
             self.carried.call(way.mend)
-
-
-@dataclass
-class Orders:
-    """Every order that ORDERS took, as it took it: version by subject, in the order of sequences."""
-
-    seen: dict[str, list[tuple[int, Version]]] = field(default_factory=dict[str, list[tuple[int, Version]]])
-
-    async def take(self, message: Msg) -> None:
-        version = decode(Order, message.data).version
-        sequence = message.metadata.sequence.stream
-        self.seen.setdefault(message.subject, []).append((sequence, version))
-
-    def went_back(self) -> dict[str, list[tuple[int, Version]]]:
-        """Subjects on which an older version came after a newer one."""
-        return {
-            subject: seen
-            for subject, seen in self.seen.items()
-            if [version for _, version in sorted(seen)] != sorted(version for _, version in seen)
-        }
 
 
 @dataclass
@@ -301,33 +265,8 @@ class Replicas:
         assert forged == 0, "an epoch that was over gave orders"
 
 
-CHARGED = """
-select w.name, b.amount, w.spec->'manifests'->0->'spec'->>'replicas' as replicas
-from workload w left join (
-    select workload, sum(amount) as amount from balance where resource = 'cpu' and not drift group by 1
-) b on b.workload = w.uid
-where not w.deleted and w.tenant <> ''
-and coalesce(b.amount, 0) <> 100 * (w.spec->'manifests'->0->'spec'->>'replicas')::bigint
-"""
-"""Workloads of which not each replica is charged its 100 millicores once."""
-
-
 def _is_200(answered: tuple[int, Any]) -> bool:
     return answered[0] == 200
-
-
-@asynccontextmanager
-async def _watched(replicas: Replicas) -> AsyncGenerator[None]:
-    own = keys.load(replicas.folder / "keys")
-    user_jwt = accounts.service_user_jwt(own.centre_account, own.centre_user, "test", int(time.time()))
-    session = Session([replicas.nats.url], Credentials(user_jwt, own.centre_user), "test")
-    client = await session.client()
-    try:
-        subject = f"{Subjects().prefix}.order.>"
-        await client.jetstream().subscribe(subject, cb=replicas.orders.take, ordered_consumer=True)
-        yield
-    finally:
-        await session.close()
 
 
 @asynccontextmanager
@@ -354,7 +293,7 @@ async def running_replicas(
                 for name, named in loops.items():
                     replicas.add(name, named)
                 await asyncio.gather(*map(replicas.start, loops))
-                async with _watched(replicas):
+                async with watched(replicas.orders, folder / "keys", nats.url):
                     for seed, cluster in enumerate(CLUSTERS):
                         await replicas.join(cluster, seed)
                     yield replicas
