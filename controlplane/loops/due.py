@@ -156,7 +156,7 @@ class Due:
     def skipped(self, one: Made) -> None:
         """It is taken back; what it was decided on has changed."""
         self._release((one,))
-        if any(line.cause is Cause.MOVED for line in one.new.lines):
+        if _is_adopted(one):
             # By what is read before the next pass.
             self._adopting[one.record.uid] = None
             self.is_behind = True
@@ -166,13 +166,19 @@ class Due:
     def failed(self, made: Collection[Made]) -> None:
         """They are taken back: one of them cannot be written."""
         self._release(made)
-        # Alone, it is tried again now and then only: it may stand before all the others.
-        again = self._skipped if len(made) > 1 else self._postponed
-        again.update(dict.fromkeys(one.record.uid for one in made))
+        for one in made:
+            # Alone, it is tried again now and then only: it may stand before all the others.
+            among = self._adopting if _is_adopted(one) else self._skipped
+            (among if len(made) > 1 else self._postponed)[one.record.uid] = None
 
     def _release(self, made: Iterable[Made]) -> None:
         self._uncommitted.difference_update(one.record.uid for one in made)
         self._is_blocked = False
+
+
+def _is_adopted(one: Made) -> bool:
+    """It ran before its tenant had a quota, and counts under it from this decision on."""
+    return any(line.cause is Cause.MOVED for line in one.new.lines)
 
 
 def _tries_again(decision: DecisionRecord) -> bool:

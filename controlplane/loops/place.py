@@ -140,6 +140,8 @@ class Place:
         while not (self._due.is_exhausted or self._due.is_behind):
             await self._versions.reserve()
             await self._refresh_quotas()
+            if self._due.is_behind:
+                return
             version = self._known.quotas.version
             await self._committing.begin(await self._decide_many(), version)
             if self._ledger.awaited:
@@ -148,13 +150,14 @@ class Place:
     async def _refresh_quotas(self) -> None:
         """What was decided on other bounds is written, or taken back, before."""
         quotas, documents, now = self._known.quotas, self._known.documents, self._clock.now()
-        if not quotas.is_stale(documents, now):
+        if not (quotas.is_stale(documents, now) or self._moving.is_unfinished):
             return
         await self._committing.settle()
-        quotas.refresh(documents, now)
-        for (kind, name), fault in quotas.faults.items():
-            log.error("quota_not_understood", kind=kind, name=name, detail=fault)
+        if quotas.refresh(documents, now):
+            for (kind, name), fault in quotas.faults.items():
+                log.error("quota_not_understood", kind=kind, name=name, detail=fault)
         self._due.adopt(await self._moving.adopt())
+        self._due.is_behind |= self._moving.is_unfinished
 
     async def _decide_many(self) -> list[Made]:
         """For one transaction: a slice after the other, until the one before it is written."""

@@ -175,6 +175,10 @@ class Store(Protocol):
         """Releases and drift: what no decision is needed for."""
         ...
 
+    async def move_lines(self, lease: Lease, lines: Sequence[LedgerLine], quota_version: int) -> bool:
+        """From flavor to flavor; nothing, and False, where the quota is no longer that of `quota_version`."""
+        ...
+
     async def settle_budgets(self) -> None:
         """What was spent until now, also where nothing is charged; who has no more is told. By anybody."""
         ...

@@ -22,6 +22,7 @@ from controlplane.store import (
     quota_head,
     spent,
 )
+from controlplane.store.codecs import Connection
 from controlplane.store.pool import Pool
 
 CHECK_SECONDS = 60.0
@@ -36,10 +37,17 @@ class Ledger:
         ledger.check_undecided(lines)
         async with self._pool.transaction() as connection:
             await leases.hold(connection, lease)
-            settled = await spent.settle_released(connection, {line.tenant for line in lines})
-            await ledger.enter(connection, lines)
-            await journal.append(connection, charged=((line.workload, line.cluster) for line in lines))
-            await changes.append(connection, settled.changes)
+            await _enter(connection, lines)
+
+    async def move_lines(self, lease: Lease, lines: Sequence[LedgerLine], quota_version: int) -> bool:
+        ledger.check_undecided(lines)
+        async with self._pool.transaction() as connection:
+            await leases.hold(connection, lease)
+            # Which flavor is the first that covers it, and what is left of that, is a matter of the quota.
+            if await quota_head.held_soon(connection) != quota_version:
+                return False
+            await _enter(connection, lines)
+            return True
 
     async def settle_budgets(self) -> None:
         """A budget that runs out while nothing is charged is told of. Anybody may, at any time."""
@@ -80,3 +88,10 @@ class Ledger:
         """Balances that are not the sums of their lines: none. Reads the whole ledger."""
         async with self._pool.transaction(CHECK_SECONDS, snapshot=True) as connection:
             return await ledger_reading.differences(connection)
+
+
+async def _enter(connection: Connection, lines: Sequence[LedgerLine]) -> None:
+    settled = await spent.settle_released(connection, {line.tenant for line in lines})
+    await ledger.enter(connection, lines)
+    await journal.append(connection, charged=((line.workload, line.cluster) for line in lines))
+    await changes.append(connection, settled.changes)

@@ -209,6 +209,23 @@ class TestLines:
         await store.commit_lines(lease, [line(work.uid, -400, Cause.RELEASED), line("", -8, Cause.DRIFTED)])
         assert await balances(store) == {balance(work.uid, 30, drift=True)}
 
+    @pytest.mark.promise(2)
+    async def test_what_moves_to_another_flavor_does_so_on_the_quota_that_names_it(
+        self, store: AnyStore
+    ) -> None:
+        lease = await lead(store)
+        work = await charged(store, lease, 400)
+        decided_on = await version(store)
+        moved = [line(work.uid, -400, Cause.MOVED), line(work.uid, 400, Cause.MOVED, flavor="arm")]
+        assert await store.move_lines(lease, moved, decided_on)
+        assert await balances(store) == {replace(balance(work.uid, 400), flavor="arm")}
+        await store.submit_document("Cohort", "all", {}, ME)
+        back = [replace(each, amount=-each.amount) for each in moved]
+        assert not await store.move_lines(lease, back, decided_on)
+        assert await balances(store) == {replace(balance(work.uid, 400), flavor="arm")}
+        with pytest.raises(ValueError, match="charged by a decision only"):
+            await store.move_lines(lease, [line(work.uid, 1, Cause.MOVED)], await version(store))
+
     async def test_drift_needs_no_certain_quota(self, store: AnyStore) -> None:
         lease = await lead(store)
         await store.submit_document("Cohort", "all", {}, ME)

@@ -159,6 +159,7 @@ HELD_WRITES: dict[str, Held] = {
     "commit_lines": lambda store, lease, work, cluster: store.commit_lines(
         lease, [LedgerLine("shop", work.uid, cluster.id, "", "cpu", 5, Cause.DRIFTED)]
     ),
+    "move_lines": lambda store, lease, work, cluster: store.move_lines(lease, [], 0),
     "mark_published": lambda store, lease, work, cluster: store.mark_published(lease, [MARK]),
     "mark_acknowledged": lambda store, lease, work, cluster: store.mark_acknowledged(lease, [MARK]),
     "remove_withdrawn": lambda store, lease, work, cluster: store.remove_withdrawn(lease, [MARK]),

@@ -44,12 +44,23 @@ class MemoryLedger(MemorySpent, MemoryJournal):
     async def commit_lines(self, lease: Lease, lines: Sequence[LedgerLine]) -> None:
         ledger.check_undecided(lines)
 
-        def effect() -> None:
-            self.settle({line.tenant for line in lines})
-            self.enter_lines(lines)
-            self.note(charged=((line.workload, line.cluster) for line in lines))
+        await self.carry_held(lease, lambda: self._commit_lines(lines))
 
-        await self.carry_held(lease, effect)
+    async def move_lines(self, lease: Lease, lines: Sequence[LedgerLine], quota_version: int) -> bool:
+        ledger.check_undecided(lines)
+
+        def effect() -> bool:
+            if quota_version != self.tables.quota_version:
+                return False
+            self._commit_lines(lines)
+            return True
+
+        return await self.carry_held(lease, effect)
+
+    def _commit_lines(self, lines: Sequence[LedgerLine]) -> None:
+        self.settle({line.tenant for line in lines})
+        self.enter_lines(lines)
+        self.note(charged=((line.workload, line.cluster) for line in lines))
 
     async def settle_budgets(self) -> None:
         await self.carry(lambda: self.settle() and None)
