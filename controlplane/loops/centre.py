@@ -123,23 +123,28 @@ class Centre:
 
     async def run(self) -> None:
         """Until cancelled."""
-        ports = self._ports
-        sampling = Sampling(self.known, ports.clock)
-        budgeting = Budgeting(ports.store, self.known, ports.clock, quota_freed=self._wakes.place.up)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
             group.create_task(self.following.run())
             group.create_task(self.reaching.run())
-            if ports.decides:
+            if self._ports.decides:
                 group.create_task(self.leadership.run())
             group.create_task(self._measure_lag())
-            for name, run_pass, period_seconds in (
-                ("sampling", sampling.run_pass, SAMPLE_SECONDS),
-                ("budgeting", budgeting.run_pass, BUDGETING_SECONDS),
-            ):
-                group.create_task(
-                    keep_running(name, run_pass, Wake(), ports.metrics, period_seconds=period_seconds)
-                )
+            group.create_task(self._settle_budgets())
+            group.create_task(self._sample())
+
+    async def _settle_budgets(self) -> None:
+        ports = self._ports
+        budgeting = Budgeting(ports.store, self.known, ports.clock, quota_freed=self._wakes.place.up)
+        await keep_running(
+            "budgeting", budgeting.run_pass, Wake(), ports.metrics, period_seconds=BUDGETING_SECONDS
+        )
+
+    async def _sample(self) -> None:
+        """Once there is something to look at: what was not read yet would count as never read for a minute."""
+        await self.ingest.drained.wait()
+        run_pass = Sampling(self.known, self._ports.clock).run_pass
+        await keep_running("sampling", run_pass, Wake(), self._ports.metrics, period_seconds=SAMPLE_SECONDS)
 
     def _may_lead(self) -> bool:
         return self.known.loaded and self.ingest.drained.is_set() and self.reaching.is_reached
