@@ -8,6 +8,9 @@ from controlplane.quota.quota import NOTHING, UNFLAVORED, Amounts, FlavorResourc
 
 Place = tuple[str, str]
 """(workload, cluster)"""
+Asking = tuple[str, Amounts]
+"""(tenant, amounts)"""
+NOBODY: Asking = "", NOTHING
 _Held = dict[str, dict[FlavorResource, int]]
 
 
@@ -20,7 +23,7 @@ class Charges:
     def __init__(self, balances: Iterable[BalanceRecord] = ()) -> None:
         self._charged: dict[Place, _Held] = {}
         self._drift: dict[Place, _Held] = {}
-        self._asked: dict[Place, tuple[str, Amounts]] = {}
+        self._asked: dict[Place, Asking] = {}
         self._places: dict[str, set[str]] = {}
         self._leaving: dict[str, dict[Place, Amounts]] = {}
         self._left_by: dict[Place, set[str]] = {}
@@ -68,6 +71,10 @@ class Charges:
         """What of it the placement of the moment comes to."""
         held = self._asked.get((uid, cluster))
         return held[1] if held is not None and held[0] == tenant else NOTHING
+
+    def asking(self, uid: str, cluster: str) -> Asking:
+        """Whose placement it is there, and what it comes to; nobody's where there is none."""
+        return self._asked.get((uid, cluster), NOBODY)
 
     def tenants_of(self, uid: str, cluster: str) -> Collection[str]:
         """Who is charged there for it; more than one while it passes from one to another."""

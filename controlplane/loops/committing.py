@@ -132,8 +132,8 @@ class Committing:
         for one in reversed(made):
             self._spans.ended(one, "not committed")
             quotas.enter([replace(line, amount=-line.amount) for line in one.new.lines])
-            for cluster, asked in one.asked.items():
-                quotas.charges.ask(one.record.uid, cluster, one.record.tenant, asked)
+            for cluster, (tenant, asked) in one.asked.items():
+                quotas.charges.ask(one.record.uid, cluster, tenant, asked)
             if one.new.reason == Reason.PREEMPTED:
                 # Who waits for it waits for what will not leave.
                 quotas.usage.free(quotas.tree.root(one.record.tenant))

@@ -4,19 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from controlplane.fleet import Promise
+from controlplane.known.charges import Asking
 from controlplane.known.records import WorkloadRecord
 from controlplane.loops.ports import NewDecision
-from controlplane.quota.quota import Amounts
 
 
 @dataclass(frozen=True)
 class Made:
     """One decision on its way to Postgres, with what to take back when it is skipped.
 
-    asked: before it, what its placement came to by cluster.
+    asked: before it, whose its placement was by cluster, and what it came to.
     """
 
     record: WorkloadRecord
     new: NewDecision
     promises: Mapping[str, Promise]
-    asked: Mapping[str, Amounts] = field(default_factory=dict[str, Amounts])
+    asked: Mapping[str, Asking] = field(default_factory=dict[str, Asking])

@@ -9,6 +9,7 @@ from typing import Any
 
 from controlplane.fleet import Promise
 from controlplane.known.admitting import Admission
+from controlplane.known.charges import Asking
 from controlplane.known.charging import beyond, lines_of
 from controlplane.known.compiling import Compiled
 from controlplane.known.explained import explained, gave_way
@@ -180,11 +181,11 @@ class Ordering:
             )
         )
 
-    def _ask(self, record: WorkloadRecord, asked: Mapping[str, Amounts]) -> dict[str, Amounts]:
+    def _ask(self, record: WorkloadRecord, asked: Mapping[str, Amounts]) -> dict[str, Asking]:
         """Note what it comes to from now on; what it came to before, in each cluster of before or now."""
         charges, tenant = self._known.quotas.charges, record.tenant
         clusters = {*self._known.placements_of(record.uid), *asked}
-        before = {cluster: charges.asked(record.uid, cluster, tenant) for cluster in clusters}
+        before = {cluster: charges.asking(record.uid, cluster) for cluster in clusters}
         for cluster in clusters:
             charges.ask(record.uid, cluster, tenant, asked.get(cluster, NOTHING))
         return before

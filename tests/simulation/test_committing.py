@@ -110,6 +110,21 @@ async def test_what_was_decided_on_another_quota_is_skipped_also_where_it_came_s
     assert Reason.QUOTA_EXCEEDED in {centre.said("web"), centre.said("api")}
 
 
+async def test_what_was_to_be_anothers_is_whose_it_was_where_that_is_skipped() -> None:
+    centre = Slow()
+    await centre.begin(shop=quota(cpu=10), other=quota(cpu=10))
+    await centre.submit("web", "shop", 6)
+    await centre.decide()
+    await centre.submit("web", "other", 6)
+    await centre.decide_slowly(awaits=1, meanwhile=lambda: centre.submit("web", "other", 60))
+    assert not centre.known.quotas.charges.leaving()
+    await centre.submit("api", "shop", 6)
+    await centre.decide()
+    assert (centre.said("web"), centre.said("api")) == (Reason.QUOTA_EXCEEDED, Reason.QUOTA_EXCEEDED)
+    assert not centre.known.quotas.claims, "nobody waits for what runs on"
+    assert await centre.charged() == {"shop": 6}
+
+
 @pytest.mark.parametrize("failure", [LeaseLost("led by another"), StoreUnavailable("cut off")])
 async def test_who_leads_no_more_writes_nothing_after_it(failure: Exception) -> None:
     centre = Slow()
