@@ -141,7 +141,7 @@ class Centre:
         )
 
     async def _sample(self) -> None:
-        """Once there is something to look at: what was not read yet would count as never read for a minute."""
+        """Once there is something to look at: what is not here yet would count as never read for a minute."""
         await self.ingest.drained.wait()
         run_pass = Sampling(self.known, self._ports.clock).run_pass
         await keep_running("sampling", run_pass, Wake(), self._ports.metrics, period_seconds=SAMPLE_SECONDS)

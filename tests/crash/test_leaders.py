@@ -16,7 +16,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.circle import eventually
+from tests.circle import deployment, eventually, only, workload
 from tests.crash.client_load import TENANT, ClientLoad
 from tests.crash.replicas import CLUSTERS, Replica, Replicas, running_replicas
 
@@ -122,13 +122,14 @@ async def test_the_leader_is_cut_off(replicas: Replicas, engines: tuple[str, ...
 @pytest.mark.promise(1)
 async def test_one_after_the_other_is_started_anew(replicas: Replicas) -> None:
     """Whoever knows all addresses is always answered; none says that what is there is not."""
-    known = next(iter(await replicas.rows("select name from workload where not deleted")))["name"]
+    steady = workload("steady", deployment("steady", "steady", 1), **only(CLUSTERS[0]))
+    await replicas.put(steady)
     async with load_on(replicas) as load:
         statuses: set[int] = set()
         for name, centre in replicas.centres.items():
             assert centre.process is not None
             await centre.process.stop()
-            asking = asyncio.create_task(_ask(replicas, centre, known, statuses))
+            asking = asyncio.create_task(_ask(replicas, centre, "steady", statuses))
             await replicas.start(name)
             await eventually(
                 f"{name} is ready",
