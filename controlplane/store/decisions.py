@@ -8,7 +8,7 @@ import msgspec
 from controlplane.known.records import DecisionRecord, Lease, PlacementRecord, Standing
 from controlplane.loops.ports import NewDecision
 from controlplane.store import changes, journal, ledger, outbox, quota_head, spent
-from controlplane.store.codecs import Connection, clean, transposed
+from controlplane.store.codecs import Connection, transposed
 from controlplane.store.leases import hold
 from controlplane.store.outcomes import Outcome, Outcomes, Subject
 from schemas.wire.orders import Version
@@ -98,30 +98,18 @@ async def _last_outcomes(connection: Connection, uids: Collection[str]) -> dict[
 
 
 async def _write_decisions(connection: Connection, outcomes: Outcomes) -> None:
-    rows = [
-        (
-            decided.workload,
-            decided.resource_version,
-            decided.revision,
-            decided.placed,
-            clean(decided.reason),
-            clean(decided.message),
-            decided.explanation,
-            outcomes.now,
-        )
-        for decided in outcomes.decided.values()
-    ]
-    if not rows:
+    if not outcomes.decided:
         return
+    # As one value: an array each is looked through element by element before it is sent.
     await connection.execute(
         "insert into decision select workload, resource_version, revision, placed, reason, message,"
-        " explanation, to_timestamp(at) from unnest($1::text[], $2::bigint[], $3::bigint[], $4::boolean[],"
-        " $5::text[], $6::text[], $7::jsonb[], $8::float8[])"
-        " as new (workload, resource_version, revision, placed, reason, message, explanation, at)"
+        " explanation, to_timestamp(decided_at) from jsonb_to_recordset($1) as new (workload text,"
+        " resource_version bigint, revision bigint, placed boolean, reason text, message text,"
+        " explanation jsonb, decided_at float8)"
         " on conflict (workload) do update set (resource_version, revision, placed, reason, message,"
         " explanation, decided_at) = (excluded.resource_version, excluded.revision, excluded.placed,"
         " excluded.reason, excluded.message, excluded.explanation, excluded.decided_at)",
-        *transposed(rows, 8),
+        list(outcomes.decided.values()),
     )
 
 
@@ -132,26 +120,15 @@ async def _write_placements(connection: Connection, outcomes: Outcomes) -> None:
             " where p.cluster = gone.cluster and p.workload = gone.workload",
             *transposed(outcomes.withdrawn, 2),
         )
-    rows = [
-        (
-            placed.workload,
-            placed.cluster,
-            placed.replicas,
-            placed.revision,
-            placed.version.epoch,
-            placed.version.generation,
-            placed.template,
-        )
-        for placed in outcomes.placements.values()
-    ]
-    if not rows:
+    if not outcomes.placements:
         return
     await connection.execute(
-        "insert into placement select * from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[],"
-        " $5::bigint[], $6::bigint[], $7::text[])"
+        "insert into placement select workload, cluster, replicas, revision, (version->>0)::bigint,"
+        " (version->>1)::bigint, template from jsonb_to_recordset($1) as new (workload text, cluster text,"
+        " replicas bigint, revision bigint, version jsonb, template text)"
         " on conflict (workload, cluster) do update set (replicas, revision, epoch, generation, template)"
         " = (excluded.replicas, excluded.revision, excluded.epoch, excluded.generation, excluded.template)",
-        *transposed(rows, 7),
+        list(outcomes.placements.values()),
     )
 
 
