@@ -5,6 +5,7 @@ import base64
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import TypeVar
 
 import nkeys
@@ -14,10 +15,13 @@ from nats.errors import Error as NatsError
 
 from agents.bus_link import Link, OrderDelivery
 from agents.ports import BusUnavailable
+from agents.timing import Backoff
 from schemas.wire.subjects import Subjects
 
-CONNECT_TIMEOUT_SECONDS = 5.0
+CONNECT_TIMEOUT_SECONDS = 20
+"""A server to which thousands come back at once is slow: who gives up and comes again makes it slower."""
 RECONNECT_WAIT_SECONDS = 1
+LONGEST_WAIT_SECONDS = 8.0
 PING_INTERVAL_SECONDS = 10
 
 T = TypeVar("T")
@@ -49,6 +53,9 @@ class NatsBus:
         self._pulling = asyncio.Lock()
         self._link: Link | None = None
         self._refused_until = 0.0
+        self._backoff = Backoff(
+            Random(), first_seconds=RECONNECT_WAIT_SECONDS, longest_seconds=LONGEST_WAIT_SECONDS
+        )
         self._refusal = ""
 
     async def close(self) -> None:
@@ -100,6 +107,7 @@ class NatsBus:
                     allow_reconnect=False,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=RECONNECT_WAIT_SECONDS,
+                    connect_timeout=CONNECT_TIMEOUT_SECONDS,
                     ping_interval=PING_INTERVAL_SECONDS,
                     error_cb=self._on_error,
                     disconnected_cb=link.on_disconnected,
@@ -108,9 +116,10 @@ class NatsBus:
                 await link.open()
         except (NatsError, OSError, TimeoutError) as error:
             await client.close()
-            self._refused_until = time.monotonic() + RECONNECT_WAIT_SECONDS
+            self._refused_until = time.monotonic() + self._backoff.failed()
             self._refusal = f"no connection to NATS: {str(error) or type(error).__name__}"
             raise BusUnavailable(self._refusal) from error
+        self._backoff.succeeded()
         client.options["allow_reconnect"] = True
         return link
 

@@ -17,7 +17,7 @@ from controlplane.identity.nkey import NKey
 from controlplane.loops.ports import BusUnavailable
 
 CONNECT_TIMEOUT_SECONDS = 5.0
-RECONNECT_WAIT_SECONDS = 1
+RECONNECT_WAIT_SECONDS, RECONNECT_TIMEOUT_SECONDS = 1, 20
 PING_INTERVAL_SECONDS = 10
 SAY_AGAIN_SECONDS = 60.0
 
@@ -84,6 +84,8 @@ class Session:
                     allow_reconnect=False,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=RECONNECT_WAIT_SECONDS,
+                    # Once all agents come back at the same time, too, the server is slow to answer.
+                    connect_timeout=RECONNECT_TIMEOUT_SECONDS,
                     ping_interval=PING_INTERVAL_SECONDS,
                     error_cb=self._on_error,
                     closed_cb=self._on_closed,

@@ -122,6 +122,9 @@ server_name: "muster-embedded"
 ports_file_dir: "{self.folder / "ports"}"
 max_payload: 1MB
 write_deadline: "10s"
+authorization {{
+  timeout: 20
+}}
 jetstream {{
   store_dir: "{self.folder / "jetstream"}"
 }}

@@ -28,7 +28,7 @@ from agents.timing import Backoff
 from tests.benchmarks.lean_agent import LeanAgent, Member
 
 JOINING_AT_ONCE, MOST_ATTEMPTS = 4, 10
-STARTED_PER_SECOND = 200
+STARTED_PER_SECOND = 50
 
 
 class Told(msgspec.Struct):
