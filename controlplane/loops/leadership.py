@@ -4,7 +4,7 @@
 2. Taken: run what only a leader runs, while renewing, every third of its time.
 3. A renewal that is refused, or none within the time of the lease: stop what runs, go to 1. By then another
    may lead.
-4. What runs has ended by itself, or we are leaving: stop, then give the lease back, for others to have it now.
+4. What runs has ended by itself, or we are leaving: stop, then give the lease back: others have it at once.
 """
 
 import asyncio
@@ -91,13 +91,13 @@ class Leadership:
             await asyncio.sleep(pause)
             asked_at = loop.time()
             try:
-                renewed = await self._store.take_lease(self._role, self._holder, self._ttl_seconds)
+                renewed = await self._store.renew_lease(lease, self._ttl_seconds)
             except StoreUnavailable as error:
                 log.warning("lease_not_renewed", role=lease.role, detail=str(error))
                 pause = self._ttl_seconds / RENEWALS / LOOKS
                 continue
-            if renewed != lease:
-                raise LeaseLost(f"{lease.role} is led by another now")
+            if not renewed:
+                raise LeaseLost(f"{lease.role} is led by another now, or its time was over")
             self._valid_until = asked_at + self._ttl_seconds
             pause = self._ttl_seconds / RENEWALS
 

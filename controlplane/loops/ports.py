@@ -117,11 +117,16 @@ class Store(Protocol):
     """Postgres as the deciding process needs it. Writes that name a lease raise LeaseLost, all or nothing."""
 
     async def take_lease(self, role: str, holder: str, ttl_seconds: float) -> Lease | None:
-        """Take or renew; None while another holds it. A new holder gets a new epoch.
+        """None while another holds it. One's own that is alive goes on in its epoch, else a new one begins.
 
+        Nothing is written under it any more by who held it before, oneself included.
         The epoch is max(last + 1, Unix seconds of the store's clock), so that a restored database never
         issues an epoch again; (epoch, last generation) is recorded.
         """
+        ...
+
+    async def renew_lease(self, lease: Lease, ttl_seconds: float) -> bool:
+        """Also while something is written under it; False where it is ours no more, or has expired."""
         ...
 
     async def release_lease(self, lease: Lease) -> None: ...

@@ -24,16 +24,17 @@ with locked as materialized (
 select holder, epoch, expires_at > clock_timestamp() as alive from locked, alone
 """
 _RENEWED = """
-update lease set expires_at = clock_timestamp() + make_interval(secs => $3)
-where role = $1 and holder = $2 and expires_at > clock_timestamp() returning epoch
+update lease set expires_at = clock_timestamp() + make_interval(secs => $4)
+where role = $1 and holder = $2 and epoch = $3 and expires_at > clock_timestamp() returning true
 """
 
 
 async def take(connection: Connection, role: str, holder: str, ttl_seconds: float) -> Lease | None:
-    """Nobody waits who cannot have it; one's own is renewed beside whatever it is used for."""
-    if (renewed := await connection.fetchval(_RENEWED, role, holder, ttl_seconds)) is not None:
-        return Lease(role, holder, renewed)
-    if await connection.fetchval("select expires_at > clock_timestamp() from lease where role = $1", role):
+    """Nobody waits who cannot have it. Whoever can waits for what is still written under it, also by itself
+    before it lost its way: what it reads then is all there is.
+    """
+    others = "select holder <> $2 and expires_at > clock_timestamp() from lease where role = $1"
+    if await connection.fetchval(others, role, holder):
         return None
     await connection.execute(
         "insert into lease values ($1, '', 0, '-infinity') on conflict (role) do nothing", role
@@ -53,6 +54,12 @@ async def take(connection: Connection, role: str, holder: str, ttl_seconds: floa
         ttl_seconds,
     )
     return Lease(role, holder, epoch)
+
+
+async def renew(connection: Connection, lease: Lease, ttl_seconds: float) -> bool:
+    """Beside whatever it is used for. False where it is ours no more, or has expired."""
+    row = lease.role, lease.holder, lease.epoch
+    return bool(await connection.fetchval(_RENEWED, *row, ttl_seconds))
 
 
 async def _begin_epoch(connection: Connection, role: str) -> int:

@@ -113,6 +113,10 @@ class PostgresStore(Ledger, Journaled, QuotaRequests):
         async with self._lease_pool.transaction(min(ttl_seconds, LEASE_SECONDS)) as connection:
             return await leases.take(connection, role, holder, ttl_seconds)
 
+    async def renew_lease(self, lease: Lease, ttl_seconds: float) -> bool:
+        async with self._lease_pool.transaction(min(ttl_seconds, LEASE_SECONDS)) as connection:
+            return await leases.renew(connection, lease, ttl_seconds)
+
     async def release_lease(self, lease: Lease) -> None:
         async with self._lease_pool.transaction() as connection:
             await leases.release(connection, lease)

@@ -17,7 +17,7 @@ from controlplane.embedded import EmbeddedPostgres
 from controlplane.intent import Taken
 from controlplane.known.records import DocumentRecord, WorkloadRecord
 from controlplane.loops.ports import LeaseLost, StoreUnavailable
-from controlplane.store import migrations
+from controlplane.store import leases, migrations
 from controlplane.store.migrations import known, migrate
 from controlplane.store.store import PostgresStore
 from tests.conformance.store_worlds import (
@@ -83,6 +83,26 @@ class TestStopped:
                 assert (await store.load()).last_generation == 0
             await connection.execute("rollback")
         assert await store.reserve_generations(lease, 1) == range(1, 2)
+
+    @pytest.mark.promise(2)
+    @pytest.mark.parametrize("holder", ["first", "second"])
+    async def test_whoever_takes_the_lease_waits_for_what_is_still_written_under_it(
+        self, postgres_world: PostgresWorld, holder: str
+    ) -> None:
+        """Also by itself, before it lost its connection: it would decide without what that commits."""
+        store = postgres_world.store
+        lease = await lead(store)
+        async with raw(postgres_world.dsn) as connection:
+            await connection.execute("begin")
+            await leases.hold(connection, lease)
+            assert await store.renew_lease(lease, TTL_SECONDS), "nobody waits who has it"
+            if holder != lease.holder:
+                await postgres_world.store.release_lease(lease)
+            taking = asyncio.create_task(lead(store, holder))
+            done, _ = await asyncio.wait([taking], timeout=0.3)
+            assert not done
+            await connection.execute("commit")
+        assert (await taking).holder == holder
 
     async def test_a_leader_that_stands_still_in_a_transaction_is_thrown_out(
         self, postgres_world: PostgresWorld

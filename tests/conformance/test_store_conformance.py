@@ -62,9 +62,19 @@ class TestLease:
     async def test_renewing_keeps_the_epoch_and_moves_the_end(self, world: World) -> None:
         lease = await lead(world.store)
         await world.pass_time(TTL_SECONDS - 5)
-        assert await lead(world.store) == lease
+        assert await world.store.renew_lease(lease, TTL_SECONDS)
         await world.pass_time(TTL_SECONDS - 5)
         await world.store.record_changes(lease, [])
+        assert await lead(world.store) == lease
+
+    async def test_what_is_ones_own_no_more_is_not_renewed(self, world: World) -> None:
+        lease = await lead(world.store)
+        await world.pass_time(TTL_SECONDS + 1)
+        assert not await world.store.renew_lease(lease, TTL_SECONDS)
+        again = await lead(world.store)
+        assert not await world.store.renew_lease(lease, TTL_SECONDS), "of an epoch before"
+        assert not await world.store.renew_lease(replace(again, holder="second"), TTL_SECONDS)
+        assert await world.store.renew_lease(again, TTL_SECONDS)
 
     @pytest.mark.parametrize("holder", ["first", "second"])
     async def test_what_expired_begins_a_new_epoch(self, world: World, holder: str) -> None:

@@ -99,6 +99,17 @@ class MemoryStore(MemoryLedger, MemoryIntent):
         self.tables.leases[role] = LeaseRow(holder, epoch, self.now() + ttl_seconds)
         return Lease(role, holder, epoch)
 
+    async def renew_lease(self, lease: Lease, ttl_seconds: float) -> bool:
+        def effect() -> bool:
+            row = self.tables.leases.get(lease.role)
+            alive = row is not None and row.expires_at > self.now()
+            if row is None or not alive or (row.holder, row.epoch) != (lease.holder, lease.epoch):
+                return False
+            self.tables.leases[lease.role] = replace(row, expires_at=self.now() + ttl_seconds)
+            return True
+
+        return await self.carry(effect)
+
     def _begin_epoch(self, role: str) -> int:
         last = max((epoch for of, epoch in self.tables.epochs if of == role), default=0)
         epoch = max(last + 1, int(self.now()))
