@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from controlplane.known.records import Change
-from controlplane.store.codecs import Connection, clean, transposed
+from controlplane.store.codecs import Connection
 from controlplane.store.namespaces import CHANGES, notify
 
 KEPT = 1_000_000
@@ -17,9 +17,9 @@ with head as (
 )
 insert into change (id, at, kind, name, uid, what, by, detail)
 select before + n, clock_timestamp(), kind, name, uid, what, by, detail
-from head, notified,
-     unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[])
-     with ordinality as new (kind, name, uid, what, by, detail, n)
+from head, notified, rows from (
+    jsonb_to_recordset($2) as (kind text, name text, uid text, what text, by text, detail jsonb)
+) with ordinality as new (kind, name, uid, what, by, detail, n)
 """
 
 
@@ -27,11 +27,7 @@ async def append(connection: Connection, changes: Sequence[Change]) -> None:
     """Late in a transaction: from here until its commit, nobody else commits a change."""
     if not changes:
         return
-    rows = (
-        (*map(clean, (change.kind, change.name, change.uid, change.what, change.by)), change.detail)
-        for change in changes
-    )
-    await connection.execute(_APPEND, len(changes), *transposed(rows, 6))
+    await connection.execute(_APPEND, len(changes), list(changes))
 
 
 async def read(connection: Connection, after: int, limit: int) -> list[Change]:
