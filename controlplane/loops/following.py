@@ -46,6 +46,7 @@ PROMISES_AT_ONCE = 50
 UNORDERED_SECONDS = 5.0
 WORKS_AT_ONCE = 2_000
 BEARINGS_SECONDS = 1.0
+UNJOURNALED_SECONDS = 10.0
 AWAY_SECONDS = 5.0
 """Without a look: beats of this time may not have been heard."""
 
@@ -79,7 +80,7 @@ class Following:
         self._loaded_in = 0
         self._answered_at: float | None = None
         self._counted_at = 0.0
-        self._bearings_at = float("-inf")
+        self._bearings_at = self._unjournaled_at = float("-inf")
         self.leads = False
 
     def behind_seconds(self) -> float:
@@ -108,6 +109,7 @@ class Following:
 
     async def run_pass(self) -> None:
         """One look at what is new, or everything. Raises StoreUnavailable."""
+        await self._look_for_unjournaled()
         await self._load_or_catch_up()
         known, now = self._known, self._clock.now()
         known.quotas.refresh(known.documents, now)
@@ -157,6 +159,17 @@ class Following:
         """What has run to its end takes no room any more."""
         if not self.leads and is_finished(self._known, workload, cluster):
             self._known.fleet.unpromise(cluster, workload)
+
+    async def _look_for_unjournaled(self) -> None:
+        """What an earlier release decides, or has decided since, is in no journal: load all, now and then."""
+        loop = asyncio.get_running_loop()
+        if self._is_stale or loop.time() - self._unjournaled_at < UNJOURNALED_SECONDS:
+            return
+        self._unjournaled_at = loop.time()
+        bearings = await self._store.read_bearings()
+        if any(self._loaded_in <= epoch for epoch in bearings.unjournaled):
+            log.info("loading_anew", detail="an earlier release leads or led, and keeps no journal")
+            self._is_stale = True
 
     def _is_journaled(self, bearings: Bearings, lease: Lease) -> bool:
         return not any(self._loaded_in <= epoch < lease.epoch for epoch in bearings.unjournaled)
@@ -230,7 +243,7 @@ class Following:
         self._known.stamps.get(cluster, {}).pop(tail, None)
 
     def _forget_cut_off(self) -> None:
-        """The leader has purged what they sent. What this process found too much, it finds anew if it leads."""
+        """The leader has purged what they sent. What is found too much here, who leads finds anew."""
         self._ingest.over_bound.clear()
         for record in self._known.clusters.values():
             if record.standing is not Standing.JOINED:

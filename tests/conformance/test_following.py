@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from controlplane.known.charged import CHARGED, told
 from controlplane.known.known import Known
 from controlplane.known.records import Cause, Lease, LedgerLine, OutboxRecord, WorkloadRecord
+from controlplane.loops import following as following_loop
 from controlplane.loops.centre import Centre, Ports
 from controlplane.loops.ports import LeaseLost, NewDecision, OrderMark
 from controlplane.loops.running import LoopMetrics
@@ -207,6 +208,13 @@ class Deciders:
         await self.store.release_lease(self.lease)
         self.lease = await lead(self.store, f"holder-{self.steps}")
 
+    async def decide_as(self, holder: str, count: int) -> None:
+        await self.store.release_lease(self.lease)
+        self.lease = await lead(self.store, holder)
+        for _ in range(count):
+            await self._submit()
+            await self._decide()
+
     async def _purge(self) -> None:
         await self.store.record_purged(self.lease, [Subjects().profile(self.clusters[0], "abc")])
 
@@ -299,5 +307,27 @@ async def test_what_was_trimmed_below_it_has_it_load_anew(postgres_world: Postgr
         await acting.step()
     async with raw(postgres_world.dsn) as connection:
         await connection.execute("delete from journal where id < (select max(id) from journal)")
+    await following.following.run_pass()
+    compared(following.known, await loaded(store))
+
+
+@pytest.mark.parametrize("leads", [False, True], ids=["led meanwhile", "leads"])
+async def test_what_an_earlier_release_decided_is_known_though_it_kept_no_journal(
+    postgres_world: PostgresWorld, monkeypatch: pytest.MonkeyPatch, leads: bool
+) -> None:
+    monkeypatch.setattr(following_loop, "UNJOURNALED_SECONDS", 0.0)
+    store = postgres_world.store
+    acting = await deciders(store, 19)
+    for _ in range(10):
+        await acting.step()
+    following = replica(store)
+    await following.following.run_pass()
+    read = following.known.journal
+    await acting.decide_as("an earlier release", 20)
+    async with raw(postgres_world.dsn) as connection:
+        await connection.execute("delete from journal where id > $1", read.id)
+        await connection.execute("update epoch set journaled = false where epoch = $1", acting.lease.epoch)
+    if not leads:
+        await acting.decide_as("a later one", 1)
     await following.following.run_pass()
     compared(following.known, await loaded(store))
