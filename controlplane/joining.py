@@ -32,6 +32,10 @@ class Admission(Protocol):
         """Push the account to NATS."""
         ...
 
+    async def readmit(self, account: ClusterAccount) -> None:
+        """The same, where NATS does not know it so already."""
+        ...
+
 
 class AccountSeeds(Protocol):
     async def account_seed(self, cluster: str) -> bytes:
@@ -82,7 +86,7 @@ class Registrar:
     async def readmit_silent(self, known: Known, returned_at: Callable[[], float] = lambda: 0.0) -> None:
         """Push the accounts of clusters that are silent, forever: a NATS that lost its folder knows none.
 
-        1 ms each, and harmless where the account is known. returned_at: when NATS was back last.
+        It is asked first what it knows. returned_at: when NATS was back last.
         """
         pushed: dict[str, float] = {}
         while True:
@@ -99,7 +103,9 @@ class Registrar:
             ]
             for cluster in silent:
                 try:
-                    await self.admission.admit(self._opened(cluster, await self.seeds.account_seed(cluster)))
+                    await self.admission.readmit(
+                        self._opened(cluster, await self.seeds.account_seed(cluster))
+                    )
                 except (BusUnavailable, StoreUnavailable, NotFound) as error:
                     log.warning("account_not_pushed", cluster=cluster, detail=str(error))
                     break

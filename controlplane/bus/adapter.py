@@ -17,7 +17,7 @@ from controlplane import tracing
 from controlplane.bus.following import follow
 from controlplane.bus.session import Credentials, Session
 from controlplane.bus.streams import StreamBounds, ensure_streams, order_consumer, stream_names
-from controlplane.identity import accounts
+from controlplane.identity import accounts, jwt
 from controlplane.identity.keys import Keys
 from controlplane.identity.nkey import NKey
 from controlplane.loops.ports import BusUnavailable, NewerStored, OrdersState, StoredOrder, StreamBatch
@@ -178,6 +178,26 @@ class NatsBus:
         await self.push_account(
             accounts.cluster_account_jwt(self._keys, account, self._subjects, self._issued_at())
         )
+
+    async def readmit(self, account: accounts.ClusterAccount) -> None:
+        """As `admit`, where the server does not know it so already.
+
+        To push an account makes all its imports anew, under the server's locks: thousands at once, just when
+        their agents come back, would keep them out for minutes.
+        """
+        wanted = accounts.cluster_account_jwt(self._keys, account, self._subjects, self._issued_at())
+        if not await self._is_known(account.id, wanted):
+            await self.push_account(wanted)
+
+    async def _is_known(self, account: str, wanted: str) -> bool:
+        """Whether the server's answer, or that of the first of several, says the same."""
+        try:
+            client = await self._system.client()
+            lookup = f"$SYS.REQ.ACCOUNT.{account}.CLAIMS.LOOKUP"
+            stored = (await client.request(lookup, timeout=REQUEST_TIMEOUT_SECONDS)).data.decode()
+            return bool(stored) and jwt.decode(stored)["nats"] == jwt.decode(wanted)["nats"]
+        except (NatsError, OSError, TimeoutError, ValueError, KeyError):
+            return False
 
     async def cut_off(self, cluster: str) -> None:
         await self.push_account(accounts.cut_off_account_jwt(self._keys, cluster, self._issued_at()))
