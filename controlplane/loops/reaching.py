@@ -13,7 +13,7 @@ PERIOD_SECONDS = 0.5
 
 
 class Reaching:
-    """reach: returns when NATS has answered; None where there is nothing to ask. patience_seconds: of silence."""
+    """reach: returns when NATS answers; None where there is nothing to ask. patience_seconds: of silence."""
 
     def __init__(self, reach: Callable[[], Awaitable[object]] | None, patience_seconds: float) -> None:
         self._reach = reach
