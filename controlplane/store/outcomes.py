@@ -4,7 +4,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from controlplane.known.records import Change, DecisionRecord, LedgerLine, OutboxRecord, PlacementRecord
+from controlplane.known.records import (
+    Cause,
+    Change,
+    DecisionRecord,
+    LedgerLine,
+    OutboxRecord,
+    PlacementRecord,
+)
 from controlplane.loops.ports import NewDecision, NewOrder
 from controlplane.store.settlement import changed
 from schemas.wire.orders import Verb, Version
@@ -90,13 +97,17 @@ class Outcomes:
         """Whether it was decided on what is there now; also a removed cluster, or a newer order, is news."""
         if self.quota_moved and charges(decision):
             return False
-        if any(line.amount > 0 and line.tenant in self.exhausted for line in decision.lines):
+        if any(self._costs_more(line) for line in decision.lines):
             return False
         return subject.resource_version == decision.resource_version and all(
             order.version > self.orders.get((order.cluster, decision.workload), Version(0, 0))
             and not (order.cluster in self.removed and order.verb is Verb.APPLY)
             for order in decision.orders
         )
+
+    def _costs_more(self, line: LedgerLine) -> bool:
+        """Than there is money for. What runs already costs what it costs: it is counted, and not let in."""
+        return line.amount > 0 and line.cause is not Cause.MOVED and line.tenant in self.exhausted
 
     def _order(self, decision: NewDecision, order: NewOrder) -> None:
         place = order.cluster, decision.workload

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from controlplane.known.records import BalanceRecord, LedgerLine
-from controlplane.loops import adopting
+from controlplane.loops import adopting, place
+from controlplane.loops.budgeting import Budgeting
 from controlplane.quota.quota import FlavorResource
 from tests.conformance.store_worlds import ME
 from tests.simulation.test_admitting import Centre, quota
@@ -86,8 +87,11 @@ async def test_what_stopped_it_half_way_is_no_end_of_it(monkeypatch: pytest.Monk
         assert centre.known.decisions[record.uid].explanation["flavors"], "it was decided which is its own"
 
 
-async def test_what_could_not_be_written_with_others_is_before_everybody_else_still() -> None:
+async def test_what_could_not_be_written_with_others_is_before_everybody_else_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What it comes to under a quota may be more than what was moved: here, its pods."""
+    monkeypatch.setattr(place, "SLICE_SECONDS", 10.0)
     centre = await with_what_runs(web=6)
     spec = quota(cpu=100, preemption={"withinTenant": "Never"})
     spec["quota"]["flavors"][0]["resources"].append({"name": "pods", "nominalQuota": 8})
@@ -107,3 +111,21 @@ async def test_what_could_not_be_written_with_others_is_before_everybody_else_st
     await centre.decide()
     assert (await charged(centre))["default", "pods"] == 6
     assert (centre.said("web"), centre.said("api")) == ("Placed", "QuotaExceeded")
+
+
+async def test_what_runs_is_counted_also_where_there_is_no_money_for_it() -> None:
+    """Else it would be tried again for ever, before everybody else."""
+    centre = await with_what_runs(web=6)
+    spec = quota(cpu=100)
+    spec["quota"]["flavors"][0]["resources"].append({"name": "pods", "nominalQuota": 8})
+    spec["quota"]["budget"] = {"amount": 0, "currency": "EUR", "period": "Month"}
+    priced = {"prices": {"currency": "EUR", "perHour": {"cpu": 1}}}
+    await centre.fleet.around.store.submit_document("Flavor", "default", priced, ME)
+    await centre.change("shop", spec)
+    await centre.decide()
+    assert await charged(centre) == {("default", "cpu"): 6_000, ("default", "pods"): 6}
+    around = centre.fleet.around
+    await Budgeting(around.store, around.known, around.clock, lambda: None).run_pass()
+    await centre.submit("api", "shop", 1)
+    await centre.decide()
+    assert centre.said("api") == "BudgetExhausted"
