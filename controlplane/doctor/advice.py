@@ -42,7 +42,8 @@ ADVICE: dict[Finding, Advice] = {
     Finding.KEYS_MISSING: Advice(
         _FAIL,
         "without its keys a centre is another installation",
-        "restore them from the backup: muster restore",
+        "is MUSTER_KEYS_DIR (MUSTER_DATA_DIR) right? Only where they are lost: muster restore brings them"
+        " back, and the database of that time",
     ),
     Finding.KEYS_OPEN: Advice(
         _FAIL, "others on this machine may read them", "chmod 700 the folder, 600 its files"
@@ -50,7 +51,9 @@ ADVICE: dict[Finding, Advice] = {
     Finding.KEYS_OF_ANOTHER: Advice(
         _FAIL,
         "these keys and this database are not of one installation",
-        "restore both of one backup: muster restore FILE --replace",
+        "is MUSTER_KEYS_DIR (MUSTER_DATA_DIR), or MUSTER_POSTGRES_DSN, that of another installation? Put it"
+        " right: nothing is lost. Only where its keys are lost: both of one backup, muster restore"
+        " FILE --replace, and what came after it is gone",
     ),
     Finding.DISK_SCARCE: Advice(
         _WARN, "the disk fills", "make room, or move what lies there to a larger one"
@@ -172,10 +175,16 @@ ADVICE: dict[Finding, Advice] = {
     Finding.NOBODY_LEADS: Advice(
         _FAIL, "nothing is decided", "is a centre running? Its log says why it does not take the lease"
     ),
+    Finding.LEADERS_CHANGED: Advice(
+        _WARN,
+        "processes were started anew, or one of them loses its lease",
+        "after an upgrade or a restart: nothing; else leading_given_up and lease_ended in their logs say why",
+    ),
     Finding.LEADERS_FIGHT: Advice(
         _FAIL,
         "the lease changes hands again and again: slow processes, or a slow Postgres",
-        "stop all but one, then look at loop lag and at the time of commits; raise MUSTER_LEASE_SECONDS",
+        "look at loop lag and at the time of commits; raise MUSTER_LEASE_SECONDS; until then one process"
+        " alone serves better than several",
     ),
     Finding.ORDERS_UNPUBLISHED: Advice(
         _WARN, "decided, and not sent", "is NATS there, does the cluster beat? muster get placements"

@@ -60,6 +60,7 @@ class Finding(StrEnum):
     # Who decides, and what is on its way
     CLOCK_SKEWED = "ClockSkewed"
     NOBODY_LEADS = "NobodyLeads"
+    LEADERS_CHANGED = "LeadersChanged"
     LEADERS_FIGHT = "LeadersFight"
     ORDERS_UNPUBLISHED = "OrdersUnpublished"
     ORDERS_UNACKNOWLEDGED = "OrdersUnacknowledged"

@@ -67,8 +67,16 @@ OF_POSTGRES: dict[str, tuple[PostgresFacts, list[Finding]]] = {
         replace(POSTGRES, leases={"deciding": LEASE, "alerting": replace(LEASE, left_seconds=-1.0)}),
         [Finding.NOBODY_LEADS],
     ),
-    "two fight": (
+    "three were started anew one by one": (
+        replace(POSTGRES, leases={"deciding": replace(LEASE, recent=3), "alerting": LEASE}),
+        [],
+    ),
+    "and again": (
         replace(POSTGRES, leases={"deciding": replace(LEASE, recent=6), "alerting": LEASE}),
+        [Finding.LEADERS_CHANGED],
+    ),
+    "two fight": (
+        replace(POSTGRES, leases={"deciding": replace(LEASE, recent=40), "alerting": LEASE}),
         [Finding.LEADERS_FIGHT],
     ),
     "orders on their way": (replace(POSTGRES, unpublished=Late(9, 2.0)), []),
