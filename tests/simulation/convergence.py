@@ -146,7 +146,7 @@ def _charged(world: World, known: Known) -> Iterator[str]:
     rolling = {(uid, member.id) for member in world.members for uid in _pods_by_workload(member)[1]}
     if world.is_restored:
         for member in world.members:
-            yield from uncharged(tables, member)
+            yield from uncharged(tables, member, restored=True)
     else:
         for uid, cluster in sorted({key[:2] for key in tables.balances} | set(_places(tables))):
             record, held = tables.workloads.get(uid), charged(tables, uid, cluster, drift=False)

@@ -212,12 +212,18 @@ def running(member: Simulated) -> dict[str, list[int]]:
     return found
 
 
-def uncharged(tables: Tables, member: Simulated) -> Iterator[str]:
-    """What runs, or is told to, and is not charged; the surge of a rolling update apart."""
+def uncharged(tables: Tables, member: Simulated, *, restored: bool = False) -> Iterator[str]:
+    """What runs, or is told to, and is not charged; the surge of a rolling update apart.
+
+    restored: what has been deleted since, and is ordered there by the history that was lost, is whose its
+    namespace is.
+    """
     told, alive = ordered(member), running(member)
     for uid in sorted({*told, *alive}):
         record = tables.workloads.get(uid)
         if record is None or not record.tenant:
+            continue
+        if restored and record.deleted and (member.id, uid) not in tables.outbox:
             continue
         replicas, cpu = told.get(uid, (0, 0))
         pods, held = alive.get(uid, []), charged(tables, uid, member.id)
