@@ -307,7 +307,7 @@ class SpentRecord:
 
 @dataclass(frozen=True)
 class Position:
-    """In the journal of what was decided: the last entry that was read, and when it was written."""
+    """In the journal of what was decided, or among changes: what was read last, and when it was written."""
 
     id: int = 0
     at: float = 0.0

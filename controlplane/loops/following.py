@@ -5,8 +5,8 @@
    what was decided, and read again what it names.
 3. Beats are heard by every replica, though one answers: which clusters are lost is known here, too.
 4. Whoever takes the lease catches up by the same way, and stands where its predecessor stood.
-5. After it has led, or where the journal does not go on, all is loaded anew: it may remember what was never
-   committed.
+5. After it has led, or where what was read last is stored no more, all is loaded anew: it may remember what
+   was never committed, or another database.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from controlplane.known.following import (
 )
 from controlplane.known.journal import Bearings, Journal
 from controlplane.known.known import Heard, Known
-from controlplane.known.records import Lease, Standing
+from controlplane.known.records import Lease, Position, Standing
 from controlplane.known.views import Views
 from controlplane.loops.follow import Follow
 from controlplane.loops.ingest import Ingest
@@ -78,6 +78,7 @@ class Following:
         self._is_stale = True
         self._promised = False
         self._loaded_in = 0
+        self._read_to = Position()
         self._answered_at: float | None = None
         self._counted_at = 0.0
         self._bearings_at = self._unjournaled_at = float("-inf")
@@ -193,11 +194,17 @@ class Following:
         self._known.newer_stored.clear()
         self._loaded_in = max((record.epoch for record in loaded.epochs), default=0)
         self._is_stale, self._promised = False, False
+        self._read_to = await self._last_read()
         log.info("records_loaded", clusters=len(loaded.clusters), workloads=len(loaded.workloads))
 
     async def _catch_up(self) -> bool:
-        """False where the journal does not go on from where it was read to."""
+        """False where what changed, or the journal, does not go on from where it was read to."""
+        if await self._last_read() != self._read_to:
+            log.info("loading_anew", detail="the database is another than it was")
+            return False
         self._forget_gone(await self._follow.take_changes())
+        if self._known.change_cursor != self._read_to.id:
+            self._read_to = await self._last_read()
         while True:
             named = await self._store.read_journal(self._known.journal, ENTRIES_AT_ONCE)
             if named is None:
@@ -207,6 +214,12 @@ class Following:
                 await self._take(named)
             if named.is_whole:
                 return True
+
+    async def _last_read(self) -> Position:
+        """The change that was read last, as it is stored: another or none where the database was restored."""
+        cursor = self._known.change_cursor
+        found = await self._store.changes(cursor - 1, 1)
+        return next((Position(each.id, each.at) for each in found if each.id == cursor), Position(cursor))
 
     async def _take(self, named: Journal) -> None:
         known = self._known

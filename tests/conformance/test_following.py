@@ -331,3 +331,22 @@ async def test_what_an_earlier_release_decided_is_known_though_it_kept_no_journa
         await acting.decide_as("a later one", 1)
     await following.following.run_pass()
     compared(following.known, await loaded(store))
+
+
+async def test_what_people_wrote_to_another_database_is_forgotten_also_where_nothing_was_decided_since(
+    memory_world: MemoryWorld,
+) -> None:
+    world = memory_world
+    acting = await deciders(world.store, 23)
+    for _ in range(20):
+        await acting.step()
+    following = replica(world.store)
+    await following.following.run_pass()
+    await world.backup()
+    await world.store.submit_workload(draft("lost"), ME)
+    await following.following.run_pass()
+    await world.restore()
+    await world.store.submit_workload(draft("kept"), ME)
+    await world.store.submit_workload(draft("kept-too"), ME)
+    await following.following.run_pass()
+    compared(following.known, await loaded(world.store))
