@@ -25,6 +25,8 @@ from schemas.wire.subjects import Subjects
 from schemas.wire.traces import TRACEPARENT
 
 REQUEST_TIMEOUT_SECONDS = 2.0
+CONSUMER_TIMEOUT_SECONDS = 15.0
+"""They are files: with thousands of agents that arrive at once, the server takes a while for each."""
 REACH_SECONDS = 1
 BEATS_AT_ONCE = 8_192
 WRONG_LAST_SEQUENCE = (10071, 10164)
@@ -154,13 +156,13 @@ class NatsBus:
 
     async def renew_consumer(self, cluster: str) -> None:
         await self.drop_consumer(cluster)
-        async with self._jetstream() as jetstream:
+        async with self._jetstream(CONSUMER_TIMEOUT_SECONDS) as jetstream:
             await jetstream.add_consumer(
                 self._subjects.orders_stream, order_consumer(self._subjects, cluster)
             )
 
     async def drop_consumer(self, cluster: str) -> None:
-        async with self._jetstream() as jetstream:
+        async with self._jetstream(CONSUMER_TIMEOUT_SECONDS) as jetstream:
             try:
                 await jetstream.delete_consumer(self._subjects.orders_stream, cluster)
             except NotFoundError:
@@ -224,10 +226,12 @@ class NatsBus:
             await jetstream.purge_stream(stream, seq=keep_from, subject=subject)
 
     @asynccontextmanager
-    async def _jetstream(self) -> AsyncGenerator[JetStreamContext]:
+    async def _jetstream(
+        self, timeout_seconds: float = REQUEST_TIMEOUT_SECONDS
+    ) -> AsyncGenerator[JetStreamContext]:
         try:
             client = await self._client()
-            yield client.jetstream(timeout=REQUEST_TIMEOUT_SECONDS)
+            yield client.jetstream(timeout=timeout_seconds)
         except (NatsError, OSError, TimeoutError) as error:
             raise BusUnavailable(str(error) or type(error).__name__) from error
 

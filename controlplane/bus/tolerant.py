@@ -5,6 +5,7 @@ at every start. Where nats-py stumbles over a message, its read loop ends in sil
 stumbles again: one message would take the centre down for good.
 """
 
+import asyncio
 import re
 
 from nats.aio.client import Client
@@ -21,7 +22,16 @@ parser.HMSG_RE = re.compile(rb"\AHMSG" + _HEAD + rb"(\d+)" + _GAP + rb"(\d+)\r\n
 
 
 class TolerantClient(Client):
-    """Headers that cannot be read count as none; bytes of a subject that are no UTF-8 are replaced."""
+    """Headers that cannot be read count as none; bytes of a subject that are no UTF-8 are replaced.
+
+    An answer to a ping that comes after whoever asked has given up is an answer all the same: nats-py puts it
+    into a future that was cancelled, and takes the error for a broken connection.
+    """
+
+    async def _process_pong(self) -> None:
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
         try:

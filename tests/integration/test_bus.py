@@ -6,10 +6,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 import pytest
 import pytest_asyncio
+from nats.errors import Error as NatsError
 
 from agents.bus import NatsBus as AgentBus
 from agents.ports import BusUnavailable, PublishRefused
+from controlplane.bus import Credentials
+from controlplane.bus.session import Session
+from controlplane.identity import accounts
 from controlplane.loops.ports import NewerStored, StreamBatch, StreamMessage
+from tests.crash.proxy import Way
 from tests.installation import JoinedCluster, NatsInstallation
 
 BOUND_SECONDS = 15.0
@@ -213,3 +218,28 @@ class TestBeats:
     async def test_without_a_centre_it_says_so(self, agent: AgentBus) -> None:
         with pytest.raises(BusUnavailable):
             await agent.beat(b"alive", timeout_seconds=1)
+
+
+class TestASlowServer:
+    async def test_whose_answer_comes_late_is_not_gone(self, nats_installation: NatsInstallation) -> None:
+        way = Way(int(nats_installation.url.rpartition(":")[2]))
+        await way.open()
+        own, returned = nats_installation.keys, list[None]()
+        user_jwt = accounts.service_user_jwt(own.centre_account, own.centre_user, "slow", int(time.time()))
+        credentials = Credentials(user_jwt, own.centre_user)
+        session = Session([f"nats://127.0.0.1:{way.port}"], credentials, "slow")
+
+        async def is_back() -> None:
+            returned.append(None)
+
+        session.on_return.append(is_back)
+        client = await session.client()
+        way.cut()
+        with pytest.raises(NatsError):
+            await client.flush(timeout=1)
+        way.mend()
+        await client.flush(timeout=5)
+        assert await session.client() is client
+        assert returned == []
+        await session.close()
+        await way.close()
