@@ -1,12 +1,14 @@
 """One tenant's quota explained: what each of its workloads waits for, who has it, and what would help."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from controlplane.known.admitting import candidate_of
+from controlplane.known.admitting import admit, candidate_of
 from controlplane.known.compiling import Compiler
 from controlplane.known.known import Known
 from controlplane.known.records import QuotaRequestRecord, RequestState, WorkloadRecord
+from controlplane.known.views import Views
+from controlplane.placement import ClusterView
 from controlplane.queries.charges import by_flavor, priority_of
 from controlplane.queries.quota import Looking, declared_flavors
 from controlplane.queries.quota_helping import Helping
@@ -45,10 +47,15 @@ class ExplainingQuota:
         self._looking = Looking(known, now)
         self._requests = tuple(requests)
         self._compiler = Compiler(known)
+        self._needs: dict[str, Amounts] = {}
 
     def steps(self) -> Iterator[None]:
         """Work it out; others may run between two steps."""
         yield from self._looking.steps()
+        views = Views(self._known).all(self._now)
+        for record in self._records():
+            yield
+            self._needs[record.uid] = self._asked(record, views)
 
     def explained(self) -> TenantQuotaExplained:
         """After all steps."""
@@ -67,17 +74,10 @@ class ExplainingQuota:
         )
 
     def _waiting(self, node: Node | None, helping: Helping) -> Iterator[WaitingRow]:
-        """Within a tenant the highest priority comes first, then the oldest."""
         known = self._known
-        records = [
-            record
-            for uid, record in known.workloads.items()
-            if record.tenant == self._tenant and waits_for_quota(known, uid)
-        ]
-        records.sort(key=lambda each: (-priority_of(each), each.created_at, each.uid))
-        for record in records[:MOST_WAITING]:
+        for record in self._records():
             decision = known.decisions[record.uid]
-            asked = self._asked(record)
+            asked = self._needs.get(record.uid) or self._asked(record, ())
             missing = known.quotas.usage.lacking(self._tenant, asked)
             yield WaitingRow(
                 workload=record.name,
@@ -92,9 +92,24 @@ class ExplainingQuota:
                 helps=tuple(helping.helps(decision.reason, self._compiler, record, asked, missing)),
             )
 
-    def _asked(self, record: WorkloadRecord) -> Amounts:
+    def _records(self) -> list[WorkloadRecord]:
+        """What waits. Within a tenant the highest priority comes first, then the oldest."""
+        records = [
+            record
+            for uid, record in self._known.workloads.items()
+            if record.tenant == self._tenant and waits_for_quota(self._known, uid)
+        ]
+        records.sort(key=lambda each: (-priority_of(each), each.created_at, each.uid))
+        return records[:MOST_WAITING]
+
+    def _asked(self, record: WorkloadRecord, views: Sequence[ClusterView]) -> Amounts:
+        """Where it would be placed, all its copies and what clusters add; at least, where that is nowhere."""
         try:
-            candidate = candidate_of(self._known, self._compiler.compiled(record))
+            compiled = self._compiler.compiled(record)
+            admission = admit(self._known, compiled, views)
+            if admission.needs:
+                return admission.needs
+            candidate = candidate_of(self._known, compiled)
         except ValueError:
             return NOTHING
         return candidate.needs if candidate is not None else NOTHING

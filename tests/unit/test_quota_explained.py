@@ -4,13 +4,15 @@ from typing import Any
 
 import pytest
 
-from controlplane.known.known import Known
+from controlplane.known.known import Heard, Known
 from controlplane.known.records import (
     BalanceRecord,
+    ClusterRecord,
     DecisionRecord,
     DocumentRecord,
     Loaded,
     SpentRecord,
+    Standing,
     WorkloadRecord,
 )
 from controlplane.queries.paging import Query
@@ -22,6 +24,9 @@ from controlplane.quota.budgets import GRAINS
 from controlplane.quota.quota import Flavor
 from schemas.manifests.quota import Budget
 from schemas.reasons import Reason
+from schemas.wire.beats import Beat
+from schemas.wire.reports import Facts, profile_hash
+from tests.unit.reports import LABELS, apply, inventory, profile, usage
 
 NOON = 1_795_435_200.0
 """2026-11-23 12:00 UTC, a Monday."""
@@ -92,6 +97,22 @@ def explained(known: Known, name: str, at: float = NOON) -> TenantQuotaExplained
     return explaining.explained()
 
 
+def put_clusters(known: Known, *names: str) -> None:
+    """Each of two nodes of 4 cores, where nothing runs."""
+    served = ["apps/v1/Deployment"]
+    facts = Facts(incarnation=1, sequence=1, layout=1, kubernetes_version="v1.31.0", served=served)
+    beat = Beat(incarnation=1, sequence=1, clock=NOON, agent_version="1")
+    for each in names:
+        known.put_cluster(
+            ClusterRecord(each, each, {}, (), f"uid-{each}", "key", b"", Standing.JOINED, "", 1, 1, 0.0)
+        )
+        apply(known.fleet, each, "facts", facts)
+        apply(known.fleet, each, f"profile.{profile_hash(LABELS)}", profile(LABELS))
+        apply(known.fleet, each, "inventory.1-0", inventory("a b", memory=10**12))
+        apply(known.fleet, each, "usage.1-0", usage(2))
+        known.heard[each] = Heard(NOON, 1, beat)
+
+
 def helps(row: WaitingRow) -> list[tuple[str, str]]:
     return [(each.kind, each.text) for each in row.helps]
 
@@ -106,6 +127,30 @@ def test_what_lacks_is_told_with_the_request_to_make() -> None:
         ("Request", "ask for 2 cpu of flavor default"),
     ]
     assert row.helps[-1].command == "muster quota request --tenant a --add default:cpu=2 --why 'for w'"
+
+
+@pytest.mark.parametrize(
+    ("resource", "nominal", "asked", "help_", "command"),
+    [
+        pytest.param("cpu", 3, 4_000, "ask for 1 cpu of flavor default", "default:cpu=1", id="copies"),
+        pytest.param(
+            "objects", 1, 2, "ask for 1 objects of flavor default", "default:objects=1", id="objects"
+        ),
+    ],
+)
+def test_what_it_comes_to_where_it_is_placed_is_what_it_asks_for(
+    resource: str, nominal: int, asked: int, help_: str, command: str
+) -> None:
+    """A copy in each of two clusters: one alone would not lack anything."""
+    given = tenant("a", nominal, uncovered="Allow")
+    given.spec["quota"]["flavors"][0]["resources"][0]["name"] = resource
+    known = known_of([given], [workload("w", "a", cpu="2")], {"w": Reason.QUOTA_EXCEEDED})
+    put_clusters(known, "north", "south")
+    (row,) = explained(known, "a").waiting
+    assert row.asked["default"] == {resource: asked}
+    assert row.missing["default"] == {resource: asked - (nominal * 1_000 if resource == "cpu" else nominal)}
+    assert helps(row)[-1] == ("Request", help_)
+    assert row.helps[-1].command == f"muster quota request --tenant a --add {command} --why 'for w'"
 
 
 def test_what_is_on_its_way_out_comes_by_itself() -> None:
