@@ -5,9 +5,11 @@ what was skipped, or could not be written, is taken back exactly as it was count
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from types import TracebackType
+
+import structlog
 
 from controlplane.failpoints import reached
 from controlplane.known.compiling import Compiler
@@ -23,6 +25,7 @@ from schemas.reasons import Reason
 from schemas.wire.orders import Verb
 
 DECISIONS_AT_ONCE = 256
+log = structlog.get_logger()
 
 
 class Committing:
@@ -111,6 +114,15 @@ class Committing:
             raise
         self.at_once = min(DECISIONS_AT_ONCE, 2 * self.at_once)
         reached("centre.after_commit")
+        try:
+            self._take_in(made, skipped)
+        except Exception as error:
+            # Stored and half known: whoever goes on with that decides on what is not so.
+            log.exception("committed_not_known")
+            raise LeaseLost(f"what was committed could not be taken in: {error}") from error
+        self._orders_committed()
+
+    def _take_in(self, made: Sequence[Made], skipped: Collection[str]) -> None:
         behind = [one for one in made if one.record.uid in skipped]
         self._take_back(behind)
         for one in behind:
@@ -119,7 +131,6 @@ class Committing:
             if one.record.uid not in skipped:
                 self._enter(one)
                 self._metrics.decisions.labels(one.new.reason).inc()
-        self._orders_committed()
 
     def give_up(self, made: Sequence[Made]) -> None:
         """One of them cannot be written, so none was: fewer at once, and that one alone in the end."""

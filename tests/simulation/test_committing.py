@@ -150,6 +150,25 @@ async def test_what_cannot_be_written_is_undone_with_what_was_decided_on_it() ->
     assert await centre.charged() == {"shop": 10}
 
 
+async def test_what_is_written_and_cannot_be_taken_in_ends_the_leadership() -> None:
+    """Its orders are in the outbox, and nobody who goes on would know of them."""
+    centre = Centre()
+    await centre.begin(shop=quota(cpu=10))
+    await centre.submit("web", "shop", 6)
+    due = centre.place._due  # pyright: ignore[reportPrivateUsage]
+
+    def fails(*_: Any) -> None:
+        raise KeyError("no such cluster")
+
+    due.written = fails  # type: ignore[method-assign]
+    with pytest.raises(LeaseLost, match="could not be taken in"):
+        await centre.decide()
+    await centre.lead_anew()
+    await centre.decide()
+    assert centre.said("web") == "Placed"
+    assert await centre.charged() == {"shop": 6}
+
+
 async def test_whoever_asks_for_the_ledger_gets_it_between_two_transactions() -> None:
     centre = Slow()
     await centre.begin(shop=quota(cpu=10))
