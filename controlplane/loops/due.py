@@ -9,6 +9,7 @@ from controlplane.known.losing import is_stranded
 from controlplane.known.records import Cause, DecisionRecord, WorkloadRecord
 from controlplane.loops.made import Made
 from controlplane.loops.waiting import Waiting
+from controlplane.quota.pending import is_before
 from controlplane.quota.quota import Candidate
 from schemas.reasons import Reason
 
@@ -132,10 +133,20 @@ class Due:
             else:
                 # What was kept for it may be had by others.
                 quotas.usage.free(quotas.tree.root(claim.tenant))
+        self._doubt_behind(quotas.claims.get(record.uid))
         held = self._known.decisions.get(record.uid)
         said = made[-1].new.reason if made else held.reason if held is not None else ""
         if said in QUOTA_REASONS:
             self._waiting.park(record)
+
+    def _doubt_behind(self, claim: Candidate | None) -> None:
+        """Who of its tenant claimed before it, and comes after it, may find nothing left of what leaves."""
+        if claim is None:
+            return
+        quotas = self._known.quotas
+        for uid, other in quotas.claims.items():
+            if other.tenant == claim.tenant and is_before(quotas.usage, claim, other):
+                self._now[uid] = None
 
     def written(self, one: Made, decision: DecisionRecord) -> None:
         """It is committed, and known."""

@@ -8,6 +8,24 @@ from tests.simulation.test_admitting import Centre, quota
 pytestmark = pytest.mark.promise(2)
 
 
+async def test_a_claim_that_another_of_the_tenant_comes_before_costs_nobody_else_anything() -> None:
+    """Else kb-5 would take two of its own, for one cpu, beside what nobody will have."""
+    centre = Centre()
+    await centre.begin(ka=quota("duo", cpu=4), kb=quota("duo", cpu=4))
+    for number in range(1, 5):
+        await centre.submit(f"kb-{number}", "kb", 2)
+        await centre.decide(after_seconds=0.1)
+    await centre.submit("ka-1", "ka", 2)
+    await centre.decide()
+    await centre.submit("ka-2", "ka", 4, priority=10)
+    await centre.decide()
+    assert (centre.said("ka-1"), centre.said("ka-2")) == (Reason.QUOTA_EXCEEDED, Reason.QUOTA_AWAITED)
+    await centre.submit("kb-5", "kb", 1, priority=10)
+    await centre.decide()
+    given_way = [n for n in range(1, 5) if centre.said(f"kb-{n}") == Reason.PREEMPTED]
+    assert len(given_way) == 3, "two for ka-2, one for kb-5"
+
+
 @pytest.mark.parametrize(
     ("tenant", "priority"), [("support", 0), ("sales", 100)], ids=["what is its own", "of lower priority"]
 )
