@@ -74,7 +74,7 @@ class Observer:
 
     def want(self, kinds: Iterable[tuple[str, str]]) -> None:
         """Watch these (apiVersion, kind) as well, the objects that bear the workload label."""
-        for kind in kinds:
+        for kind in sorted(kinds):
             if kind not in self._kinds and len(self._kinds) < MOST_KINDS:
                 self._kinds[kind] = asyncio.Event()
                 self._wanted.put_nowait(kind)

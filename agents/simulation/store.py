@@ -241,7 +241,8 @@ class Objects:
         if self._recorded:
             self._saved = self._version
             recorded, self._recorded = self._recorded, set()
-            self._wake(recorded)
+            # Who is woken first acts first: not in the order of a set, which differs from process to process.
+            self._wake(sorted(recorded))
 
     def _save_and_answer(self) -> None:
         unanswered, self._unanswered = self._unanswered, []

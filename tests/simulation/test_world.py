@@ -54,12 +54,23 @@ def test_promises_hold_whatever_is_done_in_whatever_order(
     run_commands(seed, commands, quota=True)
 
 
-@pytest.mark.parametrize("quota", [False, True], ids=["", "with quota"])
-def test_the_same_seed_is_the_same_world_byte_for_byte(quota: bool) -> None:
+@pytest.mark.parametrize(
+    ("seed", "quota"),
+    [(7, False), (7, True), (4711, False)],
+    ids=["", "with quota", "watches of several kinds end at once"],
+)
+def test_the_same_seed_is_the_same_world_byte_for_byte(seed: int, quota: bool) -> None:
     """In another process too, whose sets are in another order."""
-    program = f"from tests.simulation.running import run_seed; print(run_seed(7, quota={quota}).digest)"
-    environment = os.environ | {"PYTHONHASHSEED": "1"}
+    assert len({_digest_elsewhere(seed, quota, hashes) for hashes in ("0", "1")}) == 1
+
+
+def _digest_elsewhere(seed: int, quota: bool, hashes: str) -> str:
+    program = f"from tests.simulation.running import run_seed; print(run_seed({seed}, quota={quota}).digest)"
     other = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONHASHSEED": hashes},
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert run_seed(7, quota=quota).digest == other.stdout.strip()
+    return other.stdout.strip()
