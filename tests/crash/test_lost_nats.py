@@ -56,7 +56,8 @@ async def test_nats_restored_from_an_hour_ago(fire: UnderFire) -> None:
         copy_store(copy, fire.nats.folder)
         await fire.nats.start()
         await load.goes_on()
-    assert all(version >= recorded[key] for key, version in versions(fire).items()), "no agent went back"
+    held = versions(fire)
+    assert all(held[key] >= version for key, version in recorded.items() if key in held), "no agent went back"
     await still_held_to(fire, "2")
 
 

@@ -278,12 +278,10 @@ async def test_what_rbac_hides_is_said_once_and_holds_up_nothing(datacentre: Age
     hidden = [catalogue.NODE_TOPOLOGIES, catalogue.IP_POOLS]
     listed = datacentre.cluster.list
 
-    async def refusing(
-        resource: Resource, *, label_selector: str = "", namespace: str = ""
-    ) -> AsyncIterator[bytes]:
+    async def refusing(resource: Resource, **selection: str) -> AsyncIterator[bytes]:
         if resource in hidden:
             raise Forbidden(f"{resource.plural} is forbidden")
-        async for page in listed(resource, label_selector=label_selector, namespace=namespace):
+        async for page in listed(resource, **selection):
             yield page
 
     datacentre.cluster.list = refusing  # type: ignore[method-assign]
