@@ -28,6 +28,32 @@ class TolerantClient(Client):
     into a future that was cancelled, and takes the error for a broken connection.
     """
 
+    async def _select_next_server(self) -> None:
+        """Until its own ping is answered, nats-py takes whatever comes for that answer.
+
+        A server pings a new client after a second or so, be it still at work on its CONNECT, as it is when
+        thousands come back at once; nats-py would go on without a flusher, and write nothing ever after.
+        """
+        await super()._select_next_server()
+        transport = self._transport
+        if transport is None:
+            return
+        read, greeted = transport.readline, False
+
+        async def next_answer() -> bytes:
+            nonlocal greeted
+            while True:
+                line = await read()
+                if line.strip() == b"PING":
+                    transport.write(b"PONG\r\n")
+                elif greeted and line.startswith(b"INFO "):
+                    continue
+                else:
+                    greeted = True
+                    return line
+
+        transport.readline = next_answer
+
     async def _process_pong(self) -> None:
         if self._pongs and self._pongs[0].done():
             self._pongs[0] = asyncio.get_running_loop().create_future()

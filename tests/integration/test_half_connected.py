@@ -1,0 +1,50 @@
+"""A server that is slow to take a client pings it first: that is not the answer which the client waits for."""
+
+import asyncio
+import json
+
+import pytest
+from nats.aio.client import Client
+
+from agents.bus_client import PatientClient
+from controlplane.bus.tolerant import TolerantClient
+
+INFO = b"INFO " + json.dumps({"max_payload": 1 << 20, "headers": True, "proto": 1}).encode() + b"\r\n"
+
+
+class SlowServer:
+    """Says something else before it answers the ping that follows CONNECT. heard: lines from then on."""
+
+    def __init__(self, before: bytes) -> None:
+        self._before = before
+        self.heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(INFO)
+        while (await reader.readline()).strip() != b"PING":
+            pass
+        writer.write(self._before)
+        await writer.drain()
+        writer.write(b"PONG\r\n")
+        while line := await reader.readline():
+            self.heard.put_nowait(line)
+        writer.close()
+
+
+@pytest.mark.parametrize("before", [b"", b"PING\r\n", INFO, b"PING\r\n" + INFO + b"PING\r\n"])
+@pytest.mark.parametrize("make", [PatientClient, TolerantClient])
+async def test_a_client_of_a_slow_server_is_connected_whole(make: type[Client], before: bytes) -> None:
+    slow = SlowServer(before)
+    server = await asyncio.start_server(slow.take, "127.0.0.1", 0)
+    client = make()
+    try:
+        port = server.sockets[0].getsockname()[1]
+        await client.connect(f"nats://127.0.0.1:{port}", allow_reconnect=False)
+        assert client.is_connected
+        await client.publish("said", b"x")
+        async with asyncio.timeout(10):
+            while not (await slow.heard.get()).startswith(b"PUB said"):
+                pass
+    finally:
+        await client.close()
+        server.close()
