@@ -1,4 +1,4 @@
-"""A server that is slow to take a client pings it first: that is not the answer which the client waits for."""
+"""A server that is slow to take a client pings it first: not the answer which the client waits for."""
 
 import asyncio
 import json
