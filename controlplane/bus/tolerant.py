@@ -7,6 +7,7 @@ stumbles again: one message would take the centre down for good.
 
 import asyncio
 import re
+from functools import partial
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -38,7 +39,8 @@ class TolerantClient(Client):
         transport = self._transport
         if transport is None:
             return
-        read, greeted = transport.readline, False
+        # The transport outlives its connections: its own way of reading, not what was put in its place before.
+        read, greeted = partial(type(transport).readline, transport), False
 
         async def next_answer() -> bytes:
             nonlocal greeted

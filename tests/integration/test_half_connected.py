@@ -18,8 +18,10 @@ class SlowServer:
     def __init__(self, before: bytes) -> None:
         self._before = before
         self.heard: asyncio.Queue[bytes] = asyncio.Queue()
+        self.writers: list[asyncio.StreamWriter] = []
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
         writer.write(INFO)
         while (await reader.readline()).strip() != b"PING":
             pass
@@ -33,18 +35,37 @@ class SlowServer:
 
 @pytest.mark.parametrize("before", [b"", b"PING\r\n", INFO, b"PING\r\n" + INFO + b"PING\r\n"])
 @pytest.mark.parametrize("make", [PatientClient, TolerantClient])
-async def test_a_client_of_a_slow_server_is_connected_whole(make: type[Client], before: bytes) -> None:
+async def test_a_client_of_a_slow_server_is_connected_whole_and_comes_back(
+    make: type[Client], before: bytes
+) -> None:
     slow = SlowServer(before)
     server = await asyncio.start_server(slow.take, "127.0.0.1", 0)
-    client = make()
+    client, back = make(), asyncio.Event()
+
+    async def is_back() -> None:
+        back.set()
+
     try:
         port = server.sockets[0].getsockname()[1]
-        await client.connect(f"nats://127.0.0.1:{port}", allow_reconnect=False)
-        assert client.is_connected
-        await client.publish("said", b"x")
-        async with asyncio.timeout(10):
-            while not (await slow.heard.get()).startswith(b"PUB said"):
-                pass
+        await client.connect(
+            f"nats://127.0.0.1:{port}",
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0,
+            reconnected_cb=is_back,
+        )
+        await said(client, slow, "first")
+        for writer in slow.writers:
+            writer.close()
+        await asyncio.wait_for(back.wait(), 10)
+        await said(client, slow, "second")
     finally:
         await client.close()
         server.close()
+
+
+async def said(client: Client, slow: SlowServer, subject: str) -> None:
+    assert client.is_connected
+    await client.publish(subject, b"x")
+    async with asyncio.timeout(10):
+        while not (await slow.heard.get()).startswith(f"PUB {subject}".encode()):
+            pass
