@@ -39,7 +39,7 @@ class TolerantClient(Client):
         transport = self._transport
         if transport is None:
             return
-        # The transport outlives its connections: its own way of reading, not what was put in its place before.
+        # The transport outlives its connections: its own way of reading, not what took its place before.
         read, greeted = partial(type(transport).readline, transport), False
 
         async def next_answer() -> bytes:
