@@ -120,7 +120,7 @@ class Crowd:
 async def _heard(child: asyncio.subprocess.Process) -> Told:
     assert child.stdout is not None
     line = await child.stdout.readline()
-    assert line, "a process of agents ended"
+    assert line, f"a process of agents ended: {await child.wait()}"
     return msgspec.json.decode(line, type=Told)
 
 
