@@ -64,7 +64,6 @@ class NatsBus:
         self._answer: Answer | None = None
         self._beats: Subscription | None = None
         self._answering: set[asyncio.Task[None]] = set()
-        self._may_answer = asyncio.Semaphore(BEATS_AT_ONCE)
 
     async def open(self) -> None:
         """Push the centre's account, connect, make the streams. Raises BusUnavailable; may be tried again."""
@@ -245,14 +244,11 @@ class NatsBus:
 
     async def _on_beat(self, message: Msg) -> None:
         # Waiting here holds back the subscription, whose queue the client bounds.
-        await self._may_answer.acquire()
+        if len(self._answering) >= BEATS_AT_ONCE:
+            await asyncio.wait(self._answering, return_when=asyncio.FIRST_COMPLETED)
         task = asyncio.create_task(self._answer_beat(message))
         self._answering.add(task)
-        task.add_done_callback(self._answered)
-
-    def _answered(self, task: asyncio.Task[None]) -> None:
-        self._answering.discard(task)
-        self._may_answer.release()
+        task.add_done_callback(self._answering.discard)
 
     async def _answer_beat(self, message: Msg) -> None:
         cluster, _ = self._subjects.of_cluster(message.subject)

@@ -59,11 +59,10 @@ class Beats:
         self._awaited: dict[str, set[str]] = {}
         self._asked: dict[str, float] = {}
         self._arriving = asyncio.Semaphore(ARRIVING_AT_ONCE)
-        self._at_the_door: set[str] = set()
         self._want_versions: set[str] = set()
 
-    async def answer(self, cluster: str, body: bytes) -> bytes | None:
-        """The reply's bytes; None while an earlier beat of it waits. Malformed where the beat is none."""
+    async def answer(self, cluster: str, body: bytes) -> bytes:
+        """The reply's bytes. Malformed where the beat is none."""
         try:
             beat = decode(Beat, body)
         except Malformed as error:
@@ -73,14 +72,10 @@ class Beats:
         if record is None:
             raise Malformed(f"{cluster} never joined")
         if self._arrives(cluster, beat):
-            if cluster in self._at_the_door:
-                return None
-            self._at_the_door.add(cluster)
-            try:
-                async with self._arriving:
+            async with self._arriving:
+                # It may have beaten again meanwhile, and another beat of it may have been first.
+                if self._arrives(cluster, beat):
                     record = await self._arrive(record, beat)
-            finally:
-                self._at_the_door.discard(cluster)
         self._known.heard[cluster] = Heard(self._clock.now(), self._lease.epoch, beat)
         if beat.versions is not None:
             self._compare_versions(cluster, beat.versions)

@@ -128,7 +128,7 @@ async def test_a_lost_report_is_asked_for_though_beats_tell_of_a_few_reports_in_
     asked: list[str] = []
     for number in range(8):
         told = (shards * 4)[number * 64 : (number + 1) * 64]
-        reply = decode(BeatReply, await beats.answer(cluster, beat(number, told)) or b"")
+        reply = decode(BeatReply, await beats.answer(cluster, beat(number, told)))
         asked += [tail for tail in reply.resend if tail.startswith("inventory.200-")]
     assert set(asked) == {"inventory.200-7"}
 
@@ -139,7 +139,7 @@ async def test_the_purged_report_of_a_removal_is_not_asked_for() -> None:
     lease = await around.lead()
     beats = Beats(around.store, around.bus, around.known, around.clock, lease, Wake())
     for number in range(4):
-        reply = decode(BeatReply, await beats.answer(cluster, beat(number, [f"work.{WORKLOAD}"])) or b"")
+        reply = decode(BeatReply, await beats.answer(cluster, beat(number, [f"work.{WORKLOAD}"])))
         assert f"work.{WORKLOAD}" not in reply.resend
 
 
@@ -152,7 +152,7 @@ async def test_what_is_recorded_is_asked_for_only_when_no_report_of_it_came_betw
         OutboxRecord(cluster, WORKLOAD, Verb.APPLY, Version(1, 1), NOTHING, b"", acknowledged=Version(1, 1))
     )
     asked = [
-        f"work.{WORKLOAD}" in decode(BeatReply, await beats.answer(cluster, beat(number, [])) or b"").resend
+        f"work.{WORKLOAD}" in decode(BeatReply, await beats.answer(cluster, beat(number, []))).resend
         for number in range(3)
     ]
     assert asked == [False, True, True]
@@ -176,7 +176,7 @@ async def test_a_brief_beat_acknowledges_what_was_recorded_and_is_asked_for_noth
         brief=True,
     )
     for _ in range(3):
-        assert decode(BeatReply, await beats.answer(cluster, encode(brief)) or b"").resend == []
+        assert decode(BeatReply, await beats.answer(cluster, encode(brief))).resend == []
     assert told == {WORKLOAD: Version(1, 1)}
 
 

@@ -72,9 +72,7 @@ class Hearing:
         if line.family in ("state", "usage"):
             self.ingest.apply(StreamMessage(line.subject, line.body, 1))
         elif line.family == "beat":
-            self.replies.append(
-                decode(BeatReply, await self.beats.answer(self.recording.cluster, line.body) or b"")
-            )
+            self.replies.append(decode(BeatReply, await self.beats.answer(self.recording.cluster, line.body)))
         elif line.family == "alert":
             self.nats.store(self.nats.stream_of(line.subject), line.subject, line.body)
 
