@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import nkeys
 import structlog
-from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
+from agents.bus_client import PatientClient
 from agents.bus_link import Link, OrderDelivery
 from agents.ports import BusUnavailable
 from agents.timing import Backoff
@@ -94,7 +94,7 @@ class NatsBus:
     async def _connect(self) -> Link:
         if time.monotonic() < self._refused_until:
             raise BusUnavailable(self._refusal)
-        client = Client()
+        client = PatientClient()
         link = Link(client)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):

@@ -7,6 +7,7 @@ stumbles again: one message would take the centre down for good.
 
 import asyncio
 import re
+from functools import partial
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -27,6 +28,33 @@ class TolerantClient(Client):
     An answer to a ping that comes after whoever asked has given up is an answer all the same: nats-py puts it
     into a future that was cancelled, and takes the error for a broken connection.
     """
+
+    async def _select_next_server(self) -> None:
+        """Until its own ping is answered, nats-py takes whatever comes for that answer.
+
+        A server pings a new client after a second or so, be it still at work on its CONNECT, as it is when
+        thousands come back at once; nats-py would go on without a flusher, and write nothing ever after.
+        """
+        await super()._select_next_server()
+        transport = self._transport
+        if transport is None:
+            return
+        # The transport outlives its connections: its own way of reading, not what took its place before.
+        read, greeted = partial(type(transport).readline, transport), False
+
+        async def next_answer() -> bytes:
+            nonlocal greeted
+            while True:
+                line = await read()
+                if line.strip() == b"PING":
+                    transport.write(b"PONG\r\n")
+                elif greeted and line.startswith(b"INFO "):
+                    continue
+                else:
+                    greeted = True
+                    return line
+
+        transport.readline = next_answer
 
     async def _process_pong(self) -> None:
         if self._pongs and self._pongs[0].done():

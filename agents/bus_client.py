@@ -1,0 +1,40 @@
+"""A NATS client that a slow server does not leave half connected.
+
+A server pings a new client after a second or so, be it still at work on its CONNECT, as it is when thousands
+come back at once. nats-py takes the first line for the answer to its own ping; where that is none it goes on
+with neither an error nor a flusher: it reads, writes nothing ever after, and seems to be there until, minutes
+later, the server drops it.
+"""
+
+from functools import partial
+
+from nats.aio.client import Client
+
+_PING, _PONG = b"PING", b"PONG\r\n"
+_INFO = b"INFO "
+
+
+class PatientClient(Client):
+    """Waits, within the connect timeout, for the answer to its ping; what comes before is passed over."""
+
+    async def _select_next_server(self) -> None:
+        await super()._select_next_server()
+        transport = self._transport
+        if transport is None:
+            return
+        # The transport outlives its connections: its own way of reading, not what took its place before.
+        read, greeted = partial(type(transport).readline, transport), False
+
+        async def next_answer() -> bytes:
+            nonlocal greeted
+            while True:
+                line = await read()
+                if line.strip() == _PING:
+                    transport.write(_PONG)
+                elif greeted and line.startswith(_INFO):
+                    continue
+                else:
+                    greeted = True
+                    return line
+
+        transport.readline = next_answer
