@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import structlog
 from prometheus_client import CollectorRegistry
-from pydantic import ValidationError
 
 from controlplane import tracing
 from controlplane.access.tokens import Access, parse_tokens
@@ -36,11 +35,12 @@ from controlplane.joining import Registrar
 from controlplane.listening import CannotListen, address_of, listen, serve
 from controlplane.logging import configure_logging
 from controlplane.loops.alert_metrics import AlertMetrics
-from controlplane.loops.centre import Centre, Ports
+from controlplane.loops.centre import Centre
+from controlplane.loops.centre_ports import Ports
 from controlplane.loops.running import LoopMetrics
 from controlplane.parts import Parts
 from controlplane.rollout import LossRules
-from controlplane.settings import Settings
+from controlplane.settings import BadSettings, Settings, read_settings
 from controlplane.store.store import PostgresStore
 from schemas.wire.subjects import Subjects
 
@@ -260,11 +260,9 @@ def main() -> None:
     import uvloop
 
     try:
-        settings = Settings()
-    except ValidationError as error:
-        for each in error.errors(include_url=False, include_input=False):
-            name = "_".join(str(part) for part in ("MUSTER", *each["loc"])).upper()
-            print(f"muster: {name}: {each['msg'].removeprefix('Value error, ')}", file=sys.stderr)  # noqa: T201
+        settings = read_settings()
+    except BadSettings as error:
+        print(*(f"muster: {line}" for line in str(error).splitlines()), sep="\n", file=sys.stderr)  # noqa: T201
         raise SystemExit(1) from None
     configure_logging(settings.log_format)
     tracing.configure("muster-centre")

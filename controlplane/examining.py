@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 import structlog
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
-from pydantic import ValidationError
 
 from controlplane import certificates
 from controlplane.alert_files import load_configuration
@@ -41,7 +40,7 @@ from controlplane.identity.keys import BadKeys, Keys
 from controlplane.identity.sealing import CannotOpen, MasterKey
 from controlplane.known.known import Known
 from controlplane.loops.ports import BusUnavailable, StoreUnavailable
-from controlplane.settings import Settings
+from controlplane.settings import BadSettings, Settings, read_settings
 from controlplane.store import health as store_health
 from controlplane.template_files import load_templates
 from schemas.wire.orders import Verb, Version, signing_payload
@@ -271,12 +270,9 @@ def _last_words(log: Path) -> str:
 
 def _settings() -> Settings | Check:
     try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = "_".join(str(part) for part in ("MUSTER", *first["loc"])).upper()
-        said = f"{name}: {first['msg'].removeprefix('Value error, ')}"
-        return Check("settings", said, Finding.SETTINGS_INVALID)
+        return read_settings()
+    except BadSettings as error:
+        return Check("settings", str(error), Finding.SETTINGS_INVALID)
 
 
 async def examine_here() -> list[Check]:

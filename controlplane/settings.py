@@ -4,7 +4,7 @@ import re
 from hashlib import sha256
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.wire.subjects import is_prefix
@@ -24,6 +24,10 @@ def split_address(text: str) -> tuple[str, int]:
 
 def default_data_folder() -> Path:
     return Path.home() / ".local" / "share" / "muster"
+
+
+class BadSettings(ValueError):
+    """A line for each setting that is not understood: its environment variable, and what would be right."""
 
 
 class Settings(BaseSettings):
@@ -163,3 +167,15 @@ class Settings(BaseSettings):
     @property
     def tokens_path(self) -> Path:
         return self.tokens_file or self.data_dir / "tokens"
+
+
+def read_settings() -> Settings:
+    """Of the environment. Raises BadSettings."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines: list[str] = []
+        for each in error.errors(include_url=False, include_input=False):
+            name = "_".join(str(part) for part in ("MUSTER", *each["loc"])).upper()
+            lines.append(f"{name}: {each['msg'].removeprefix('Value error, ')}")
+        raise BadSettings("\n".join(lines)) from None

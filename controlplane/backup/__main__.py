@@ -24,14 +24,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import structlog
-from pydantic import ValidationError
 
 from controlplane.backup import files
 from controlplane.backup.archive import FORMAT, BackupReader, BackupWriter, BadBackup, Manifest
 from controlplane.embedded.beside import postgres_of, running_dsn
 from controlplane.embedded.processes import ServerDidNotStart
 from controlplane.loops.ports import StoreUnavailable
-from controlplane.settings import Settings
+from controlplane.settings import BadSettings, Settings, read_settings
 from controlplane.store.contents import CannotKeep, CannotRestore, Table, dump, load
 
 DATABASE = "muster"
@@ -166,15 +165,15 @@ def main(arguments: list[str]) -> int:
             if piped and action != "create":
                 with path.open("wb") as file:
                     shutil.copyfileobj(sys.stdin.buffer, file)
-            said = _act(Settings(), action, path, replace="--replace" in arguments)
+            said = _act(read_settings(), action, path, replace="--replace" in arguments)
             if piped and action == "create":
                 with path.open("rb") as file:
                     shutil.copyfileobj(file, sys.stdout.buffer)
     except (CannotKeep, CannotRestore, BadBackup, StoreUnavailable, ServerDidNotStart, OSError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    except ValidationError as error:
-        print(f"error: a setting is none: {error}", file=sys.stderr)  # noqa: T201
+    except BadSettings as error:
+        print(*(f"error: {line}" for line in str(error).splitlines()), sep="\n", file=sys.stderr)  # noqa: T201
         return 1
     print(said, file=sys.stderr if piped else sys.stdout)
     return 0

@@ -7,75 +7,31 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 
 import structlog
 
-from controlplane.alerts.alert import Alert
 from controlplane.fleet.slack import SAMPLE_SECONDS
 from controlplane.known.known import Known
 from controlplane.known.records import Lease
 from controlplane.loops.budgeting import PASS_SECONDS as BUDGETING_SECONDS
 from controlplane.loops.budgeting import Budgeting
-from controlplane.loops.drifting import WORKLOAD_SECONDS as SURGE_SECONDS
+from controlplane.loops.centre_ports import Ports
 from controlplane.loops.following import Following
-from controlplane.loops.footprint import ClusterBounds
 from controlplane.loops.ingest import Ingest
 from controlplane.loops.leadership import Leadership
 from controlplane.loops.leading import Leading
-from controlplane.loops.limits import LOWER_SECONDS as LIMITS_LOWER_SECONDS
-from controlplane.loops.orders import Signer
-from controlplane.loops.ports import Bus, BusUnavailable, Clock, Store, StoreUnavailable
+from controlplane.loops.ports import BusUnavailable, StoreUnavailable
 from controlplane.loops.reaching import Reaching
-from controlplane.loops.running import LAG_LOOK_SECONDS, LoopMetrics, Wake, keep_running
+from controlplane.loops.running import LAG_LOOK_SECONDS, Wake, keep_running
 from controlplane.loops.sampling import Sampling
 from controlplane.loops.wakes import Wakes
-from controlplane.rollout import LossRules
 from schemas.wire.limits import is_limits
-from schemas.wire.subjects import Subjects
 
 log = structlog.get_logger()
 
 ROLE = "deciding"
-LEASE_SECONDS = 3.0
 PATIENCE = 0.8
 """With a NATS that is silent, as a share of the time of a lease."""
-
-
-async def opened_already() -> None:
-    """Of a bus that was opened before the centre was composed."""
-
-
-@dataclass(frozen=True)
-class Ports:
-    """What a centre stands on. holder: of leases, one a process start. decides: whether it ever may lead.
-
-    bus_opened: returns once NATS can be used; what needs none does not wait for it. bus_reached: returns when
-    NATS has answered. resolve_timeout_seconds: of alerts that agents bring without an end. alerts_clock: by
-    which alerts are looked at, where it is another. held_alerts: by fingerprint, and their size.
-    surge_seconds: after which what a workload has beyond its charge is drift. limits_lower_seconds: limits in
-    the clusters are lowered so often at most.
-    """
-
-    store: Store
-    bus: Bus
-    clock: Clock
-    signer: Signer
-    subjects: Subjects
-    metrics: LoopMetrics
-    holder: str
-    lease_seconds: float = LEASE_SECONDS
-    decides: bool = True
-    bus_opened: Callable[[], Awaitable[object]] = opened_already
-    bus_reached: Callable[[], Awaitable[object]] | None = None
-    resolve_timeout_seconds: Callable[[], float] = lambda: 300.0
-    alerts_clock: Clock | None = None
-    held_alerts: Callable[[], tuple[Mapping[str, Alert], int]] = lambda: ({}, 0)
-    bounds: ClusterBounds = field(default_factory=ClusterBounds)
-    loss_rules: LossRules = field(default_factory=LossRules)
-    surge_seconds: float = SURGE_SECONDS
-    limits_lower_seconds: float = LIMITS_LOWER_SECONDS
 
 
 class Centre:

@@ -6,7 +6,6 @@ expiring and alert. The process knows by then what Postgres says, and STATE and 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -16,6 +15,7 @@ from controlplane.loops.alert import AlertLog
 from controlplane.loops.auditing import PASS_SECONDS as AUDITING_SECONDS
 from controlplane.loops.auditing import Auditing
 from controlplane.loops.beats import Beats
+from controlplane.loops.centre_ports import Ports
 from controlplane.loops.dispatch import Dispatch
 from controlplane.loops.drifting import PASS_SECONDS as DRIFTING_SECONDS
 from controlplane.loops.drifting import Drifting
@@ -36,9 +36,6 @@ from controlplane.loops.wakes import Wakes
 from controlplane.loops.watchdog import PASS_SECONDS, Watchdog
 from schemas.wire.orders import Version
 
-if TYPE_CHECKING:
-    from controlplane.loops.centre import Ports
-
 log = structlog.get_logger()
 
 GATHER_SECONDS = 0.01
@@ -51,7 +48,7 @@ class Leading:
 
     def __init__(
         self,
-        ports: "Ports",
+        ports: Ports,
         known: Known,
         ingest: Ingest,
         wakes: Wakes,

@@ -12,7 +12,8 @@ from controlplane.known.charged import CHARGED, told
 from controlplane.known.known import Known
 from controlplane.known.records import Cause, Lease, LedgerLine, OutboxRecord, WorkloadRecord
 from controlplane.loops import following as following_loop
-from controlplane.loops.centre import Centre, Ports
+from controlplane.loops.centre import Centre
+from controlplane.loops.centre_ports import Ports
 from controlplane.loops.ports import LeaseLost, NewDecision, OrderMark
 from controlplane.loops.running import LoopMetrics
 from controlplane.quota.quota import FlavorResource

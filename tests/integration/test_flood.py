@@ -20,7 +20,8 @@ from controlplane.identity.order_keys import OrderKeys
 from controlplane.intent import Write
 from controlplane.joining import Registrar
 from controlplane.known.records import Request, Standing
-from controlplane.loops.centre import Centre, Ports
+from controlplane.loops.centre import Centre
+from controlplane.loops.centre_ports import Ports
 from controlplane.loops.footprint import MIB, ClusterBounds
 from controlplane.loops.running import LoopMetrics
 from controlplane.store.store import PostgresStore

@@ -12,7 +12,8 @@ from agents.agent import Agent, Member, Periods
 from agents.keys import OrderKeys
 from agents.simulated import SimulatedCluster
 from agents.spool import Spool
-from controlplane.loops.centre import Centre, Ports
+from controlplane.loops.centre import Centre
+from controlplane.loops.centre_ports import Ports
 from controlplane.loops.running import LoopMetrics
 from controlplane.rollout import LossRules
 from schemas.wire.alerts import Alert
