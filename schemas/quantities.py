@@ -7,6 +7,7 @@ _FORM = re.compile(r"([+-]?)(\d+\.?\d*|\.\d+)(?:([KMGTPE]i|[numkMGTPE])|[eE]([+-
 _TENS = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _TWOS = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _LIMIT = 2**63 - 1
+_MEASURED = frozenset({"cpu", "memory", "storage", "ephemeral-storage"})
 _RIGHT = (
     'a number with a suffix of n, u, m, k, M, G, T, P, E, Ki, Mi, Gi, Ti, Pi, Ei or an exponent, as "1500m"'
 )
@@ -20,6 +21,27 @@ def quantity_amount(resource: str, text: str | int | float) -> int:
     In integers: cpu used differs from node to node, and is read of all of them at every look.
     Source of the form: k8s.io/apimachinery/pkg/api/resource.
     """
+    digits, tens = _read(resource, text)
+    tens += 3 if resource == "cpu" else 0
+    amount = digits * 10**tens if tens >= 0 else -(-digits // 10**-tens)
+    return min(amount, _LIMIT)
+
+
+def limit_amount(resource: str, text: str | int | float) -> int:
+    """As `quantity_amount`, of what people grant or bound: of what is counted, half a one is refused."""
+    digits, tens = _read(resource, text)
+    if tens < 0 and digits % 10**-tens and not _is_measured(resource):
+        raise ValueError(f"{text!r}: {resource} is counted, so a whole number is needed")
+    return quantity_amount(resource, text)
+
+
+def _is_measured(resource: str) -> bool:
+    """Source: IsIntegerResourceName (k8s.io/kubernetes/pkg/apis/core/helper): all else is whole."""
+    return resource in _MEASURED or resource.startswith("hugepages-")
+
+
+def _read(resource: str, text: str | int | float) -> tuple[int, int]:
+    """(digits, by which power of ten). ValueError."""
     written = repr(text) if isinstance(text, float) else str(text)
     found = _FORM.fullmatch(written) if len(written) <= 64 and not isinstance(text, bool) else None
     if found is None:
@@ -29,10 +51,7 @@ def quantity_amount(resource: str, text: str | int | float) -> int:
     digits = int(whole + fraction) << _TWOS.get(suffix, 0)
     if sign == "-" and digits:
         raise ValueError(f"{written!r} is negative: an amount of {resource} is 0 or more")
-    tens = int(exponent) if exponent else _TENS.get(suffix, 0)
-    tens += (3 if resource == "cpu" else 0) - len(fraction)
-    amount = digits * 10**tens if tens >= 0 else -(-digits // 10**-tens)
-    return min(amount, _LIMIT)
+    return digits, (int(exponent) if exponent else _TENS.get(suffix, 0)) - len(fraction)
 
 
 def quantity_text(resource: str, amount: int) -> str:

@@ -14,14 +14,14 @@ from controlplane.cli.quota_tree import show_tree
 from controlplane.cli.reporting import report
 from controlplane.client import ClientError
 from controlplane.quota.overview import Figures, Overview
-from controlplane.quota.paper import NotPlanned, on_paper
+from controlplane.quota.paper import faults, on_paper
 from controlplane.quota.quota import Amounts, FlavorResource
 from controlplane.quota.shares import Share
 from controlplane.quota.tree import Kind, Node
 from controlplane.quota.what_if import Mode, Verdict, WhatIf
 from schemas.manifests import ManifestError
 from schemas.manifests.load import MAX_BYTES
-from schemas.manifests.quota_plan import parse_quota_plan
+from schemas.manifests.quota_plan_reading import read_quota_plan
 from schemas.quantities import quantity_text
 
 _STYLES = {Mode.FIT: "green", Mode.PREEMPT: "yellow", Mode.NO_FIT: "red"}
@@ -30,14 +30,20 @@ _STYLES = {Mode.FIT: "green", Mode.PREEMPT: "yellow", Mode.NO_FIT: "red"}
 def show_what_if(file: Path, output: Output) -> None:
     """Exit 1 where the file is wrong; with JSON or YAML the answer then is `error` and the fields."""
     try:
-        paper = on_paper(parse_quota_plan(_text_of(file), _source(file)))
+        read = read_quota_plan(_text_of(file), _source(file))
+        wrong = [(each.path, each.message) for each in read.problems]
+    except ManifestError as error:
+        read, wrong = None, [(each.path, each.message) for each in error.problems]
+    except OSError as error:
+        read, wrong = None, [("", error.strerror or str(error))]
+    if read is not None and read.spec is not None:
+        wrong += [(read.at + path, message) for path, message in faults(read.spec, read.unsure)]
+    if wrong or read is None or read.spec is None:
+        _refuse(wrong, file, output)
+    else:
+        paper = on_paper(read.spec)
         what_if, overview = WhatIf(paper), Overview(paper.usage)
         verdict = what_if.verdict()
-    except ManifestError as error:
-        _refuse([(each.path, each.message) for each in error.problems], file, output)
-    except NotPlanned as error:
-        _refuse([(error.path, error.message)], file, output)
-    else:
         declared = {each.name for each in paper.spec.cohorts}
         if output is not Output.TABLE:
             print_data(as_data(overview, declared, verdict, what_if), output)
@@ -220,7 +226,4 @@ def _source(file: Path) -> str:
 def _text_of(file: Path) -> bytes:
     if str(file) == "-":
         return sys.stdin.buffer.read(MAX_BYTES + 1)
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise NotPlanned("", error.strerror or str(error)) from error
+    return file.read_bytes()

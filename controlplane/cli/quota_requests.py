@@ -162,7 +162,7 @@ def _say(row: dict[str, Any], text: str) -> None:
 
 def amounts_of(written: list[str], flavor: str) -> dict[str, dict[str, str]]:
     """`cpu=20`, `a100:nvidia.com/gpu=2` by flavor and resource. Raises BadParameter naming what is none."""
-    from schemas.quantities import quantity_amount
+    from schemas.quantities import limit_amount
 
     found: dict[str, dict[str, str]] = {}
     for each in written:
@@ -171,7 +171,7 @@ def amounts_of(written: list[str], flavor: str) -> dict[str, dict[str, str]]:
         if not resource or not amount:
             raise typer.BadParameter(f"{each!r}: as cpu=20, or a100:nvidia.com/gpu=2", param_hint="--add")
         try:
-            quantity_amount(resource, amount)
+            limit_amount(resource, amount)
         except ValueError as error:
             raise typer.BadParameter(f"{each!r}: {error}", param_hint="--add") from error
         held = found.setdefault(named or flavor, {})

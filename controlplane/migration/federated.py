@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from controlplane.migration.kueue import ConvertedQuota
 from controlplane.migration.onto import quota_manifest
 from schemas.manifests import Cohort, Flavor, Tenant
+from schemas.manifests.base import Quantity
 from schemas.manifests.karmada_quota import FederatedResourceQuota
 from schemas.manifests.load import ManifestError, Problem
-from schemas.manifests.quota import Quantity
-from schemas.quantities import quantity_amount
+from schemas.quantities import limit_amount, quantity_amount
 
 ALL_NODES = "all-nodes"
 """The flavor of what knows no flavors."""
@@ -66,7 +66,7 @@ def _tenant(each: GivenFederated) -> Tenant:
             problems.append(each.problem(_right(key), path))
             continue
         try:
-            counted = quantity_amount(resource, amount)
+            counted = limit_amount(resource, amount)
             if resource in amounts and quantity_amount(resource, amounts[resource]) != counted:
                 said = f"{resource} stands there twice, with {amounts[resource]} and {amount}: say it once"
                 problems.append(each.problem(said, path))

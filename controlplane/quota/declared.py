@@ -21,8 +21,9 @@ from controlplane.quota.quota import (
     TenantQuota,
     Within,
 )
+from schemas.manifests.base import Quantity
 from schemas.manifests.cohort import CohortSpec, FlavorSpec
-from schemas.manifests.quota import Amount, FlavorQuota, PreemptionPolicy, Quantity, QuotaSpec
+from schemas.manifests.quota import Amount, FlavorQuota, PreemptionPolicy, QuotaSpec
 from schemas.quantities import quantity_amount
 
 MILLIONTHS = 10**6

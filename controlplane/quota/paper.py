@@ -1,7 +1,7 @@
 """A plan of quota, read: its tree, what is used of it, and what is admitted."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,7 +19,8 @@ from controlplane.quota.quota import (
 )
 from controlplane.quota.tree import CohortCycle, Node, Tree
 from controlplane.quota.usage import Usage
-from schemas.manifests.quota import PreemptionPolicy, Quantity
+from schemas.manifests.base import Quantity
+from schemas.manifests.quota import PreemptionPolicy
 from schemas.manifests.quota_plan import (
     MOST_AMOUNT,
     PlanAmount,
@@ -30,14 +31,16 @@ from schemas.manifests.quota_plan import (
 )
 from schemas.quantities import quantity_amount, quantity_text
 
+Fault = tuple[str, str]
+"""(path, message): of the field that is wrong, as `tenants[0].flavors.default.cpu.usage`."""
+
 
 class NotPlanned(ValueError):
-    """path: of the field that is wrong, as `tenants[0].flavors.default.cpu.usage`; "" for all of it."""
+    """faults: all of them."""
 
-    def __init__(self, path: str, message: str) -> None:
-        super().__init__(f"{path}: {message}" if path else message)
-        self.path = path
-        self.message = message
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("; ".join(f"{path}: {message}" for path, message in faults))
+        self.faults = tuple(faults)
 
 
 @dataclass(frozen=True)
@@ -58,31 +61,40 @@ class Paper:
 
 def on_paper(spec: QuotaPlanSpec) -> Paper:
     """Raises NotPlanned."""
-    cohorts = [
-        CohortQuota(each.name, each.parent or "", thousandths(each.weight), _limits(each.flavors))
-        for each in spec.cohorts
-    ]
-    tenants = [_tenant(each) for each in spec.tenants]
-    try:
-        tree = Tree.of(tenants, cohorts)
-    except CohortCycle as error:
-        index = next(i for i, each in enumerate(spec.cohorts) if each.name == error.names[0])
-        raise NotPlanned(f"cohorts[{index}].parent", str(error)) from error
-    _refuse_overflow(spec, tree)
+    if found := faults(spec):
+        raise NotPlanned(found)
+    tree = Tree.of(*_declared(spec))
     usage, workloads, place = Usage(tree), dict[str, tuple[Admitted, ...]](), 0
-    for index, each in enumerate(spec.tenants):
-        path = f"tenants[{index}]"
+    for each in spec.tenants:
         workloads[each.name] = tuple(
-            _admitted(each.name, one, f"{path}.workloads[{at}]", place + at)
-            for at, one in enumerate(each.workloads)
+            _admitted(each.name, one, place + at) for at, one in enumerate(each.workloads)
         )
         place += len(each.workloads)
-        usage.add(each.name, _used(each, workloads[each.name], path))
+        usage.add(each.name, {**_summed(each), **_stated(each)})
     notes = tuple(_notes(spec, tree, usage))
     return Paper(spec, tree, usage, workloads, _asked_at(spec.request, workloads), notes)
 
 
-def _refuse_overflow(spec: QuotaPlanSpec, tree: Tree) -> None:
+def faults(spec: QuotaPlanSpec, unsure: Collection[str] = ()) -> list[Fault]:
+    """All that does not go together. unsure: tenants of which the plan may not say all."""
+    found = [*_below_sums(spec), *_unasked(spec, unsure)]
+    try:
+        tree = Tree.of(*_declared(spec))
+    except CohortCycle as error:
+        index = next(i for i, each in enumerate(spec.cohorts) if each.name == error.names[0])
+        return [(f"cohorts[{index}].parent", str(error)), *found]
+    return [*_overflows(spec, tree), *found]
+
+
+def _declared(spec: QuotaPlanSpec) -> tuple[list[TenantQuota], list[CohortQuota]]:
+    cohorts = [
+        CohortQuota(each.name, each.parent or "", thousandths(each.weight), _limits(each.flavors))
+        for each in spec.cohorts
+    ]
+    return [_tenant(each) for each in spec.tenants], cohorts
+
+
+def _overflows(spec: QuotaPlanSpec, tree: Tree) -> Iterator[Fault]:
     """What can come together at a root is counted, too."""
     totals: Counter[tuple[Node, FlavorResource]] = Counter()
     for node in tree.nodes:
@@ -93,12 +105,23 @@ def _refuse_overflow(spec: QuotaPlanSpec, tree: Tree) -> None:
             index = next((i for i, each in enumerate(spec.cohorts) if each.name == root.name), None)
             said = f"nominal {_told(key)} comes to {quantity_text(key[1], amount)} under {root}"
             path = "tenants" if index is None else f"cohorts[{index}]"
-            raise NotPlanned(path, f"{said}: that overflows, less than 2^63 - 1 is counted")
+            yield path, f"{said}: that overflows, less than 2^63 - 1 is counted"
+
+
+def _unasked(spec: QuotaPlanSpec, unsure: Collection[str]) -> Iterator[Fault]:
+    """What a request asks for of whatever flavors its tenant has, and no flavor has."""
+    request = spec.request
+    asks = next((each for each in spec.tenants if request and each.name == request.tenant), None)
+    if request is None or asks is None or asks.name in unsure:
+        return
+    covered = {resource for resources in asks.flavors.values() for resource in resources}
+    for resource in sorted(request.resources.keys() - covered):
+        yield f"request.resources.{resource}", f"no flavor of tenant {request.tenant} has {resource}"
 
 
 def _asked_at(request: PlanRequest | None, workloads: Mapping[str, Sequence[Admitted]]) -> float:
     if request is not None and request.created_at is not None:
-        return _moment(request.created_at, "request.createdAt")
+        return _moment(request.created_at)
     return max((each.admitted_at for held in workloads.values() for each in held), default=0.0) + 1.0
 
 
@@ -148,36 +171,44 @@ def amounts_of(asked: Mapping[str, Mapping[str, Quantity]]) -> dict[FlavorResour
     }
 
 
-def _admitted(tenant: str, plan: PlanWorkload, path: str, place: int) -> Admitted:
-    at = float(place) if plan.admitted_at is None else _moment(plan.admitted_at, f"{path}.admittedAt")
+def _admitted(tenant: str, plan: PlanWorkload, place: int) -> Admitted:
+    at = float(place) if plan.admitted_at is None else _moment(plan.admitted_at)
     return Admitted(plan.name, tenant, plan.priority, at, amounts_of(plan.flavors), plan.preemptible)
 
 
-def _used(plan: PlanTenant, workloads: Sequence[Admitted], path: str) -> dict[FlavorResource, int]:
-    """What is stated, else the sum of its workloads. NotPlanned where that is more than what is stated."""
+def _summed(plan: PlanTenant) -> dict[FlavorResource, int]:
+    """Of all its workloads."""
     used: dict[FlavorResource, int] = {}
-    for each in workloads:
-        for key, amount in each.amounts.items():
+    for each in plan.workloads:
+        for key, amount in amounts_of(each.flavors).items():
             used[key] = used.get(key, 0) + amount
-    for flavor, resources in plan.flavors.items():
-        for resource, each in resources.items():
-            if each.usage is None:
-                continue
-            stated, sum_ = quantity_amount(resource, each.usage), used.get((flavor, resource), 0)
-            if stated < sum_:
-                said = f"{each.usage} is below what its workloads use, {quantity_text(resource, sum_)}"
-                raise NotPlanned(f"{path}.flavors.{flavor}.{resource}.usage", said)
-            used[flavor, resource] = stated
     return used
 
 
-def _moment(value: str | float, path: str) -> float:
+def _stated(plan: PlanTenant) -> dict[FlavorResource, int]:
+    return {
+        (flavor, resource): quantity_amount(resource, each.usage)
+        for flavor, resources in plan.flavors.items()
+        for resource, each in resources.items()
+        if each.usage is not None
+    }
+
+
+def _below_sums(spec: QuotaPlanSpec) -> Iterator[Fault]:
+    for index, plan in enumerate(spec.tenants):
+        summed = _summed(plan)
+        for (flavor, resource), stated in _stated(plan).items():
+            sum_ = summed.get((flavor, resource), 0)
+            if stated < sum_:
+                written, more = quantity_text(resource, stated), quantity_text(resource, sum_)
+                said = f"{written} is below what its workloads use, {more}"
+                yield f"tenants[{index}].flavors.{flavor}.{resource}.usage", said
+
+
+def _moment(value: str | float) -> float:
     if not isinstance(value, str):
         return float(value)
-    try:
-        at = datetime.fromisoformat(value)
-    except ValueError as error:
-        raise NotPlanned(path, f"{value!r} is no time: as 2026-01-31T08:00:00Z, or Unix seconds") from error
+    at = datetime.fromisoformat(value)
     return at.timestamp() if at.tzinfo is not None else at.replace(tzinfo=UTC).timestamp()
 
 

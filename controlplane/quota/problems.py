@@ -10,10 +10,11 @@ from controlplane.quota import windows
 from controlplane.quota.declared import flavor_of, grant_amounts, in_force, limits_of
 from controlplane.quota.quota import FlavorResource
 from controlplane.quota.resources import unknown_resource
+from schemas.manifests.base import Quantity
 from schemas.manifests.cohort import Cohort, CohortSpec, Flavor, FlavorSpec
-from schemas.manifests.quota import Amount, FlavorQuota, Quantity, QuotaSpec, ResourceQuota
+from schemas.manifests.quota import Amount, FlavorQuota, QuotaSpec, ResourceQuota
 from schemas.manifests.tenant import Tenant
-from schemas.quantities import quantity_amount, quantity_text
+from schemas.quantities import limit_amount, quantity_amount, quantity_text
 
 MOST = 2**63 - 1
 """Amounts stay below it."""
@@ -117,7 +118,7 @@ def _of_amount(amount: Amount, resource: str, path: str, has_parent: bool) -> It
     wrong = False
     for name, value in written:
         try:
-            if value is not None and quantity_amount(resource, value) >= MOST:
+            if value is not None and limit_amount(resource, value) >= MOST:
                 yield f"{path}.{name}", f"{value!r} is too much: {_too_much(resource)}"
         except ValueError as error:
             wrong = True

@@ -6,7 +6,7 @@ from enum import StrEnum
 from itertools import islice, product
 
 from controlplane.quota.admission import Fits, Lacks, Preempts, judge
-from controlplane.quota.paper import NotPlanned, Paper, amounts_of
+from controlplane.quota.paper import Paper, amounts_of
 from controlplane.quota.quota import Admitted, Amounts, Candidate, FlavorResource
 from controlplane.quota.shares import Share
 from schemas.manifests.quota_plan import PlanRequest
@@ -73,11 +73,6 @@ class WhatIf:
         groups = [
             each for each in self.paper.tree.tenants[request.tenant].groups if each.resources & wanted.keys()
         ]
-        covered = frozenset[str]().union(*(each.resources for each in groups))
-        missing = min(wanted.keys() - covered, default="")
-        if missing:
-            said = f"no flavor of tenant {request.tenant} has {missing}"
-            raise NotPlanned(f"request.resources.{missing}", said)
         for picked in islice(product(*(each.flavors for each in groups)), MOST_TRIED):
             yield {
                 (flavor, name): wanted[name]

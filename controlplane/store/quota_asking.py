@@ -1,13 +1,13 @@
 """What becomes of a request for quota, given it as it is. Pure: the store reads, asks here, then writes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from controlplane.intent import MayNot, QuotaAmounts, QuotaDraft, QuotaGrant, Taken, Unfit, Write
 from controlplane.known.records import Change, QuotaRequestRecord, RequestState
 from controlplane.store.settlement import changed, check_condition, fingerprint
-from schemas.quantities import quantity_amount, quantity_text
+from schemas.quantities import limit_amount, quantity_amount, quantity_text
 
 KIND = "QuotaRequest"
 MOST_AMOUNTS = 100
@@ -37,7 +37,7 @@ class Moment:
 
 def asked(id_: int, draft: QuotaDraft, pending: int, write: Write, moment: Moment) -> Step:
     """pending: how many of the tenant's wait. Raises Unfit, Taken."""
-    flat(draft.amounts)
+    flat(draft.amounts, limit_amount)
     _check_until(draft.until, moment.now)
     if not draft.why.strip():
         raise Unfit(("why", "missing: say what it is for, to those who decide"))
@@ -142,22 +142,27 @@ def grants_of(ended: Iterable[Step]) -> list[QuotaRequestRecord]:
     ]
 
 
-def flat(amounts: QuotaAmounts, field: str = "amounts") -> dict[tuple[str, str], int]:
-    """By (flavor, resource), as Muster counts. Raises Unfit naming what is none, nothing, or too much."""
+def flat(
+    amounts: QuotaAmounts, counted: Callable[[str, str], int] = quantity_amount
+) -> dict[tuple[str, str], int]:
+    """By (flavor, resource), as Muster counts. Raises Unfit naming what is none, nothing, or too much.
+
+    counted: `limit_amount` of what is written now; what an older release took stays readable.
+    """
     found: dict[tuple[str, str], int] = {}
     problems: list[tuple[str, str]] = []
     for flavor, resources in amounts.items():
         for resource, text in resources.items():
             try:
-                amount = quantity_amount(resource, text)
+                amount = counted(resource, text)
             except ValueError as error:
-                problems.append((f"{field}.{flavor}.{resource}", str(error)))
+                problems.append((f"amounts.{flavor}.{resource}", str(error)))
                 continue
             if not 0 < amount < _OVERFLOW:
-                problems.append((f"{field}.{flavor}.{resource}", f"{text!r}: more than 0, and below 2^63"))
+                problems.append((f"amounts.{flavor}.{resource}", f"{text!r}: more than 0, and below 2^63"))
             found[flavor, resource] = amount
     if not problems and not 1 <= len(found) <= MOST_AMOUNTS:
-        problems.append((field, f"{len(found)} amounts; 1 to {MOST_AMOUNTS}, by flavor and resource"))
+        problems.append(("amounts", f"{len(found)} amounts; 1 to {MOST_AMOUNTS}, by flavor and resource"))
     if problems:
         raise Unfit(*problems[:MOST_AMOUNTS])
     return found
@@ -195,7 +200,7 @@ def _check_part(part: QuotaAmounts, whole: QuotaAmounts, what: str) -> None:
             f"amounts.{flavor}.{resource}",
             f"{part[flavor][resource]!r}: {quantity_text(resource, most.get((flavor, resource), 0))} {what}",
         )
-        for (flavor, resource), amount in flat(part).items()
+        for (flavor, resource), amount in flat(part, limit_amount).items()
         if amount > most.get((flavor, resource), 0)
     ]
     if problems:

@@ -3,10 +3,11 @@
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 API_VERSION = "muster.dev/v1"
+_MOST_SHOWN = 64
 
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -33,6 +34,30 @@ def label_value(value: str) -> str:
     return value
 
 
+def shown(value: object) -> str:
+    """As YAML has it, within bounds; a list or an object by its kind."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    try:
+        written = repr(value)
+    except ValueError:
+        # Python writes no whole numbers of thousands of digits.
+        return "a number too long to read"
+    return written if len(written) <= _MOST_SHOWN else f"{written[:_MOST_SHOWN]}..."
+
+
+def number_or_text(value: object) -> object:
+    """One refusal, where each member of the union has one of its own."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{shown(value)} is no quantity: a number or text is needed, as 4, 500m or 64Gi")
+    return value
+
+
+Quantity = Annotated[str | int | float, BeforeValidator(number_or_text)]
 Name = Annotated[str, AfterValidator(dns_subdomain)]
 LabelKey = Annotated[str, AfterValidator(label_key)]
 LabelValue = Annotated[str, AfterValidator(label_value)]

@@ -5,10 +5,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.manifests.base import API_VERSION, LabelKey, Labels, LabelValue, Name, Strict
+from schemas.manifests.base import API_VERSION, LabelKey, Labels, LabelValue, Name, Quantity, Strict
 from schemas.manifests.workload import Workload
 
-Quantity = str | int | float
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 

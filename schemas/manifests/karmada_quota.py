@@ -8,10 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from schemas.manifests.base import Strict
+from schemas.manifests.base import Quantity, Strict
 from schemas.manifests.karmada import KARMADA_POLICIES, PolicyMetadata
 from schemas.manifests.load import validated
-from schemas.manifests.quota import Quantity
 
 KIND = "FederatedResourceQuota"
 Amounts = Annotated[dict[str, Quantity], Field(max_length=100)]

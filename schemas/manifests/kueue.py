@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.manifests.base import Labels, Name, Strict
+from schemas.manifests.base import Labels, Name, Quantity, Strict
 from schemas.manifests.karmada import PolicyMetadata, nothing, only
 from schemas.manifests.load import ManifestError, Problem, validated
-from schemas.manifests.quota import Quantity, ResourceName, Weight
+from schemas.manifests.quota import ResourceName, Weight
 
 GROUP = "kueue.x-k8s.io"
 NAMESPACE_NAME = "kubernetes.io/metadata.name"

@@ -13,8 +13,8 @@ from schemas.manifests.base import API_VERSION
 from schemas.manifests.cohort import Cohort, Flavor
 from schemas.manifests.fleet import Fleet
 from schemas.manifests.interpreter import Interpreter
-from schemas.manifests.objects import ObjectError
 from schemas.manifests.tenant import Tenant
+from schemas.manifests.wording import worded_all
 from schemas.manifests.workload import Workload
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -100,21 +100,8 @@ def validated(kind: type[_Model], fields: dict[str, Any], source: str, index: in
         return kind.model_validate(fields)
     except ValidationError as error:
         raise ManifestError(
-            [_problem(each, source, index) for each in error.errors(include_url=False)]
+            [Problem(source, index, field_path(path), message) for path, message in worded_all(error)]
         ) from error
-
-
-def _problem(error: Any, source: str, index: int) -> Problem:
-    path: tuple[str | int, ...] = error["loc"]
-    cause = error.get("ctx", {}).get("error")
-    message: str = str(error["msg"]).removeprefix("Value error, ")
-    if isinstance(cause, ObjectError):
-        path, message = (*path, *cause.path), cause.message
-    elif error["type"] == "extra_forbidden":
-        message = "no such field here"
-    elif error["type"] == "missing":
-        message = "missing"
-    return Problem(source, index, field_path(path), message)
 
 
 def field_path(path: tuple[str | int, ...]) -> str:

@@ -1,7 +1,7 @@
 """Kubernetes objects inside a Workload: their form is checked here, their meaning where it is understood."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from schemas.manifests.base import dns_subdomain, label_key, label_value
@@ -75,6 +75,21 @@ class ObjectError(ValueError):
         super().__init__(message)
         self.path = path
         self.message = message
+
+
+class ObjectErrors(ValueError):
+    """All that is not right, where it is more than one thing."""
+
+    def __init__(self, errors: Sequence[ObjectError]) -> None:
+        super().__init__("; ".join(each.message for each in errors))
+        self.errors = tuple(errors)
+
+
+def refuse_all(errors: Iterable[ObjectError]) -> None:
+    """Raises ObjectErrors where there is any."""
+    found = tuple(errors)
+    if found:
+        raise ObjectErrors(found)
 
 
 def group_kind(manifest: Mapping[str, Any]) -> str:

@@ -9,10 +9,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from schemas.manifests.base import Name, Strict
+from schemas.manifests.base import Name, Quantity, Strict
 from schemas.quantities import quantity_amount
 
-Quantity = str | int | float
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d|24:00")
 _DAY = re.compile(r"(\d{4})-(\d{2})-(\d{2})", re.ASCII)
 _RESOURCE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,315}[A-Za-z0-9])?")

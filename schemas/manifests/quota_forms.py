@@ -1,11 +1,16 @@
 """The short forms that a quota plan may be written in, as the one form that is checked."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, cast
 
+from schemas.manifests.base import shown
 from schemas.manifests.objects import ObjectError
 
 DEFAULT_FLAVOR = "default"
+MOST_SECONDS = 10**11
+_TIME = "as 2026-01-31T08:00:00Z, or Unix seconds"
+_LIMITS = ("nominal", "borrowingLimit", "lendingLimit")
 
 
 def as_object(value: object) -> dict[str, Any] | None:
@@ -120,3 +125,48 @@ def with_weight(fields: dict[str, Any]) -> dict[str, Any]:
         del fields["fairSharing"]
         return {**fields, "weight": sharing["weight"]}
     return fields
+
+
+def cohort_fields(value: object) -> object:
+    fields = as_object(value)
+    if fields is None:
+        return value
+    fields = renamed(fields, {"parentName": "parent", "nominalQuota": "nominal"})
+    return with_amounts(with_flavors(with_weight(fields)), _LIMITS)
+
+
+def tenant_fields(value: object) -> object:
+    fields = as_object(value)
+    if fields is None:
+        return value
+    fields = renamed(fields, {"cohortName": "cohort", "nominalQuota": "nominal"})
+    fields = with_amounts(with_flavors(with_weight(fields)), (*_LIMITS, "usage"))
+    policy = as_object(fields.get("preemption"))
+    if policy is not None:
+        fields["preemption"] = renamed(policy, {"withinClusterQueue": "withinTenant"})
+    return fields
+
+
+def workload_fields(value: object) -> object:
+    fields = as_object(value)
+    return value if fields is None else with_flavors(fields)
+
+
+def request_fields(value: object) -> object:
+    fields = as_object(value)
+    return with_flavors(fields) if fields is not None and "flavor" in fields else value
+
+
+def moment(value: object) -> object:
+    """RFC 3339, or Unix seconds."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{shown(value)} is no time: {_TIME}")
+    if not isinstance(value, str):
+        if not abs(value) < MOST_SECONDS:
+            raise ValueError(f"{shown(value)} is no time: {_TIME}")
+    else:
+        try:
+            datetime.fromisoformat(value)
+        except ValueError as error:
+            raise ValueError(f"{value!r} is no time: {_TIME}") from error
+    return value

@@ -6,43 +6,45 @@ amounts by kind: `nominal: {default: {cpu: 10}}` beside `usage: {default: {cpu: 
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from schemas.manifests.base import API_VERSION, Labels, Name, Strict
-from schemas.manifests.load import ManifestError, Problem, load_documents, validated
-from schemas.manifests.objects import ObjectError
-from schemas.manifests.quota import PreemptionPolicy, Quantity, ResourceName, Weight
+from schemas.manifests.base import API_VERSION, Labels, Name, Quantity, Strict
+from schemas.manifests.objects import ObjectError, refuse_all
+from schemas.manifests.quota import PreemptionPolicy, ResourceName, Weight
 from schemas.manifests.quota_forms import (
     amount_fields,
-    as_object,
+    cohort_fields,
     flavors_by_name,
+    moment,
     named_list,
-    renamed,
-    with_amounts,
-    with_flavors,
-    with_weight,
+    request_fields,
+    tenant_fields,
+    workload_fields,
 )
-from schemas.quantities import quantity_amount
+from schemas.quantities import limit_amount
 
-_LIMITS = ("nominal", "borrowingLimit", "lendingLimit")
 MOST_NODES = 10_000
 MOST_WORKLOADS = 100_000
 MOST_AMOUNT = 2**63 - 2
 """One below where quantities end: what overflows is read as the largest there is."""
 
 
-def counted(resource: str, value: Quantity, *path: str) -> int:
-    """As Muster counts. ObjectError for what is none, is negative, or overflows."""
+def wrong_amount(resource: str, value: Quantity, *path: str) -> list[ObjectError]:
+    """What is none, is negative, or overflows; nothing where it is right."""
     try:
-        amount = quantity_amount(resource, value)
+        amount = limit_amount(resource, value)
     except ValueError as error:
-        raise ObjectError(path, str(error)) from error
+        return [ObjectError(path, str(error))]
     if amount > MOST_AMOUNT:
-        raise ObjectError(path, f"{value!r} overflows: less than 2^63 - 1 is counted (cpu in thousandths)")
-    return amount
+        said = f"{value!r} overflows: less than 2^63 - 1 is counted (cpu in thousandths)"
+        return [ObjectError(path, said)]
+    return []
+
+
+Moment = Annotated[str | int | float, BeforeValidator(moment)]
 
 
 class PlanAmount(Strict):
@@ -59,37 +61,44 @@ class PlanTenantAmount(PlanAmount):
     usage: Quantity | None = None
 
 
-def _check(flavors: Mapping[str, Mapping[str, PlanAmount]], *, lends_own: bool) -> None:
+def _wrong_amounts(flavors: Mapping[str, Mapping[str, PlanAmount]]) -> Iterator[ObjectError]:
     for flavor, resources in flavors.items():
         for resource, each in resources.items():
-            found = {
-                name: counted(resource, value, flavor, resource, name)
-                for name, value in each.model_dump(by_alias=True).items()
-                if value is not None
-            }
-            if lends_own and found.get("lendingLimit", 0) > found["nominal"]:
-                message = (
-                    f"{each.lending_limit} is above nominal, {each.nominal}: nobody lends what is not its"
-                )
-                raise ObjectError((flavor, resource, "lendingLimit"), message)
+            for name, value in each.model_dump(by_alias=True).items():
+                if value is not None:
+                    yield from wrong_amount(resource, value, flavor, resource, name)
+
+
+def _lends_too_much(flavors: Mapping[str, Mapping[str, PlanAmount]]) -> Iterator[ObjectError]:
+    for flavor, resources in flavors.items():
+        for resource, each in resources.items():
+            lent, own = each.lending_limit, each.nominal
+            if lent is None or any(wrong_amount(resource, value) for value in (lent, own)):
+                continue
+            if limit_amount(resource, lent) > limit_amount(resource, own):
+                said = f"{lent} is above nominal, {own}: nobody lends what is not its"
+                yield ObjectError((flavor, resource, "lendingLimit"), said)
 
 
 def _check_cohorts(flavors: "dict[str, dict[str, PlanAmount]]") -> "dict[str, dict[str, PlanAmount]]":
-    _check(flavors, lends_own=False)
+    refuse_all(_wrong_amounts(flavors))
     return flavors
 
 
 def _check_tenants(
     flavors: "dict[str, dict[str, PlanTenantAmount]]",
 ) -> "dict[str, dict[str, PlanTenantAmount]]":
-    _check(flavors, lends_own=True)
+    refuse_all([*_wrong_amounts(flavors), *_lends_too_much(flavors)])
     return flavors
 
 
 def _check_asked(flavors: "dict[str, dict[str, Quantity]]") -> "dict[str, dict[str, Quantity]]":
-    for flavor, resources in flavors.items():
-        for resource, value in resources.items():
-            counted(resource, value, flavor, resource)
+    refuse_all(
+        error
+        for flavor, resources in flavors.items()
+        for resource, value in resources.items()
+        for error in wrong_amount(resource, value, flavor, resource)
+    )
     return flavors
 
 
@@ -124,11 +133,7 @@ class PlanCohort(Strict):
     @model_validator(mode="before")
     @classmethod
     def _taken(cls, value: object) -> object:
-        fields = as_object(value)
-        if fields is None:
-            return value
-        fields = renamed(fields, {"parentName": "parent", "nominalQuota": "nominal"})
-        return with_amounts(with_flavors(with_weight(fields)), _LIMITS)
+        return cohort_fields(value)
 
 
 class PlanWorkload(Strict):
@@ -136,15 +141,14 @@ class PlanWorkload(Strict):
 
     name: Annotated[str, Field(min_length=1, max_length=253)]
     priority: int = 0
-    admitted_at: str | int | float | None = None
+    admitted_at: Moment | None = None
     preemptible: bool = True
     flavors: Asked = {}
 
     @model_validator(mode="before")
     @classmethod
     def _taken(cls, value: object) -> object:
-        fields = as_object(value)
-        return value if fields is None else with_flavors(fields)
+        return workload_fields(value)
 
 
 class PlanTenant(Strict):
@@ -162,15 +166,7 @@ class PlanTenant(Strict):
     @model_validator(mode="before")
     @classmethod
     def _taken(cls, value: object) -> object:
-        fields = as_object(value)
-        if fields is None:
-            return value
-        fields = renamed(fields, {"cohortName": "cohort", "nominalQuota": "nominal"})
-        fields = with_amounts(with_flavors(with_weight(fields)), (*_LIMITS, "usage"))
-        policy = as_object(fields.get("preemption"))
-        if policy is not None:
-            fields["preemption"] = renamed(policy, {"withinClusterQueue": "withinTenant"})
-        return fields
+        return tenant_fields(value)
 
 
 class PlanRequest(Strict):
@@ -182,22 +178,22 @@ class PlanRequest(Strict):
     tenant: Name
     name: Annotated[str, Field(min_length=1, max_length=253)] = "request"
     priority: int = 0
-    created_at: str | int | float | None = None
+    created_at: Moment | None = None
     flavors: Asked = {}
     resources: Annotated[dict[ResourceName, Quantity], Field(max_length=100)] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _taken(cls, value: object) -> object:
-        fields = as_object(value)
-        return with_flavors(fields) if fields is not None and "flavor" in fields else value
+        return request_fields(value)
 
     @model_validator(mode="after")
-    def _asks(self) -> Self:
-        if bool(self.flavors) == bool(self.resources):
-            raise ValueError("either flavors, as {default: {cpu: 4}}, or resources, as {cpu: 4}, is needed")
-        for resource, value in self.resources.items():
-            counted(resource, value, "resources", resource)
+    def _counted(self) -> Self:
+        refuse_all(
+            error
+            for resource, value in self.resources.items()
+            for error in wrong_amount(resource, value, "resources", resource)
+        )
         return self
 
 
@@ -208,27 +204,35 @@ class QuotaPlanSpec(Strict):
     ]
     request: PlanRequest | None = None
 
-    @model_validator(mode="after")
-    def _names_once(self) -> Self:
-        _once("cohorts", [each.name for each in self.cohorts])
-        _once("tenants", [each.name for each in self.tenants])
-        seen: set[str] = set()
-        for index, tenant in enumerate(self.tenants):
-            for place, workload in enumerate(tenant.workloads):
-                if workload.name in seen:
-                    path = ("tenants", index, "workloads", place, "name")
-                    raise ObjectError(path, f"{workload.name} stands there more than once")
-                seen.add(workload.name)
-        if self.request is not None and self.request.tenant not in {each.name for each in self.tenants}:
-            raise ObjectError(("request", "tenant"), f"{self.request.tenant}: no such tenant in tenants")
-        return self
+
+def between(spec: QuotaPlanSpec, unnamed: bool = False) -> Iterator[ObjectError]:
+    """What is wrong of things that are right each by itself. unnamed: a tenant's name is not known."""
+    yield from _once("cohorts", [each.name for each in spec.cohorts])
+    yield from _once("tenants", [each.name for each in spec.tenants])
+    seen: set[str] = set()
+    for index, tenant in enumerate(spec.tenants):
+        for place, workload in enumerate(tenant.workloads):
+            if workload.name in seen:
+                path = ("tenants", index, "workloads", place, "name")
+                yield ObjectError(path, f"{workload.name} stands there more than once")
+            seen.add(workload.name)
+    if spec.request is not None:
+        yield from _of_request(spec.request, None if unnamed else {each.name for each in spec.tenants})
 
 
-def _once(field: str, names: list[str]) -> None:
+def _of_request(request: PlanRequest, tenants: Collection[str] | None) -> Iterator[ObjectError]:
+    if bool(request.flavors) == bool(request.resources):
+        said = "either flavors, as {default: {cpu: 4}}, or resources, as {cpu: 4}, is needed"
+        yield ObjectError(("request",), said)
+    if tenants is not None and request.tenant not in tenants:
+        yield ObjectError(("request", "tenant"), f"{request.tenant}: no such tenant in tenants")
+
+
+def _once(field: str, names: list[str]) -> Iterator[ObjectError]:
     counts = Counter(names)
     for index, name in enumerate(names):
         if counts[name] > 1:
-            raise ObjectError((field, index, "name"), f"{name} stands there more than once")
+            yield ObjectError((field, index, "name"), f"{name} stands there more than once")
 
 
 class PlanMetadata(Strict):
@@ -241,18 +245,3 @@ class QuotaPlan(Strict):
     kind: Literal["QuotaPlan"] = "QuotaPlan"
     metadata: PlanMetadata = PlanMetadata()
     spec: QuotaPlanSpec
-
-
-def parse_quota_plan(text: str | bytes, source: str) -> QuotaPlanSpec:
-    """The one plan of a YAML or JSON text, with apiVersion, kind and spec around it or without.
-
-    ManifestError with all that is wrong, each by its field.
-    """
-    documents = [each for each in load_documents(text, source) if each is not None]
-    fields = as_object(documents[0]) if len(documents) == 1 else None
-    if fields is None:
-        found = f"{len(documents)} documents" if len(documents) != 1 else "no object"
-        raise ManifestError([Problem(source, 0, "", f"{found}: one QuotaPlan is needed")])
-    if fields.keys() & {"spec", "apiVersion", "kind"}:
-        return validated(QuotaPlan, fields, source, 0).spec
-    return validated(QuotaPlanSpec, fields, source, 0)

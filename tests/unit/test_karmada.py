@@ -647,10 +647,10 @@ def test_the_same_files_make_the_same_workloads_in_whatever_order() -> None:
         ({"association": True}, "spec.association: Karmada ignores it: say propagateDeps"),
         ({"placement": {"workloadAffinity": {}}}, "workloadAffinity is not yet supported"),
         ({"placement": {"clusterAfinity": {}}}, "spec.placement.clusterAfinity: no such field"),
-        ({"conflictResolution": "Merge"}, "spec.conflictResolution: Input should be 'Abort', 'Overwrite'"),
-        ({"priority": "high"}, "spec.priority: Input should be a valid integer"),
+        ({"conflictResolution": "Merge"}, "spec.conflictResolution: 'Merge': one of Abort, Overwrite"),
+        ({"priority": "high"}, "spec.priority: 'high': a whole number is needed"),
         ({"dependentOverrides": ["none"]}, r"spec.dependentOverrides\[0\]: none is not in this apply"),
-        ({"resourceSelectors": []}, "spec.resourceSelectors: List should have at least 1 item"),
+        ({"resourceSelectors": []}, "spec.resourceSelectors: 0 of them: at least 1 needed"),
         (
             {"resourceSelectors": [DEPLOYMENT | {"namespace": "other"}]},
             r"resourceSelectors\[0\].namespace: 'other': a policy of namespace shop",

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from controlplane.cli.quota_paper import as_data
 from controlplane.quota.overview import Overview
-from controlplane.quota.paper import NotPlanned, on_paper
+from controlplane.quota.paper import NotPlanned, faults, on_paper
 from controlplane.quota.what_if import WhatIf
 from schemas.manifests import ManifestError
-from schemas.manifests.quota_plan import parse_quota_plan
+from schemas.manifests.quota_plan_reading import parse_quota_plan, read_quota_plan
 
 PLAN: dict[str, Any] = {
     "cohorts": [
@@ -64,6 +64,10 @@ PLACES = places(PLAN)
 
 def looked_at(plan: object) -> None:
     try:
+        read = read_quota_plan(json.dumps(plan), "plan")
+        assert read.spec is not None or read.problems
+        if read.spec is not None:
+            faults(read.spec, read.unsure)
         paper = on_paper(parse_quota_plan(json.dumps(plan), "plan"))
         what_if = WhatIf(paper)
         answer = as_data(Overview(paper.usage), set(), what_if.verdict(), what_if)

@@ -18,7 +18,7 @@ from controlplane.quota.quota import Admitted, CohortQuota, Limits, TenantQuota
 from controlplane.quota.tree import Tree
 from controlplane.quota.usage import Usage
 from controlplane.quota.what_if import WhatIf
-from schemas.manifests.quota_plan import parse_quota_plan
+from schemas.manifests.quota_plan_reading import parse_quota_plan
 
 CPU = ("default", "cpu")
 
@@ -452,6 +452,75 @@ def test_what_is_wrong_is_named_by_its_field(
     assert field in answer["error"]
     assert says in answer["error"]
     assert printed.err.startswith("error: ")
+
+
+@pytest.mark.parametrize("is_manifest", [False, True])
+def test_all_that_is_wrong_is_told_at_once(
+    is_manifest: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan: dict[str, Any] = {
+        "cohorts": [{"name": "x", "parent": "y"}, {"name": "y", "parent": "x", "weight": -1}],
+        "tenants": [
+            tenant("a", "x", nominal=True) | {"colour": "red"},
+            tenant("b", nominal=1, lendingLimit=2, usage="-3"),
+            tenant("c", nominal=4, usage=1)
+            | {
+                "workloads": [
+                    {"name": "w", "flavors": {"default": {"cpu": 2}}},
+                    {"name": "w", "admittedAt": "yesterday"},
+                ]
+            },
+            tenant("c", nominal=1, lendingLimit=2),
+            {"resources": {"pods": 0.5, "cpu": 1}},
+        ],
+        "request": {"tenant": "d", "priority": "high", "createdAt": "now"},
+    }
+    file = tmp_path / "plan.yaml"
+    file.write_text(yaml.safe_dump({"kind": "QuotaPlan", "spec": plan} if is_manifest else plan))
+    assert run(["quota", "what-if", "-f", str(file), "-o", "json"]) == 1
+    told = [each["field"] for each in json.loads(capsys.readouterr().out)["errors"]]
+    at = "spec." if is_manifest else ""
+    assert sorted(told) == sorted(
+        at + path
+        for path in (
+            "cohorts[0].parent",
+            "cohorts[1].weight",
+            "tenants[0].colour",
+            "tenants[0].flavors.default.cpu.nominal",
+            "tenants[1].flavors.default.cpu.lendingLimit",
+            "tenants[1].flavors.default.cpu.usage",
+            "tenants[2].flavors.default.cpu.usage",
+            "tenants[2].name",
+            "tenants[2].workloads[1].admittedAt",
+            "tenants[2].workloads[1].name",
+            "tenants[3].flavors.default.cpu.lendingLimit",
+            "tenants[3].name",
+            "tenants[4].flavors.default.pods.nominal",
+            "tenants[4].name",
+            "request",
+            "request.createdAt",
+            "request.priority",
+        )
+    )
+
+
+def test_what_is_taken_out_to_read_on_is_not_missed_afterwards(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan: dict[str, Any] = {
+        "tenants": [tenant("a", nominal="ten", lendingLimit=2), tenant("B")],
+        "request": {"tenant": "B", "flavors": 3},
+    }
+    file = tmp_path / "plan.yaml"
+    file.write_text(yaml.safe_dump(plan))
+    assert run(["quota", "what-if", "-f", str(file), "-o", "json"]) == 1
+    told = {each["field"] for each in json.loads(capsys.readouterr().out)["errors"]}
+    assert told == {
+        "tenants[0].flavors.default.cpu.nominal",
+        "tenants[1].name",
+        "request.tenant",
+        "request.flavors",
+    }
 
 
 def test_json_yaml_and_a_table_of_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
