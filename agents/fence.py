@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from sys import intern
 from typing import Any
 
 import msgspec
@@ -33,7 +34,7 @@ class BadRecord(ValueError):
     """A record that somebody has changed into something else; the text names the field."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """digest: over verb and body. objects: everything of the workload's that may exist.
 
@@ -120,7 +121,7 @@ def from_manifest(manifest: dict[str, Any]) -> Entry:
             version=_version(data["version"]),
             verb=Verb(data["verb"]),
             digest=data["digest"],
-            objects=msgspec.json.decode(data.get("preserved", data["objects"]), type=tuple[ObjectRef, ...]),
+            objects=_objects(data.get("preserved", data["objects"])),
             removes=data["removes"] == "true",
             held=data["held"] == "true",
             preserve="preserved" in data,
@@ -129,6 +130,14 @@ def from_manifest(manifest: dict[str, Any]) -> Entry:
         )
     except (KeyError, TypeError, ValueError, msgspec.MsgspecError) as error:
         raise BadRecord(f"{manifest.get('metadata', {}).get('name')}: {error}") from error
+
+
+def _objects(text: str) -> tuple[ObjectRef, ...]:
+    """Kept for good, and mostly of the same few kinds and namespaces: those are one string each."""
+    found = msgspec.json.decode(text, type=tuple[ObjectRef, ...])
+    return tuple(
+        ObjectRef(intern(ref.api_version), intern(ref.kind), intern(ref.namespace), ref.name) for ref in found
+    )
 
 
 def _version_text(version: Version) -> str:

@@ -20,7 +20,8 @@ from agents.simulation.store import Event, Kind, Name, Objects, TooOld
 from schemas.wire.orders import FIELD_MANAGER, OUR_LABELS, ObjectRef
 
 _BOOKMARK_EVERY = 1_000
-"""Resource versions of which a watcher has seen nothing; well within the history that is kept."""
+"""Resource versions of which a watcher has seen nothing, well within the history that is kept; of what is
+about to age it is told as well."""
 _Labelled = list[tuple[dict[str, str], bytes]]
 _Resources = list[Resource]
 
@@ -116,7 +117,7 @@ class SimulatedCluster(ClusterState):
             if generation != self._generation:
                 return
             self.faults.check_watch()
-            if seen - told >= _BOOKMARK_EVERY:
+            if seen - told >= _BOOKMARK_EVERY or told < self._objects.aged <= seen:
                 told = seen
                 yield _bookmark(resource, seen)
             await self._objects.changed(kind)

@@ -21,7 +21,7 @@ from agents.simulation.bodies import (
     renewed,
 )
 from agents.simulation.ownership import COLLECTED, PODS, Ownership
-from agents.simulation.store import Kind, Name, Objects
+from agents.simulation.store import Kind, Name, Objects, Stored
 
 _KINDS = {resource.kind: Kind(resource.group, resource.plural) for resource in catalogue.BUILT_IN}
 _FINISHED = ("Succeeded", "Failed")
@@ -34,7 +34,6 @@ _BACK_OFF_LIMIT = {
     "message": "Job has reached the specified backoff limit",
 }
 _TEMPLATE = "simulation.muster.dev/template"
-_MOST_DIGESTS = 4_096
 
 
 class Controllers:
@@ -44,7 +43,8 @@ class Controllers:
         self._objects = objects
         self._create = create
         self._ownership = Ownership(objects)
-        self._digest = _Digests().of
+        self._digests = _Digests()
+        objects.on_change(self._digests.changed)
 
     def run(self, now: str) -> None:
         """One pass."""
@@ -87,7 +87,7 @@ class Controllers:
     def _deployment(self, body: Body) -> None:
         """Rolling update: at most a quarter more than wanted, at least three quarters available."""
         template = body["spec"]["template"]
-        name = f"{body['metadata']['name']}-{self._digest(template)}"
+        name = f"{body['metadata']['name']}-{self._digests.of(body, template)}"
         sets = self._ownership.children(body, _KINDS["ReplicaSet"])
         newest = next((each for each in sets if each["metadata"]["name"] == name), None)
         old = [each for each in sets if each is not newest]
@@ -141,7 +141,7 @@ class Controllers:
         """ReplicaSet (no ordinals) and StatefulSet: as many pods as wanted, finished ones replaced."""
         wanted, template = body["spec"]["replicas"], body["spec"]["template"]
         all_pods = self._pods(body)
-        pods, digest = self._living(all_pods), self._digest(template)
+        pods, digest = self._living(all_pods), self._digests.of(body, template)
         if ordinals or body["kind"] == "StatefulSet":
             names = set(ordinals)
             keep = [pod for pod in pods if pod["metadata"]["name"] in names and _is_of(pod, digest)]
@@ -193,7 +193,7 @@ class Controllers:
 
     def _daemons(self, body: Body, now: str) -> None:
         template, base = body["spec"]["template"], body["metadata"]["name"]
-        digest = self._digest(template)
+        digest = self._digests.of(body, template)
         nodes = {f"{base}-{name.name}": name.name for name in sorted(self._objects.names(_KINDS["Node"]))}
         pods = {pod["metadata"]["name"]: pod for pod in self._living(self._pods(body))}
         for name, pod in pods.items():
@@ -224,7 +224,7 @@ class Controllers:
             wanted = 0
         for pod in running[wanted:]:
             self.remove(PODS, pod, now)
-        digest = self._digest(spec["template"])
+        digest = self._digests.of(body, spec["template"])
         names = self._fresh_names(body, wanted - len(running))
         running += self._make([_pod(body, name, spec["template"], digest) for name in names])[0]
         active = running[:wanted]
@@ -267,20 +267,24 @@ def _child(owner: Body, name: str, labels: dict[str, str]) -> Body:
 
 
 class _Digests:
-    """Of templates, which are the same object in a workload, its ReplicaSet and their every new status."""
+    """Of templates, by the uid of who has them: its every new status has the same object."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Body, str]] = {}
+        self._known: dict[str, tuple[Body, str]] = {}
 
-    def of(self, template: Body) -> str:
-        known = self._known.get(id(template))
+    def of(self, owner: Body, template: Body) -> str:
+        uid = owner["metadata"]["uid"]
+        known = self._known.get(uid)
         if known is not None and known[0] is template:
             return known[1]
-        if len(self._known) >= _MOST_DIGESTS:
-            self._known.clear()
         digest = hashlib.sha256(msgspec.json.encode(template, order="deterministic")).hexdigest()[:10]
-        self._known[id(template)] = template, digest
+        self._known[uid] = template, digest
         return digest
+
+    def changed(self, _: Kind, before: Stored | None, after: Stored | None) -> None:
+        """Hears of every change: who is gone has none any more."""
+        if after is None and before is not None:
+            self._known.pop(before.body["metadata"]["uid"], None)
 
 
 def _pod(owner: Body, name: str, template: Body, digest: str) -> Body:

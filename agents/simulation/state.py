@@ -23,6 +23,9 @@ from schemas.wire.orders import ObjectRef
 
 NAMESPACES = Kind("", "namespaces")
 _NAME_LONGEST = 253
+HISTORY_SECONDS = 60.0
+"""An event is kept for so long, and for as long again at most: by its number alone the history would grow for
+a quarter of an hour in a quiet cluster, and what is measured of the agent's memory with it."""
 
 
 class ClusterState:
@@ -48,6 +51,7 @@ class ClusterState:
         self._resources = [*catalogue.BUILT_IN, *self._site.serves]
         self._now = float(self._objects.meta("now") or "0")
         self._time = timestamp(self._now)
+        self._aged_at = 0.0
         self._generation = 0
         self._controllers = Controllers(self._objects, self._store_new)
         networks = Networks(self._objects, self._store_new)
@@ -67,6 +71,9 @@ class ClusterState:
         """Let controllers, scheduler and kubelets act once. `now` in Unix seconds never goes back."""
         self._now = max(now, self._now)
         self._time = timestamp(self._now)
+        if self._now - self._aged_at >= HISTORY_SECONDS:
+            self._objects.age()
+            self._aged_at = self._now
         with self._objects.transaction():
             self._objects.set_meta("now", repr(self._now))
             self._controllers.run(self._time)

@@ -74,7 +74,7 @@ class Objects:
         self._unsaved: dict[tuple[Kind, Name], bytes | None] = {}
         self._unsaved_meta: dict[str, str] = {}
         self._events: deque[Event] = deque(maxlen=history)
-        self._oldest = self._saved = self._version
+        self._oldest = self._saved = self._aged = self._version
         self._waiting: dict[Kind, list[asyncio.Future[None]]] = {}
         self._recorded: set[Kind] = set()
         self._unanswered: list[asyncio.Future[None]] = []
@@ -202,6 +202,17 @@ class Objects:
                 late.append(event)
         late.reverse()
         return late
+
+    def age(self) -> None:
+        """Forget the history of before the last call; `aged` is of before the next."""
+        while self._events and self._events[0].resource_version <= self._aged:
+            self._oldest = self._events.popleft().resource_version
+        self._aged = self._version
+
+    @property
+    def aged(self) -> int:
+        """A watch that is told less than this is too old before long."""
+        return self._aged
 
     def compact(self) -> None:
         """Forget the history: every watch from before is too old."""

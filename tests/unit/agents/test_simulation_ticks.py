@@ -1,5 +1,6 @@
 """A tick of the simulated cluster costs what changed, and remembers nothing that makes a difference."""
 
+import asyncio
 import sqlite3
 import sys
 from collections.abc import Generator
@@ -9,12 +10,14 @@ from random import Random
 from types import FrameType
 from typing import Any
 
+import msgspec
 import pytest
 
-from agents.ports import KubeError
+from agents.ports import Gone, KubeError
 from agents.simulated import SimulatedCluster
 from agents.simulation.kubelets import Pace
 from agents.simulation.networks import NETWORKS
+from agents.simulation.state import HISTORY_SECONDS
 from schemas.wire.orders import ObjectRef
 
 PACE = Pace(eviction_seconds=8.0, job_seconds=5.0)
@@ -126,3 +129,32 @@ def calls_of_an_idle_tick(replicas: int) -> int:
 
 def test_a_tick_in_which_nothing_changed_costs_the_same_however_many_pods_there_are() -> None:
     assert calls_of_an_idle_tick(replicas=150) == calls_of_an_idle_tick(replicas=3) < 200
+
+
+async def test_what_happened_minutes_ago_is_forgotten_and_a_quiet_watch_is_told_in_time() -> None:
+    """As of a real API server; kept by number alone it would grow for a quarter of an hour."""
+    cluster = SimulatedCluster(nodes=3, pace=PACE)
+    (nodes,) = [each for each in await cluster.served() if each.kind == "Node"]
+    cluster.tick(1000.0)
+    began = str(msgspec.json.decode(await anext(cluster.list(nodes)))["metadata"]["resourceVersion"])
+    told: list[dict[str, Any]] = []
+
+    async def follow(version: str) -> None:
+        async for line in cluster.watch(nodes, version):
+            told.append(msgspec.json.decode(line))
+
+    quiet = asyncio.create_task(follow(began))
+    for second in range(int(3 * HISTORY_SECONDS)):
+        cluster.put_as("people", workload("Deployment", "scaled", second % 3, "10m"))
+        cluster.tick(1001.0 + second)
+        await asyncio.sleep(0)
+    cluster.close_watches()
+    await quiet
+    assert {each["type"] for each in told} == {"BOOKMARK"}
+    with pytest.raises(Gone):
+        await follow(began)
+    again = asyncio.create_task(follow(told[-1]["object"]["metadata"]["resourceVersion"]))
+    await asyncio.sleep(0)
+    cluster.close_watches()
+    await again
+    cluster.close()
