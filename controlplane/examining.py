@@ -134,7 +134,8 @@ async def _lag(slept: "asyncio.Task[None]", due: float) -> float:
 async def _within(name: str, looking: Awaitable[T]) -> T | Check:
     """What hangs, or breaks, is told as a check of its own."""
     try:
-        return await asyncio.wait_for(looking, PART_SECONDS)
+        async with asyncio.timeout(PART_SECONDS):
+            return await looking
     except TimeoutError:
         return Check(name, f"no answer within {PART_SECONDS:g} s", Finding.CHECK_TIMED_OUT)
     except Exception as error:

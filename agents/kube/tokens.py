@@ -109,7 +109,8 @@ async def _run(command: ExecCommand) -> _ExecStatus:
     except OSError as error:
         raise AccessError(f"user.exec.command {command.command}: {error.strerror}") from None
     try:
-        printed, _ = await asyncio.wait_for(child.communicate(), EXEC_TIMEOUT_SECONDS)
+        async with asyncio.timeout(EXEC_TIMEOUT_SECONDS):
+            printed, _ = await child.communicate()
         return msgspec.json.decode(printed, type=_ExecCredential).status
     except TimeoutError:
         child.kill()

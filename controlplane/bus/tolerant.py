@@ -7,12 +7,15 @@ stumbles again: one message would take the centre down for good.
 
 import asyncio
 import re
+from collections.abc import Awaitable
 from functools import partial
+from typing import Any, TypeVar
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.protocol import parser
 
+T = TypeVar("T")
 _WORD, _GAP = rb"([^ \t\r\n]+)", rb"[ \t]+"
 _HEAD = _GAP + _WORD + _GAP + rb"(\d+)" + _GAP + rb"(([^ \t\r\n]+)[ \t]+)?"
 
@@ -56,6 +59,15 @@ class TolerantClient(Client):
 
         transport.readline = next_answer
 
+    async def connect(self, *args: Any, **options: Any) -> None:
+        await heeding(super().connect(*args, **options))
+
+    async def request(self, *args: Any, **options: Any) -> Msg:
+        return await heeding(super().request(*args, **options))
+
+    async def flush(self, *args: Any, **options: Any) -> None:
+        await heeding(super().flush(*args, **options))
+
     async def _process_pong(self) -> None:
         if self._pongs and self._pongs[0].done():
             self._pongs[0] = asyncio.get_running_loop().create_future()
@@ -72,3 +84,18 @@ class TolerantClient(Client):
     ) -> Msg:
         readable = subject.decode(errors="replace").encode()
         return super()._build_message(sid, readable, reply, data, headers)
+
+
+async def heeding(answer: Awaitable[T]) -> T:
+    """`answer`, unless this task was cancelled meanwhile.
+
+    nats-py waits by asyncio.wait_for, which before Python 3.12 forgets a cancellation that comes along with
+    the answer (CPython issue 86296): a loop that was told to end would ask again for ever.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        return await answer
+    finally:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError

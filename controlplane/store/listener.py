@@ -63,7 +63,9 @@ class Listener:
         connection.add_termination_listener(lambda _: lost.set())
         while not lost.is_set():
             try:
-                await asyncio.wait_for(lost.wait(), PROBE_SECONDS)
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await lost.wait()
             except TimeoutError:
                 # A way that was cut in silence is noticed only by saying something.
-                await asyncio.wait_for(connection.execute("select 1"), BOUND_SECONDS)
+                async with asyncio.timeout(BOUND_SECONDS):
+                    await connection.execute("select 1")

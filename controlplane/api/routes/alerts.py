@@ -170,7 +170,8 @@ def _add_writes(api: APIRouter, deps: ApiDeps, alerting: Alerting, writer: Any) 
         async def attempt(position: int) -> dict[str, Any]:
             began = time.perf_counter()
             try:
-                said = await asyncio.wait_for(alerting.channels.send(notices[position]), WAIT_SECONDS)
+                async with asyncio.timeout(WAIT_SECONDS):
+                    said = await alerting.channels.send(notices[position])
                 row = asdict(said)
             except TimeoutError:
                 row = {"delivered": False, "code": "", "detail": f"no answer within {WAIT_SECONDS:g} s"}

@@ -1,7 +1,9 @@
-"""A server that is slow to take a client pings it first: not the answer which the client waits for."""
+"""What our clients get right beside nats-py: a server that pings first, a cancellation with an answer."""
 
 import asyncio
 import json
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 from nats.aio.client import Client
@@ -19,6 +21,7 @@ class SlowServer:
         self._before = before
         self.heard: asyncio.Queue[bytes] = asyncio.Queue()
         self.writers: list[asyncio.StreamWriter] = []
+        self.answers = True
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.append(writer)
@@ -30,9 +33,35 @@ class SlowServer:
         writer.write(b"PONG\r\n")
         while line := await reader.readline():
             self.heard.put_nowait(line)
-            if line.strip() == b"PING":
+            if line.strip() == b"PING" and self.answers:
                 writer.write(b"PONG\r\n")
         writer.close()
+
+
+@pytest.mark.parametrize("make", [PatientClient, TolerantClient])
+@pytest.mark.parametrize(
+    "ask", [lambda client: client.request("asked", b"", timeout=10), lambda client: client.flush()]
+)
+async def test_what_is_cancelled_in_the_moment_of_its_answer_ends(
+    make: type[Client], ask: Callable[[Client], Coroutine[Any, Any, Any]]
+) -> None:
+    """Else a loop that is told to end would go on: an agent that lost its lease beat for ever."""
+    silent = SlowServer(b"")
+    server = await asyncio.start_server(silent.take, "127.0.0.1", 0)
+    client = make()
+    try:
+        await client.connect(f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        silent.answers = False
+        asking = asyncio.create_task(ask(client))
+        await asyncio.sleep(0)
+        for waiting in (*client._resp_map.values(), *client._pongs):
+            waiting.set_result(None)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    finally:
+        await client.close()
+        server.close()
 
 
 @pytest.mark.parametrize("before", [b"", b"PING\r\n", INFO, b"PING\r\n" + INFO + b"PING\r\n"])
