@@ -28,6 +28,7 @@ from agents.alerts.watch import AlertRules
 from agents.alerts.writing import Run, SpoolWriter
 from agents.bus import Identity, NatsBus
 from agents.clock import SteadyClock, SystemClock
+from agents.intake import CAPABILITIES
 from agents.joining import (
     CannotJoin,
     CentreAway,
@@ -49,7 +50,7 @@ from agents.shared_keys import SharedSecret
 from agents.simulated import SimulatedCluster
 from agents.simulation.kubelets import Pace
 from agents.spool import Spool
-from agents.term import CAPABILITIES, Member, Periods
+from agents.term import Member, Periods
 from agents.timing import Backoff, ended
 from schemas.wire.subjects import Subjects
 

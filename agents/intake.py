@@ -10,14 +10,32 @@ from agents.plan import BadManifest, Manifest, check_ordered, is_only_where_ther
 from schemas.reasons import Reason
 from schemas.wire.codec import Malformed, decode
 from schemas.wire.limits import is_limits
-from schemas.wire.orders import HealthRule, ObjectRef, Order, OrderBody, Verb
+from schemas.wire.orders import (
+    OVERWRITE,
+    PRESERVE,
+    REMOVALS_TOLD,
+    HealthRule,
+    ObjectRef,
+    Order,
+    OrderBody,
+    Verb,
+)
 from schemas.wire.reports import Refusal
 from schemas.wire.subjects import RELEASE, token
 
 _MESSAGE_LONGEST = 1000
 MOST_RULES = 64
 _POD_BEARING = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod"}
+CAPABILITIES = ("apply", "withdraw", "release", "sealed", OVERWRITE, PRESERVE, REMOVALS_TOLD)
+"""What this agent can do, as it says of itself."""
+
+
+class _Needs(msgspec.Struct):
+    needs: list[str] = []
+
+
 _decode_body = msgspec.json.Decoder(OrderBody)
+_decode_needs = msgspec.json.Decoder(_Needs)
 
 
 class NotTaken(Exception):
@@ -69,7 +87,19 @@ def verified(keys: OrderKeys, workload: str, body: bytes) -> Order:
         raise NotTaken(Reason.ORDER_MALFORMED, f"verb {order.verb} does not belong under this subject")
     if not keys.is_signed(order):
         raise NotTaken(Reason.SIGNATURE_INVALID, "the signature is not the centre's for this cluster")
+    lacking = [each for each in _needs_of(order) if each not in CAPABILITIES]
+    if lacking:
+        # Not even recorded: a withdrawal would be acted on by its record alone.
+        raise NotTaken(Reason.CAPABILITY_MISSING, f"its agent cannot do: {', '.join(lacking)}")
     return order
+
+
+def _needs_of(order: Order) -> list[str]:
+    try:
+        return _decode_needs.decode(order.body).needs
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        # What is wrong with it is said when it is opened.
+        return []
 
 
 def prepared(keys: OrderKeys, order: Order) -> Prepared:

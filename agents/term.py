@@ -23,6 +23,7 @@ from agents.alerts.writing import SpoolWriter
 from agents.beating import Beating
 from agents.carry_out import CarryOut
 from agents.fence import Entry
+from agents.intake import CAPABILITIES
 from agents.keys import OrderKeys
 from agents.lease import Held, Lease, next_incarnation
 from agents.observe.cache import Cache
@@ -38,11 +39,10 @@ from agents.spool import SpoolFull
 from agents.standing import Standings, kinds_of
 from agents.timing import Backoff, signalled
 from schemas.wire.beats import BeatReply
-from schemas.wire.orders import OVERWRITE, PRESERVE, Verb, Version
+from schemas.wire.orders import Verb, Version
 from schemas.wire.reports import Right, Stamp
 from schemas.wire.subjects import Subjects
 
-CAPABILITIES = ("apply", "withdraw", "release", "sealed", OVERWRITE, PRESERVE)
 REPORT_ANYWAY_SECONDS = 60.0
 _log = structlog.get_logger()
 

@@ -1,10 +1,10 @@
 """One enum of reasons, shared by logs, metrics, API and console."""
 
-from enum import StrEnum
+from schemas.later import Growing
 
 
-class Reason(StrEnum):
-    """Why not. A refusal is never without one of these."""
+class Reason(Growing):
+    """Why not. A refusal is never without one of these, or one that a later release has named."""
 
     # A cluster that cannot take a workload
     CLUSTER_NOT_SELECTED = "ClusterNotSelected"

@@ -19,6 +19,7 @@ from schemas.wire.reports import EVERYWHERE, MOST_RIGHTS, Right
 
 VERBS = ("create", "delete", "get", "list", "patch", "watch")
 """What is needed to carry an order out, and to see what became of it."""
+WRITING = frozenset({"create", "delete", "patch"})
 MOST_NAMESPACES = 100
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", False)
 Verbs = tuple[str, ...]
@@ -50,6 +51,11 @@ def kinds_allowed(rules: Iterable[Rule], served: Iterable[Resource]) -> dict[str
     return {kind: verbs for kind, verbs in found.items() if verbs}
 
 
+def _writes(verbs: Verbs) -> bool:
+    """What may not be created may still be there, and be deleted by a withdrawal."""
+    return not WRITING.isdisjoint(verbs)
+
+
 def _concerns(kind: str, writable: set[str]) -> bool:
     if kind.startswith("*"):
         return bool(writable)
@@ -70,14 +76,14 @@ def _verbs(rules: list[Rule], group: str, resource: str) -> Verbs:
 def rights(by_namespace: Mapping[str, Mapping[str, Verbs]]) -> list[Right]:
     """Grouped by what is alike: first kinds of one namespace, then namespaces.
 
-    Only of kinds that may be created somewhere: an order can be for no others.
+    Only of kinds that may be written somewhere: an order can be for no others.
     """
-    writable = {kind for kinds in by_namespace.values() for kind, verbs in kinds.items() if "create" in verbs}
+    writable = {kind for kinds in by_namespace.values() for kind, verbs in kinds.items() if _writes(verbs)}
     namespaces: dict[tuple[Verbs, tuple[str, ...]], list[str]] = {}
     for namespace in sorted(by_namespace):
         kinds: dict[Verbs, list[str]] = {}
         for kind, verbs in sorted(by_namespace[namespace].items()):
-            if "create" in verbs or (namespace == EVERYWHERE and _concerns(kind, writable)):
+            if _writes(verbs) or (namespace == EVERYWHERE and _concerns(kind, writable)):
                 kinds.setdefault(verbs, []).append(kind)
         for verbs, names in kinds.items():
             namespaces.setdefault((verbs, tuple(names)), []).append(namespace)

@@ -29,6 +29,7 @@ def show_tenant(body: Mapping[str, Any], now: float) -> None:
     facts = [_budget(tenant["budget"])] if tenant["budget"] else []
     facts += [_window(each, str(tenant["name"])) for each in body["windows"]]
     facts += [_grant(each) for each in body["grants"]]
+    facts += [_unlimited(each) for each in body["unlimited"]]
     _print_below(("", each) for each in facts)
     _show_waiting(body["waiting"], int(tenant["waiting"]), now)
     _show_charged(body["charged"])
@@ -61,6 +62,12 @@ def _grant(grant: Mapping[str, Any]) -> Text:
     style = "yellow" if grant["state"] == "Pending" else ""
     return Text(f"request {grant['id']} {grant['state'].lower()}{until}: {amounts}", style=style) + dim(
         f", {grant['why']}"
+    )
+
+
+def _unlimited(row: Mapping[str, Any]) -> Text:
+    return Text(
+        f"limits in {row['cluster']} are not as ordered: {row['reason']}: {row['message']}", style="red"
     )
 
 

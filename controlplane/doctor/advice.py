@@ -239,7 +239,7 @@ ADVICE: dict[Finding, Advice] = {
         "if that is meant: muster clusters release ABOUT; else put the intent right",
     ),
     Finding.AGENT_MAY_NOT: Advice(
-        _WARN, "it lacks rights for what it is ordered", "widen its role: docs/operations/join-a-cluster.md"
+        _WARN, "it lacks rights for what it is ordered", "widen its role: docs/operations/install.md"
     ),
     Finding.AGENT_OLDER: Advice(_WARN, "more than one release older", "update the agent"),
     Finding.AGENT_NEWER: Advice(

@@ -9,6 +9,7 @@ from controlplane.doctor.releases import releases_apart
 from controlplane.doctor.wording import ago, seconds_text
 from controlplane.known.known import Heard, Known
 from controlplane.known.records import ClusterRecord, Standing
+from controlplane.placement.wording import counted
 from schemas.reasons import Reason
 
 SKEW_SECONDS, SKEW_SEVERE_SECONDS = 10.0, 120.0
@@ -34,10 +35,12 @@ def judge(known: Known, now: float, version: str, *, leads: bool) -> Iterator[Ch
     if records and not leads and not known.heard:
         yield Check("clusters", f"{len(records):,} are joined", Finding.HEARD_ELSEWHERE)
         return
-    refused = _refused(known)
+    refused, withheld = _refused(known), _withheld(known)
     ill = 0
     for record in records:
         found = list(_cluster(known, record, now, version, refused[record.id]))
+        if record.id in withheld:
+            found.append(Check("agent.rights", withheld[record.id], Finding.AGENT_MAY_NOT, record.name))
         ill += bool(found)
         yield from found or [None]
     well = len(records) - ill
@@ -52,6 +55,21 @@ def _refused(known: Known) -> Counter[str]:
         for cluster, work in works.items()
         if work.refusals and any(refusal.reason is Reason.AGENT_MAY_NOT for refusal in work.refusals)
     )
+
+
+def _withheld(known: Known) -> dict[str, str]:
+    """By cluster: how many orders its agent may not carry out, and so are not sent, and why one of them."""
+    counts, reasons = Counter[str](), dict[str, str]()
+    for cluster, key in sorted(known.unpublished):
+        order = known.order(cluster, key)
+        why = known.withholding.why(order) if order is not None else None
+        if why is not None:
+            counts[cluster] += 1
+            reasons.setdefault(cluster, why.message)
+    return {
+        cluster: f"{counted(counts[cluster], 'order')} held back: {reason}"
+        for cluster, reason in reasons.items()
+    }
 
 
 def _cluster(known: Known, record: ClusterRecord, now: float, version: str, refused: int) -> Iterator[Check]:

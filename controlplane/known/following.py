@@ -92,6 +92,7 @@ def _forget_reports(known: Known, uid: str) -> Iterator[tuple[str, str]]:
         if is_over and known.order(cluster, uid) is None:
             del reports[cluster]
             known.stamps.get(cluster, {}).pop(f"work.{uid}", None)
+            known.set_aside.get(cluster, {}).pop(f"work.{uid}", None)
             yield cluster, uid
 
 

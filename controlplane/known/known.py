@@ -27,6 +27,7 @@ from controlplane.known.records import (
 )
 from controlplane.known.spending import Spending
 from controlplane.known.traced import Traced
+from controlplane.known.withholding import Withholding
 from controlplane.rollout import FailoverRule, Losses, LossRules, begin, look
 from schemas.manifests import DOCUMENTS
 from schemas.reasons import Reason
@@ -64,6 +65,7 @@ class Known:
     orders: per workload and cluster the newest order; orders_in: the same per cluster and workload.
     stamps: per cluster and subject tail, the last report that was applied. alert_gaps: clusters whose
     alerts miss a link. newer_stored: clusters for which ORDERS holds what this database never issued.
+    set_aside: per cluster and subject tail, the last report that was not understood, and why.
     unordered: per cluster, workloads that are reported there though no order is known, not even to withdraw.
     losses: which clusters are lost, as this process saw it last. heard_since: the time from which on it has
     heard all beats, whoever answered them. journal: how far what was decided is read.
@@ -87,6 +89,9 @@ class Known:
     alert_watermarks: dict[str, Stamp] = field(default_factory=dict[str, Stamp])
     alert_gaps: set[str] = field(default_factory=set[str])
     stamps: dict[str, dict[str, Stamp]] = field(default_factory=dict[str, dict[str, Stamp]])
+    set_aside: dict[str, dict[str, tuple[Stamp, str]]] = field(
+        default_factory=dict[str, dict[str, tuple[Stamp, str]]]
+    )
     unpublished: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     newer_stored: set[str] = field(default_factory=set[str])
     unordered: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
@@ -97,6 +102,7 @@ class Known:
     quotas: Quotas = field(default_factory=Quotas)
     spending: Spending = field(default_factory=Spending)
     traced: Traced = field(default_factory=Traced)
+    withholding: Withholding = field(init=False)
     epochs: tuple[EpochRecord, ...] = ()
     last_generation: int = 0
     change_cursor: int = 0
@@ -116,6 +122,7 @@ class Known:
     _written: set[str] = field(default_factory=set[str])
 
     def __post_init__(self) -> None:
+        self.withholding = Withholding(self.fleet)
         self.documents = {kind: Shelf() for kind in DOCUMENTS} | {"Interpreter": self.interpreters}
 
     def replace_records(self, loaded: Loaded) -> None:
@@ -254,11 +261,13 @@ class Known:
             self.unpublished.add(key)
         else:
             self.unpublished.discard(key)
+            self.withholding.forget(*key)
 
     def forget_order(self, cluster: str, workload: str) -> None:
         self.orders.get(workload, {}).pop(cluster, None)
         self.orders_in.get(cluster, {}).pop(workload, None)
         self.unpublished.discard((cluster, workload))
+        self.withholding.forget(cluster, workload)
 
     def put_published(self, cluster: str, workload: str, version: Version, sequence: int) -> None:
         record = self.order(cluster, workload)
@@ -274,6 +283,8 @@ class Known:
     def behind(self, cluster: str) -> list[str]:
         """Subject tails that stand at an older report than the last beat says was published."""
         heard, applied = self.heard.get(cluster), self.stamps.get(cluster, {})
+        # What is here and is not understood does not get better by being sent again.
+        aside = self.set_aside.get(cluster, {})
         digests = heard.beat.digests if heard is not None else {}
         ordered = self.orders_in.get(cluster, {})
         # The report of a removal that was entered is purged; its agent goes on telling of it.
@@ -281,6 +292,7 @@ class Known:
             tail
             for tail, (stamp, _) in digests.items()
             if applied.get(tail, (-1, -1)) < stamp
+            and (tail not in aside or aside[tail][0] < stamp)
             and (not tail.startswith("work.") or tail.removeprefix("work.") in ordered)
         )
 

@@ -117,7 +117,10 @@ class Beats:
         return self._known.alert_watermarks.get(cluster, (0, 0))
 
     def _resend(self, cluster: str, beat: Beat) -> list[str]:
-        tails = [*self._known.fleet.missing(cluster), *self._lost(cluster, beat)]
+        aside = self._known.set_aside.get(cluster, {})
+        # What came and is not understood would come again as it is.
+        missing = [tail for tail in self._known.fleet.missing(cluster) if tail not in aside]
+        tails = [*missing, *self._lost(cluster, beat)]
         tails += [tail for tail in self._unreported(cluster) if tail not in tails]
         if self._lost_records(cluster, beat):
             tails.append("versions")

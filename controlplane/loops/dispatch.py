@@ -2,14 +2,15 @@
 
 1. Take the orders that are not published, the oldest version first.
 2. Leave out clusters that may not be sent to: not heard in this epoch, ahead of this database, cut off; and
-   orders that have to wait for limits that let their pods in.
+   orders that have to wait for limits that let their pods in, or until their agent says that it may carry
+   them out.
 3. Publish each onto the sequence its subject is known to be at. Where the subject has moved on, read it:
    ours already (a crash between publish and mark) is marked; a newer one is never replaced; an older is.
 4. Mark what was published, in one statement.
 5. What was published long ago and is not carried out is looked up again, and published again where it is
-   gone: streams can lose acknowledged messages. Where it was not even recorded, the agent's consumer is made
-   anew as well: it may have gone with the stream, or stand above it. A stream that shows that it lost some
-   has all of them looked up at once (`lost_orders.py`).
+   gone: streams can lose acknowledged messages. Where it was not even recorded, and the agent has not said
+   why not, its consumer is made anew as well: it may have gone with the stream, or stand above it. A stream
+   that shows that it lost some has all of them looked up at once (`lost_orders.py`).
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from controlplane import tracing
 from controlplane.failpoints import reached
 from controlplane.known.known import Known
 from controlplane.known.records import Lease, OutboxRecord, Standing
+from controlplane.known.withholding import refused_unrecorded
 from controlplane.loops.lost_orders import LostOrders
 from controlplane.loops.ports import Bus, Clock, LeaseLost, NewerStored, OrderMark, Store
 from controlplane.loops.running import LoopMetrics
@@ -76,6 +78,7 @@ class Dispatch:
         self._sequences: dict[tuple[str, str], int] = {}
         self._lost = LostOrders(bus, known, clock, self._look_up)
         self._window = asyncio.Semaphore(IN_FLIGHT)
+        self._withheld: dict[tuple[str, str], Version] = {}
         # What an earlier leader has published is watched from now on.
         self._published_at = {
             (order.cluster, order.workload): clock.now()
@@ -127,6 +130,8 @@ class Dispatch:
         """In slices, each with its oldest versions first: 50,000 in one go stop the loop for 0.1 s."""
         slices: list[list[OutboxRecord]] = []
         unpublished = list(self._known.unpublished)
+        for key in self._withheld.keys() - self._known.unpublished:
+            del self._withheld[key]
         for start in range(0, len(unpublished), LOOKED_AT_ONCE):
             keys = unpublished[start : start + LOOKED_AT_ONCE]
             sendable = {cluster for cluster in {cluster for cluster, _ in keys} if self.may_send(cluster)}
@@ -134,11 +139,30 @@ class Dispatch:
             due = [
                 each
                 for each in records
-                if each is not None and not self._known.below_floor(each) and not self._waits(each)
+                if each is not None and not self._known.below_floor(each) and not self._is_held_back(each)
             ]
             slices.append(sorted(due, key=_version))
             await asyncio.sleep(0)
         return slices
+
+    def _is_held_back(self, record: OutboxRecord) -> bool:
+        why = self._known.withholding.why(record)
+        key = record.cluster, record.workload
+        if why is None:
+            self._withheld.pop(key, None)
+            return self._waits(record)
+        if self._withheld.get(key) != record.version:
+            self._withheld[key] = record.version
+            self._metrics.orders.labels("withheld").inc()
+            log.warning(
+                "order_withheld",
+                cluster=record.cluster,
+                workload=record.workload,
+                verb=record.verb.value,
+                reason=why.reason,
+                detail=why.message,
+            )
+        return True
 
     def _is_still_due(self, record: OutboxRecord) -> bool:
         return self._known.order(record.cluster, record.workload) is record and self.may_send(record.cluster)
@@ -243,7 +267,9 @@ class Dispatch:
         unrecorded = {
             record.cluster
             for record in overdue
-            if record.acknowledged != record.version and self._is_heard(record.cluster, now)
+            if record.acknowledged != record.version
+            and not refused_unrecorded(record, self._known.work.get(record.workload, {}).get(record.cluster))
+            and self._is_heard(record.cluster, now)
         }
         for cluster in sorted(unrecorded):
             await self._bus.renew_consumer(cluster)

@@ -1,7 +1,8 @@
 """Reports in: STATE and USAGE become the fleet and what clusters say of workloads.
 
 1. Take a batch of messages as the stream gives it; work in slices, so that nothing else waits long.
-2. Decode by subject. What does not validate is buried with its reason and stops nothing.
+2. Decode by subject. What does not validate is buried with its reason and stops nothing. A word that only a
+   later release knows (a state, a reason) is kept as it came; nothing good is concluded from it.
 3. Apply by (incarnation, sequence): an older report, or the same again, changes nothing.
 4. Count what each cluster sends; over its bound it is named for the watchdog to cut off.
 5. Wake who waits: place for capacity, settle for work.
@@ -11,6 +12,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
+import msgspec
 import structlog
 
 from controlplane import tracing
@@ -20,7 +22,7 @@ from controlplane.loops.ports import Bus, DeadLetter, Store, StoreUnavailable, S
 from controlplane.loops.running import LoopMetrics
 from schemas.wire.codec import Malformed, decode
 from schemas.wire.hardware import Hardware, Topology
-from schemas.wire.reports import Facts, Inventory, Namespaces, Profile, Stamp, Usage, Work
+from schemas.wire.reports import Facts, Inventory, Namespaces, Profile, Report, Stamp, Usage, Work
 from schemas.wire.subjects import Subjects, token
 
 log = structlog.get_logger()
@@ -29,6 +31,8 @@ KINDS = ("facts", "hardware", "namespaces", "profile", "inventory", "topology", 
 SLICE_SECONDS = 0.004
 MAX_BURIED_WAITING = 1_000
 MAX_BURIED_BYTES = 64 * 1024
+MOST_SET_ASIDE = 10_000
+LONGEST_REASON = 300
 
 
 class Ingest:
@@ -136,11 +140,13 @@ class Ingest:
             outcome = self._apply(cluster, kind, name, tail, message.body)
         except ValueError as error:
             outcome = "malformed"
+            self._set_aside(cluster, tail, str(error), message.body)
             self._remember_buried(DeadLetter(cluster, message.subject, str(error), message.body))
         except Exception as error:
             # It lies in the stream and would stop every replica at every start: better one report too few.
             log.exception("report_not_understood", cluster=cluster, subject=message.subject)
             outcome, reason = "malformed", f"{type(error).__name__}: {error}"
+            self._set_aside(cluster, tail, reason, message.body)
             self._remember_buried(DeadLetter(cluster, message.subject, reason, message.body))
         self._metrics.reports.labels(kind if kind in KINDS else "unknown", outcome).inc()
         self._known.traffic[cluster].reports_received += 1
@@ -174,7 +180,7 @@ class Ingest:
                 report = decode(Usage, body)
                 fleet.apply_usage(cluster, name, report)
             case "work":
-                report = decode(Work, body)
+                report = _sober(decode(Work, body))
                 token(name)
                 said = self._known.work.setdefault(name, {}).get(cluster)
                 if said is not None and said.stamp >= report.stamp:
@@ -190,7 +196,18 @@ class Ingest:
         if stamps.get(tail, (-1, -1)) >= stamp:
             return "old"
         stamps[tail] = stamp
+        self._known.set_aside.get(cluster, {}).pop(tail, None)
         return "applied"
+
+    def _set_aside(self, cluster: str, tail: str, reason: str, body: bytes) -> None:
+        """It is not asked for again, and what it would have replaced is not taken for the newest."""
+        try:
+            stamp = decode(Report, body).stamp
+        except Malformed:
+            return
+        aside = self._known.set_aside.setdefault(cluster, {})
+        if len(aside) < MOST_SET_ASIDE or tail in aside:
+            aside[tail] = stamp, reason[:LONGEST_REASON]
 
     def _count(self, cluster: str, message: StreamMessage) -> None:
         sent_at = asyncio.get_running_loop().time() if self._known.caught_up else None
@@ -216,3 +233,10 @@ class Ingest:
             except StoreUnavailable as error:
                 log.warning("dead_letters_not_buried", count=len(letters), detail=str(error))
                 self._buried = (letters + self._buried)[:MAX_BURIED_WAITING]
+
+
+def _sober(work: Work) -> Work:
+    """In a state that is not known nothing has run to its end."""
+    if work.state.is_known or not work.finished:
+        return work
+    return msgspec.structs.replace(work, finished=False)

@@ -6,7 +6,8 @@
    a charge ends only when its pods are reported gone, so nothing is lowered before.
 4. One order for each tenant and cluster, signed and with a version as any other: commit, then wake dispatch.
 5. A workload's order waits until the agent has said what became of limits that are high enough for it. A
-   refusal lets it go, as a silence of AWAITED_SECONDS does: pods may be refused then, and that is told.
+   refusal lets it go, also one that is known beforehand by its rights, as a silence of AWAITED_SECONDS does:
+   pods may be refused then, and that is told.
 """
 
 import asyncio
@@ -105,7 +106,8 @@ class LimitsLoop:
         if standing is None:
             return True
         if standing.published_sequence is None:
-            return False
+            # What the agent may not set is refused, as far as what waits for it is concerned.
+            return self._known.withholding.why(standing) is not None
         seen, at = self._published_at.get((cluster, key), (None, 0.0))
         if seen != standing.version:
             self._published_at[cluster, key] = standing.version, self._clock.now()
@@ -114,7 +116,9 @@ class LimitsLoop:
 
     def _is_spoken_of(self, cluster: str, key: str, version: Version) -> bool:
         work = self._known.work.get(key, {}).get(cluster)
-        return work is not None and work.version >= version and work.state is not WorkState.RECORDED
+        if work is None or work.version < version:
+            return False
+        return work.state.is_known and work.state is not WorkState.RECORDED
 
     async def run_pass(self) -> None:
         """Order what has to be ordered, and let go what has not to wait."""

@@ -8,12 +8,22 @@ import msgspec
 
 from controlplane.interpreters import render
 from controlplane.interpreters.adaption import Adaption
+from controlplane.interpreters.podded import ref_of
 from controlplane.known.compiling import Compiled
 from controlplane.known.records import ClusterRecord, OutboxRecord
 from controlplane.loops.ports import NewOrder
 from controlplane.placement.overriding import Variant
 from schemas.reasons import Reason
-from schemas.wire.orders import HealthRule, ObjectRef, OrderBody, SealedValues, Verb, Version
+from schemas.wire.orders import (
+    OVERWRITE,
+    PRESERVE,
+    HealthRule,
+    ObjectRef,
+    OrderBody,
+    SealedValues,
+    Verb,
+    Version,
+)
 
 MAX_ORDER_BYTES = 512 * 1024
 
@@ -92,6 +102,7 @@ class OrderWriter:
     ) -> NewOrder:
         """OrderTooLarge above 512 KB."""
         record = self._compiled.record
+        overwrite = self._compiled.spec.conflict_resolution == "Overwrite"
         body = msgspec.json.encode(
             OrderBody(
                 name=record.name,
@@ -104,7 +115,8 @@ class OrderWriter:
                     for index, values in rendered.secrets
                 ],
                 health=rendered.health,
-                overwrite=self._compiled.spec.conflict_resolution == "Overwrite",
+                overwrite=overwrite,
+                needs=[OVERWRITE] if overwrite else [],
             )
         )
         if len(body) > MAX_ORDER_BYTES:
@@ -119,12 +131,14 @@ class OrderWriter:
         Only what is deleted is preserved: what moves would else run in both places.
         """
         record = self._compiled.record
+        preserve = record.deleted and self._compiled.spec.preserve_resources_on_deletion
         body = msgspec.json.encode(
             OrderBody(
                 name=record.name,
                 revision=record.revision,
                 dropped=dropped(before, []),
-                preserve=record.deleted and self._compiled.spec.preserve_resources_on_deletion,
+                preserve=preserve,
+                needs=[PRESERVE] if preserve else [],
             )
         )
         return self._signed(cluster, Verb.WITHDRAW, version, body, 0, "")
@@ -154,10 +168,3 @@ def dropped(before: OutboxRecord | None, objects: Sequence[Mapping[str, Any]]) -
     ours = {ref_of(each) for each in objects}
     earlier = dict.fromkeys([*(ref_of(each) for each in body.objects), *body.dropped])
     return [ref for ref in earlier if ref not in ours]
-
-
-def ref_of(manifest: Mapping[str, Any]) -> ObjectRef:
-    metadata = manifest["metadata"]
-    return ObjectRef(
-        manifest["apiVersion"], manifest["kind"], metadata.get("namespace", ""), metadata["name"]
-    )

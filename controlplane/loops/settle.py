@@ -192,6 +192,7 @@ class Settle:
             if reports.get(mark.cluster) is works[mark.cluster, mark.workload]:
                 del reports[mark.cluster]
                 self._known.stamps.get(mark.cluster, {}).pop(f"work.{mark.workload}", None)
+                self._known.set_aside.get(mark.cluster, {}).pop(f"work.{mark.workload}", None)
                 self._said.pop((mark.cluster, mark.workload), None)
                 self._carried_out.pop((mark.cluster, mark.workload), None)
             workload = self._known.workloads.get(mark.workload)

@@ -4,11 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from schemas.wire.orders import ObjectRef
+from controlplane.interpreters.podded import ref_of
+from schemas.wire.orders import ObjectRef, OrderBody, Verb
 from schemas.wire.reports import EVERYWHERE, Right
 
 VERBS = ("create", "delete", "get", "patch")
-"""What carrying out takes, where the object is."""
+"""What bringing an object about takes, where it is."""
+REMOVING, LEAVING = ("delete", "get"), ("get", "patch")
+"""What removing it takes, and what letting it be nobody's of ours."""
 SEEING = ("list", "watch")
 """What telling how it stands takes, everywhere: the agent watches a kind of the whole cluster."""
 MOST_TOLD = 3
@@ -16,10 +19,14 @@ MOST_TOLD = 3
 
 @dataclass(frozen=True, order=True)
 class Written:
-    """Objects of one kind in one namespace. kind: `group/version/Kind`; namespace: "" for what has none."""
+    """Objects of one kind in one namespace, and what is done to them.
+
+    kind: `group/version/Kind`; namespace: "" for what has none.
+    """
 
     kind: str
     namespace: str
+    verbs: tuple[str, ...] = VERBS
 
     @property
     def group_kind(self) -> str:
@@ -68,7 +75,7 @@ class AgentRights:
         found: list[Lacking] = []
         for each in wanted:
             there, everywhere = self._verbs(each, each.namespace), self._verbs(each, "")
-            verbs = tuple(verb for verb in VERBS if verb not in there)
+            verbs = tuple(verb for verb in each.verbs if verb not in there)
             wide = tuple(verb for verb in SEEING if verb not in everywhere)
             if verbs or wide:
                 found.append(Lacking(each, verbs, wide))
@@ -94,9 +101,25 @@ class AgentRights:
         return found
 
 
-def written_of(objects: Iterable[ObjectRef]) -> tuple[Written, ...]:
+def written_of(objects: Iterable[ObjectRef], verbs: tuple[str, ...] = VERBS) -> tuple[Written, ...]:
     """Each kind and namespace once, sorted."""
-    return tuple(sorted({Written(f"{each.api_version}/{each.kind}", each.namespace) for each in objects}))
+    return tuple(
+        sorted({Written(f"{each.api_version}/{each.kind}", each.namespace, verbs) for each in objects})
+    )
+
+
+def asked_by(verb: Verb, body: OrderBody, *, removals_told: bool) -> tuple[Written, ...]:
+    """What carrying an order out takes. removals_told: whether what may only be deleted is told as well.
+
+    Where it is not, removals are not counted: nobody could say that they may not.
+    """
+    wanted = written_of(ref_of(each) for each in body.objects) if verb is Verb.APPLY else ()
+    if not removals_told:
+        return wanted
+    there = {(each.kind, each.namespace) for each in wanted}
+    leaves = verb is Verb.WITHDRAW and body.preserve
+    gone = written_of(body.dropped, LEAVING if leaves else REMOVING)
+    return (*wanted, *(each for each in gone if (each.kind, each.namespace) not in there))
 
 
 def may_not(lacking: Sequence[Lacking]) -> str:

@@ -15,10 +15,11 @@ from controlplane.placement.telling import Telling, counts_text
 from controlplane.placement.written import fleet_manifest as write_fleet
 from controlplane.queries.charges import charges_of, chosen_flavors, priority_of
 from controlplane.queries.lost import decide_as_placed_again
+from controlplane.queries.not_taken import not_taken
 from controlplane.queries.quota_changes import quota_changes
 from controlplane.queries.rows import ClusterVerdict, Explanation, PlacementRow, RefusalRow
 from controlplane.queries.told import counts_data, division_row, score_rows, suggestion_rows
-from controlplane.queries.workloads import manifest_of, placement_rows
+from controlplane.queries.workloads import QUEUED, manifest_of, placement_rows
 from schemas.manifests import Fleet as FleetManifest
 from schemas.manifests import Workload
 from schemas.reasons import Reason
@@ -103,6 +104,10 @@ class Explaining:
     def _reasons(self, cluster: str, row: PlacementRow | None) -> list[RefusalRow]:
         decision, lost = self._decision, self._lost.get(cluster)
         reasons = [RefusalRow(each.reason.value, each.message) for each in decision.refusals.get(cluster, ())]
+        if row is not None and row.order == QUEUED:
+            # What it is to be there is ordered, and held back.
+            order = self._known.order(cluster, row.workload_uid)
+            reasons += [each for each in not_taken(self._known, order, None) if each not in reasons]
         if cluster not in decision.assignments and not reasons and decision.error is not None:
             reasons = [RefusalRow(decision.error.reason.value, decision.error.message)]
         if lost is None and row is not None and cluster in self._known.losses.unreachable:

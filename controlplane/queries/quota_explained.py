@@ -6,10 +6,11 @@ from itertools import islice
 from controlplane.known.admitting import admit, candidate_of
 from controlplane.known.compiling import Compiler
 from controlplane.known.known import Known
-from controlplane.known.records import QuotaRequestRecord, RequestState, WorkloadRecord
+from controlplane.known.records import OutboxRecord, QuotaRequestRecord, RequestState, WorkloadRecord
 from controlplane.known.views import Views
 from controlplane.placement import ClusterView
 from controlplane.queries.charges import by_flavor, priority_of
+from controlplane.queries.not_taken import not_taken
 from controlplane.queries.quota import Looking, declared_flavors
 from controlplane.queries.quota_helping import Helping
 from controlplane.queries.quota_rows import (
@@ -17,15 +18,19 @@ from controlplane.queries.quota_rows import (
     ChargedRow,
     GrantRow,
     TenantQuotaExplained,
+    UnlimitedRow,
     WaitingRow,
     WindowRow,
 )
 from controlplane.queries.quota_tallies import waits_for_quota
+from controlplane.queries.rows import RefusalRow
 from controlplane.quota.declared import in_force, limits_of
 from controlplane.quota.lending import borrowed
 from controlplane.quota.quota import NOTHING, Amounts
 from controlplane.quota.tree import Kind, Node
 from controlplane.quota.windows import is_open, next_change
+from schemas.wire.limits import limits_key
+from schemas.wire.reports import Work
 
 MOST_WAITING = 100
 MOST_CHARGED = 500
@@ -71,6 +76,7 @@ class ExplainingQuota:
             charged=tuple(islice(self._charged(), MOST_CHARGED)),
             windows=windows,
             grants=tuple(self._grants()),
+            unlimited=tuple(self._unlimited()),
         )
 
     def _waiting(self, node: Node | None, helping: Helping) -> Iterator[WaitingRow]:
@@ -170,6 +176,16 @@ class ExplainingQuota:
                             changes_at=next_change(window, self._now) or 0.0,
                         )
 
+    def _unlimited(self) -> Iterator[UnlimitedRow]:
+        known = self._known
+        for cluster, order in known.orders.get(limits_key(self._tenant), {}).items():
+            record, work = known.clusters.get(cluster), known.work.get(order.workload, {}).get(cluster)
+            if record is None:
+                continue
+            told = not_taken(known, order, work) or _refusals(order, work)
+            for each in told[:1]:
+                yield UnlimitedRow(record.name, each.reason, each.message)
+
     def _grants(self) -> Iterator[GrantRow]:
         held = [
             each
@@ -187,6 +203,12 @@ class ExplainingQuota:
                 each.requested_by,
                 each.decided_by,
             )
+
+
+def _refusals(order: OutboxRecord, work: Work | None) -> tuple[RefusalRow, ...]:
+    if work is None or work.version != order.version:
+        return ()
+    return tuple(RefusalRow(each.reason.value, each.message) for each in work.refusals)
 
 
 def _above(node: Node | None) -> tuple[Node, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from controlplane.known.known import Known
 from controlplane.known.limiting import ENFORCE, InNamespace, Limiting, LimitsRule, set_by
 from controlplane.known.records import ClusterRecord, Standing
+from controlplane.queries.not_taken import UNKNOWN, not_taken, not_understood
 from controlplane.quota.limit_objects import MOST_NAMESPACES, Set, bounded
 from controlplane.quota.limits import REQUESTS, Limits, Placed, Resources, limit_name, limits
 from schemas.wire.limits import limits_key
@@ -61,7 +62,8 @@ class NamespaceRow:
 
 @dataclass(frozen=True)
 class ClusterRow:
-    """state: NotSet while nothing is ordered; then Queued, Published, or what the agent says of the order.
+    """state: NotSet while nothing is ordered; then Queued, Published, or what the agent says of the order;
+    Refused also of an order that is not sent while the agent may not carry it out.
 
     waiting: orders of the tenant's that wait to be published until their limits are spoken of.
     """
@@ -160,6 +162,15 @@ class TenantLimits:
         if not state:
             state = "Queued" if order.published_sequence is None else "Published"
         message = "" if order.verb is Verb.APPLY else "they are being withdrawn"
+        refused = not_taken(self._known, order, work)
+        if refused:
+            return (
+                WorkState.REFUSED.value,
+                message,
+                tuple(f"{each.reason}: {each.message}" for each in refused),
+            )
+        if strange := not_understood(self._known, record.id, order.workload, work):
+            return UNKNOWN, strange, refusals
         return state, message, refusals if is_said else ()
 
     def _waiting(self, rule: LimitsRule, cluster: str, uids: Sequence[str]) -> int:

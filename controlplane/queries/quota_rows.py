@@ -171,6 +171,15 @@ class GrantRow:
 
 
 @dataclass(frozen=True)
+class UnlimitedRow:
+    """A cluster in which limits of the tenant do not stand as they are ordered, and why."""
+
+    cluster: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
 class TenantQuotaExplained:
     """above: its cohorts, from the root down. waiting: in the order in which they come next."""
 
@@ -180,6 +189,7 @@ class TenantQuotaExplained:
     charged: tuple[ChargedRow, ...]
     windows: tuple[WindowRow, ...]
     grants: tuple[GrantRow, ...]
+    unlimited: tuple[UnlimitedRow, ...] = ()
 
 
 @dataclass(frozen=True)

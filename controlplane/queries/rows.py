@@ -137,8 +137,9 @@ class PlacementRow:
     """One workload in one cluster.
 
     order: what the outbox says (Queued, Published, Acknowledged). state: Progressing, Running, Finished,
-    Unreachable, or what the agent says of it (Refused, Failed, Held, Withdrawing). version: (epoch,
-    generation) of the order.
+    Unreachable, or what the agent says of it (Refused, Failed, Held, Withdrawing; Unknown for what this
+    release has no word for). Refused and Queued: it is not sent while the agent may not carry it out.
+    version: (epoch, generation) of the order.
     """
 
     workload: str

@@ -13,6 +13,7 @@ from controlplane.known.records import (
 )
 from controlplane.queries.charges import charges_of, flavor_names, priority_of
 from controlplane.queries.lost import UNREACHABLE_STATE, lost_row
+from controlplane.queries.not_taken import UNKNOWN, not_taken, not_understood
 from controlplane.queries.paging import Page, Query
 from controlplane.queries.rows import (
     ObjectRow,
@@ -28,6 +29,7 @@ from schemas.wire.reports import Work, WorkState
 
 API_VERSION = "muster.dev/v1"
 FINISHED = "Finished"
+QUEUED = "Queued"
 _SAID_BY_AGENT = (WorkState.REFUSED, WorkState.FAILED, WorkState.HELD)
 
 WORKLOADS: Table[WorkloadRow] = Table(
@@ -157,7 +159,7 @@ def placement_rows(known: Known, record: WorkloadRecord) -> Iterator[PlacementRo
         if cluster is not None:
             order, placement = orders.get(cluster_id), placements.get(cluster_id)
             work = known.work.get(record.uid, {}).get(cluster_id)
-            row = _placement_row(record, cluster, placement, order, work)
+            row = _placement_row(known, record, cluster, placement, order, work)
             lost = lost_row(known, record, cluster_id, Verb(row.verb))
             yield row if lost is None else _unreachable(row, lost)
 
@@ -168,6 +170,7 @@ def _unreachable(row: PlacementRow, lost: RefusalRow) -> PlacementRow:
 
 
 def _placement_row(
+    known: Known,
     record: WorkloadRecord,
     cluster: ClusterRecord,
     placement: PlacementRecord | None,
@@ -177,6 +180,11 @@ def _placement_row(
     version = order.version if order is not None else placement.version if placement is not None else None
     verb = order.verb if order is not None else Verb.APPLY
     state, message = _placement_state(verb, version, order, work)
+    refused = not_taken(known, order, work)
+    if refused:
+        state, message = WorkState.REFUSED.value, f"{refused[0].reason}: {refused[0].message}"
+    elif strange := not_understood(known, cluster.id, record.uid, work):
+        state, message = UNKNOWN, strange
     return PlacementRow(
         workload=record.name,
         cluster=cluster.name,
@@ -189,10 +197,7 @@ def _placement_row(
         verb=verb.value,
         order=_order_state(order),
         message=message,
-        refusals=tuple(
-            RefusalRow(each.reason.value, each.message, each.object)
-            for each in (work.refusals if work else ())
-        ),
+        refusals=tuple(dict.fromkeys((*refused, *_refusals(work)))),
         objects=_object_rows(work),
         workload_uid=record.uid,
         cluster_id=cluster.id,
@@ -222,7 +227,12 @@ def _order_state(order: OutboxRecord | None) -> str:
     """A row that is gone was acknowledged and removed."""
     if order is None or (order.acknowledged is not None and order.acknowledged >= order.version):
         return "Acknowledged"
-    return "Published" if order.published_sequence is not None else "Queued"
+    return "Published" if order.published_sequence is not None else QUEUED
+
+
+def _refusals(work: Work | None) -> Iterator[RefusalRow]:
+    for each in work.refusals if work is not None else ():
+        yield RefusalRow(each.reason.value, each.message, each.object)
 
 
 def _object_rows(work: Work | None) -> tuple[ObjectRow, ...]:

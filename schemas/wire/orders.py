@@ -88,6 +88,8 @@ class OrderBody(msgspec.Struct, frozen=True, kw_only=True):
     overwrite: objects that are there and bear no workload's label are taken over, not refused.
     preserve: what a withdrawal names stays there, without Muster's labels and field ownership.
     An agent that knows these two says so by the capabilities of the same names.
+    needs: capabilities without which it must not be carried out: an agent that lacks one refuses it by name.
+    What is not among them may be passed over by who does not know it.
     health: how kinds are judged that agents do not know by themselves; an agent that does not know the
     field judges them by a condition Ready.
     """
@@ -101,6 +103,7 @@ class OrderBody(msgspec.Struct, frozen=True, kw_only=True):
     overwrite: bool = False
     preserve: bool = False
     health: list[HealthRule] = []
+    needs: list[str] = []
 
 
 def signing_payload(cluster: str, workload: str, verb: Verb, version: Version, body: bytes) -> bytes:
@@ -126,5 +129,7 @@ MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 FIELD_MANAGER = "muster"
 OVERWRITE, PRESERVE = "overwrite", "preserve"
 """Capabilities of agents that know the fields of these names in an `OrderBody`."""
+REMOVALS_TOLD = "removal-rights"
+"""Capability of agents that tell their rights also of kinds that they may delete and not create."""
 OUR_LABELS = {WORKLOAD_LABEL: "", MANAGED_BY_LABEL: FIELD_MANAGER}
 """Labels on an object itself, with the value that makes them ours; "" for any."""

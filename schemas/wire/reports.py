@@ -4,11 +4,11 @@ Columns are packed 64-bit integers (`codec.pack_column`); cpu is in millicores, 
 """
 
 import hashlib
-from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 
+from schemas.later import Growing
 from schemas.reasons import Reason
 from schemas.wire.codec import column_length
 from schemas.wire.orders import Count, Version
@@ -174,8 +174,8 @@ class Usage(Report, frozen=True, kw_only=True):
                 raise ValueError(f"bound: {bound.workload} names a node or requests that are not here")
 
 
-class WorkState(StrEnum):
-    """What became of the order for one workload in one cluster."""
+class WorkState(Growing):
+    """What became of the order for one workload in one cluster, as far as this release has words for it."""
 
     RECORDED = "Recorded"
     APPLIED = "Applied"

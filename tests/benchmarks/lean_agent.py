@@ -14,12 +14,12 @@ import msgspec
 from agents.beating import Beating
 from agents.bus import Identity, NatsBus
 from agents.clock import SystemClock
+from agents.intake import CAPABILITIES
 from agents.keys import OrderKeys
 from agents.observe.asks import asks_of
 from agents.observe.shapes import PodSpec
 from agents.ports import BusUnavailable, PublishRefused
 from agents.publishing import Publisher
-from agents.term import CAPABILITIES
 from agents.timing import Backoff
 from schemas.wire.alerts import Alert, AlertBatch
 from schemas.wire.beats import BeatReply

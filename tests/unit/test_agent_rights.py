@@ -10,9 +10,19 @@ from agents.observe.rights import VERBS, kinds_allowed, rights
 from agents.ports import Resource, Rule
 from controlplane.placement import ClusterView, PlacementRequest, place
 from controlplane.placement.filters import refusals, surely_pass
-from controlplane.placement.rights import AgentRights, Written, granting, may_not
+from controlplane.placement.rights import (
+    LEAVING,
+    REMOVING,
+    AgentRights,
+    Written,
+    asked_by,
+    granting,
+    may_not,
+)
+from controlplane.placement.rights import VERBS as VERBS_OF_WRITING
 from schemas.reasons import Reason
 from schemas.wire.codec import decode, encode
+from schemas.wire.orders import ObjectRef, OrderBody, Verb
 from schemas.wire.reports import MOST_RIGHTS, Facts, Right
 
 SERVED = (
@@ -60,7 +70,7 @@ def test_namespaces_that_are_alike_are_told_together() -> None:
 
 
 def test_what_may_only_be_read_is_told_where_it_may_be_written_elsewhere() -> None:
-    seen = {"*.apps": SEE, "Deployment.apps": (*SEE, "patch"), "Service": SEE, "Secret": SEE}
+    seen = {"*.apps": SEE, "Service": SEE, "Secret": SEE}
     assert rights({"*": seen}) == []
     told = rights({"*": seen, "shop": {"Service": VERBS}})
     assert told == [
@@ -135,6 +145,48 @@ def test_who_may_what(given_rights: list[Right], wanted: tuple[Written, ...], sa
     assert running.assignments == {"id-a": 2}
 
 
+REMOVAL = Right(["shop"], ["Deployment.apps"], ["delete", "get"])
+REF = ObjectRef("apps/v1", "Deployment", "shop", "web")
+MANIFEST = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}}
+ORDERS = {
+    "an apply needs what it writes": (Verb.APPLY, OrderBody(name="w", objects=[MANIFEST]), (SERVICE,)),
+    "and what it drops": (
+        Verb.APPLY,
+        OrderBody(name="w", objects=[MANIFEST], dropped=[REF]),
+        (SERVICE, replace(DEPLOYMENT, verbs=REMOVING)),
+    ),
+    "a withdrawal needs no more than to delete": (
+        Verb.WITHDRAW,
+        OrderBody(name="w", dropped=[REF]),
+        (replace(DEPLOYMENT, verbs=REMOVING),),
+    ),
+    "one that leaves all there, to take its labels off": (
+        Verb.WITHDRAW,
+        OrderBody(name="w", dropped=[REF], preserve=True),
+        (replace(DEPLOYMENT, verbs=LEAVING),),
+    ),
+    "nothing": (Verb.WITHDRAW, OrderBody(name="w"), ()),
+}
+
+
+@pytest.mark.promise(7)
+@pytest.mark.parametrize(("verb", "body", "wanted"), ORDERS.values(), ids=ORDERS.keys())
+def test_what_an_order_asks_of_its_agent(verb: Verb, body: OrderBody, wanted: tuple[Written, ...]) -> None:
+    assert asked_by(verb, body, removals_told=True) == wanted
+    of_writing = tuple(each for each in wanted if each.verbs == VERBS_OF_WRITING)
+    assert asked_by(verb, body, removals_told=False) == of_writing, "an agent that does not tell of removals"
+
+
+def test_what_may_be_deleted_is_told_though_it_may_not_be_created() -> None:
+    told = rights({"*": {"*": SEE}, "shop": {"*": SEE, "Deployment.apps": ("delete", "get")}})
+    assert told == [Right(["*"], ["*"], list(SEE)), REMOVAL]
+    held = AgentRights.of(told)
+    assert held is not None
+    assert not held.lacking(asked_by(Verb.WITHDRAW, OrderBody(name="w", dropped=[REF]), removals_told=True))
+    leaving = asked_by(Verb.WITHDRAW, OrderBody(name="w", dropped=[REF], preserve=True), removals_told=True)
+    assert may_not(held.lacking(leaving)) == "its agent may not patch Deployment.apps in namespace shop"
+
+
 def test_what_would_help_is_said() -> None:
     held = AgentRights.of([WATCHING])
     assert held is not None
@@ -156,9 +208,19 @@ RULES = st.lists(
 )
 
 
-@given(RULES, st.dictionaries(NAMES, RULES), NAMES, st.sampled_from(SERVED))
+@given(
+    RULES,
+    st.dictionaries(NAMES, RULES),
+    NAMES,
+    st.sampled_from(SERVED),
+    st.sampled_from([VERBS_OF_WRITING, REMOVING, LEAVING]),
+)
 def test_what_is_told_is_what_rbac_allows(
-    wide: list[Rule], inside: dict[str, list[Rule]], namespace: str, resource: Resource
+    wide: list[Rule],
+    inside: dict[str, list[Rule]],
+    namespace: str,
+    resource: Resource,
+    verbs: tuple[str, ...],
 ) -> None:
     """What the centre finds lacking is lacking, and nothing else."""
     here = wide + inside.get(namespace, [])
@@ -177,8 +239,8 @@ def test_what_is_told_is_what_rbac_allows(
             for rule in rules
         )
 
-    written = Written(f"{resource.api_version}/{resource.kind}", namespace)
-    enough = all(allows(here, verb) for verb in ("create", "delete", "get", "patch"))
+    written = Written(f"{resource.api_version}/{resource.kind}", namespace, verbs)
+    enough = all(allows(here, verb) for verb in verbs)
     seen = all(allows(wide, verb) for verb in ("list", "watch"))
     lacking = held.lacking((written,))
     assert (not lacking) == (enough and seen)
