@@ -261,16 +261,15 @@ async def test_a_receiver_that_hangs_ends_at_its_timeout_and_slows_no_other(
         return web.Response()
 
     receiver.answer = hangs
-    slow = starting("webhook", url=receiver.url(), timeout="400ms")
+    slow = starting("webhook", url=receiver.url(), timeout="2s")
     waiting = [asyncio.create_task(slow.send(notice())) for _ in range(8)]
     good = HttpReceiver(says())
     await good.start()
-    began = time.perf_counter()
     assert (await starting("webhook", url=good.url()).send(notice())).delivered
-    assert time.perf_counter() - began < 0.4
+    assert not any(task.done() for task in waiting)
     answers = await asyncio.gather(*waiting)
     assert {(answer.delivered, answer.retry) for answer in answers} == {(False, True)}
-    assert answers[0].detail == "no answer within 0.4 s"
+    assert answers[0].detail == "no answer within 2 s"
     released.set()
     await good.stop()
 

@@ -166,14 +166,14 @@ SLOW = ["((.?){30}){15}y", "(x+x+)+y", "(.*a.*b){20}c", "(.{0,60}){40}z", "|".jo
 
 @pytest.mark.parametrize("pattern", SLOW)
 def test_a_pattern_made_to_be_slow_is_refused_or_quick(pattern: str):
-    began = time.perf_counter()
+    began = time.thread_time()
     try:
         matcher = Matcher("a", REGEX, pattern)
     except ValueError:
         return
     for length in (200, MOST_VALUE):
         matcher.matches({"a": "xa" * (length // 2)})
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1
 
 
 def test_a_large_value_matches_and_with_a_large_pattern_too_it_is_not_begun():

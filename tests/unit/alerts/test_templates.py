@@ -321,10 +321,10 @@ def grown(start: str, grows: str) -> str:
     ],
 )
 def test_a_template_can_cost_and_reach_no_more_than_its_bounds(source: str) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(TemplateError) as raised:
         PLAIN.text(source, DATA)
-    assert time.perf_counter() - began < 5
+    assert time.thread_time() - began < 5
     assert len(str(raised.value)) <= 400
 
 
@@ -335,9 +335,9 @@ def test_a_template_that_fills_in_itself_ends() -> None:
 
 
 def test_a_pattern_made_to_be_slow_is_not() -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     assert PLAIN.text('{{ match("^(a+)+$", "a" * 50000 ~ "b") }}', DATA) == "false"
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1
 
 
 @given(st.text(max_size=60))
