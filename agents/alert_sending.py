@@ -8,9 +8,10 @@ import msgspec
 import structlog
 
 from agents import tracing
-from agents.ports import Bus, BusUnavailable, Clock, PublishRefused
+from agents.ports import Bus, BusAway, BusUnavailable, Clock, PublishRefused
 from agents.spool import Spool, Spooled
-from agents.timing import Backoff
+from agents.timing import Retrying
+from agents.troubles import Trouble
 from schemas.wire.codec import encode
 from schemas.wire.reports import Report, Stamp
 
@@ -76,7 +77,8 @@ class AlertSending:
     async def run(self) -> None:
         """Until cancelled."""
         await self._may.wait()
-        backoff = Backoff(self._random)
+        retrying = Retrying(self._bus.returns, self._clock, self._random)
+        trouble = Trouble("alerts_not_published", "alerts_published_again", self._clock.now)
         while True:
             sent, batches = self._sent, self._next()
             if not batches:
@@ -85,10 +87,12 @@ class AlertSending:
             try:
                 await self._publish(batches)
             except (BusUnavailable, PublishRefused) as error:
-                _log.warning("alerts_not_published", waiting=self._spool.depth, detail=str(error))
-                await self._clock.sleep(backoff.failed())
+                if not isinstance(error, BusAway):
+                    trouble.met(waiting=self._spool.depth, detail=str(error))
+                await retrying.failed()
                 continue
-            backoff.succeeded()
+            retrying.succeeded()
+            trouble.over()
             self._spool.sent_until = max(each.received_at for each in batches)
             # Unless the centre has asked meanwhile to begin again further back.
             if self._sent == sent:

@@ -11,8 +11,9 @@ from typing import Protocol
 
 import structlog
 
-from agents.ports import Bus, BusUnavailable, Clock
-from agents.timing import signalled
+from agents.ports import Bus, BusAway, BusUnavailable, Clock
+from agents.timing import Pauses, signalled
+from agents.troubles import Trouble
 from schemas.wire.beats import Beat, BeatReply
 from schemas.wire.codec import Malformed, decode, encode
 from schemas.wire.orders import Version
@@ -84,6 +85,8 @@ class Beating:
         self._highest: Version | None = None
         self._recorded: dict[str, Version] = {}
         self._something = asyncio.Event()
+        self._pauses = Pauses(bus.returns, clock, random)
+        self._unanswered = Trouble("beats_unanswered", "beats_answered_again", clock.now)
 
     def recorded(self, workload: str, version: Version) -> None:
         """An order of this version is recorded; the centre hears of it within a moment."""
@@ -96,18 +99,24 @@ class Beating:
         while True:
             reply = await self._beat(brief=False)
             if reply is None:
-                # While nothing is settled, nothing is sent either: ask more often, but never in a rush.
-                pause = self._period if self._settled else min(self._period, pause * 1.5)
-            elif not self._settled:
+                # Nothing is settled and nothing sent, or NATS was back before the centre is: ask more often,
+                # but never in a rush.
+                pause = min(self._period, pause * 1.5)
+                if await self._pauses.pause(self._jittered(pause)):
+                    pause = FIRST_RETRY_SECONDS
+                continue
+            if not self._settled:
                 self._settled = self._settle(reply)
                 if not self._settled:
                     await self._clock.sleep(FIRST_RETRY_SECONDS)
                 # The next beat names the incarnation, and with it the centre makes the consumer.
                 continue
-            else:
-                self._heard(reply)
-                pause = self._period
-            await self._pause(pause * (0.8 + 0.4 * self._random.random()))
+            self._heard(reply)
+            pause = self._period
+            await self._pause(self._jittered(pause))
+
+    def _jittered(self, seconds: float) -> float:
+        return seconds * (0.8 + 0.4 * self._random.random())
 
     async def _pause(self, seconds: float) -> None:
         """Until the next beat; what is recorded meanwhile is told in brief."""
@@ -120,7 +129,7 @@ class Beating:
             if reply is None:
                 break
             self._heard(reply)
-        await self._clock.sleep(max(0.0, until - self._clock.now()))
+        await self._pauses.pause(max(0.0, until - self._clock.now()))
 
     async def _beat(self, *, brief: bool) -> BeatReply | None:
         told = dict(islice(self._recorded.items(), RECORDED_A_BEAT))
@@ -129,7 +138,8 @@ class Beating:
             body = await self._bus.beat(encode(beat), timeout_seconds=TIMEOUT_SECONDS)
             reply = decode(BeatReply, body)
         except BusUnavailable as error:
-            _log.info("beat_unanswered", detail=str(error))
+            if not isinstance(error, BusAway):
+                self._unanswered.met(detail=str(error))
             return None
         except Malformed as error:
             _log.warning("beat_reply_malformed", detail=str(error))
@@ -138,6 +148,7 @@ class Beating:
             _log.warning("beat_answered_by_deposed", epoch=reply.epoch, newest=self._epoch)
             return None
         self._epoch = reply.epoch
+        self._unanswered.over()
         for workload, version in told.items():
             if self._recorded.get(workload) == version:
                 del self._recorded[workload]

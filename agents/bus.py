@@ -11,11 +11,14 @@ from typing import TypeVar
 import nkeys
 import structlog
 from nats.errors import Error as NatsError
+from nats.errors import StaleConnectionError, UnexpectedEOF
 
 from agents.bus_client import PatientClient
 from agents.bus_link import Link, OrderDelivery
-from agents.ports import BusUnavailable
+from agents.ports import BusAway, BusUnavailable
+from agents.returning import Returns
 from agents.timing import Backoff
+from agents.troubles import SAY_AGAIN_SECONDS, Trouble
 from schemas.wire.subjects import Subjects
 
 CONNECT_TIMEOUT_SECONDS = 20
@@ -57,6 +60,9 @@ class NatsBus:
             Random(), first_seconds=RECONNECT_WAIT_SECONDS, longest_seconds=LONGEST_WAIT_SECONDS
         )
         self._refusal = ""
+        self._away = Trouble("nats_away", "nats_back", time.monotonic)
+        self._said: dict[str, float] = {}
+        self.returns = Returns()
 
     async def close(self) -> None:
         if self._link is not None:
@@ -88,14 +94,14 @@ class NatsBus:
             if self._link is None or self._link.client.is_closed:
                 self._link = await self._connect()
             if not self._link.client.is_connected:
-                raise BusUnavailable("NATS is away; reconnecting")
+                raise BusAway("NATS is away; reconnecting")
             return self._link
 
     async def _connect(self) -> Link:
         if time.monotonic() < self._refused_until:
-            raise BusUnavailable(self._refusal)
+            raise BusAway(self._refusal)
         client = PatientClient()
-        link = Link(client)
+        link = Link(client, self._is_back)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 await client.connect(
@@ -118,14 +124,27 @@ class NatsBus:
             await client.close()
             self._refused_until = time.monotonic() + self._backoff.failed()
             self._refusal = f"no connection to NATS: {str(error) or type(error).__name__}"
-            raise BusUnavailable(self._refusal) from error
+            self._away.met(error=self._refusal)
+            raise BusAway(self._refusal) from error
         self._backoff.succeeded()
         client.options["allow_reconnect"] = True
+        self._is_back()
         return link
+
+    def _is_back(self) -> None:
+        self._away.over()
+        self.returns.happened()
 
     def _sign(self, nonce: str) -> bytes:
         pair = nkeys.from_seed(bytearray(self._identity.user_seed.encode()))
         return base64.b64encode(pair.sign(nonce.encode()))
 
     async def _on_error(self, error: Exception) -> None:
-        _log.warning("nats_error", error=str(error) or type(error).__name__)
+        text, now = str(error) or type(error).__name__, time.monotonic()
+        is_connected = self._link is not None and self._link.client.is_connected
+        # It is tried every second; and what ends a connection is said before the client knows that it did.
+        if not is_connected or isinstance(error, OSError | UnexpectedEOF | StaleConnectionError):
+            self._away.met(error=text)
+        elif now - self._said.get(text, -SAY_AGAIN_SECONDS) >= SAY_AGAIN_SECONDS:
+            self._said = {text: now}
+            _log.warning("nats_error", error=text)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from agents.ports import BusUnavailable, PublishRefused
+from agents.ports import BusAway, BusUnavailable, PublishRefused
 from schemas.wire.traces import TRACEPARENT, traceparent
 
 CONFIRM_TIMEOUT_SECONDS = 5.0
@@ -69,8 +69,10 @@ class OrderDelivery:
 class Link:
     """What is under way on one client. Publishing and pulling are each done by one task at a time."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, is_back: Callable[[], None]) -> None:
+        """is_back: called when the server is there again."""
         self.client = client
+        self._is_back = is_back
         self._inbox = ""
         self._numbers = count(1)
         self._unconfirmed: dict[int, int] = {}
@@ -90,12 +92,13 @@ class Link:
         await self.client.subscribe(f"{self._inbox}.pull.*", cb=self._on_pulled)
 
     async def on_disconnected(self) -> None:
-        self._fail(BusUnavailable("the connection to NATS was lost"))
+        self._fail(BusAway("the connection to NATS was lost"))
 
     async def on_reconnected(self) -> None:
         # The server forgot the pull with the connection.
         self._outstanding = 0
         self._arrived.set()
+        self._is_back()
 
     async def publish(self, messages: Sequence[tuple[str, bytes]], traces: Sequence[str] = ()) -> None:
         """In order, at most WINDOW_MESSAGES and about WINDOW_BYTES unconfirmed."""

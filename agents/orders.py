@@ -25,11 +25,12 @@ from agents.fence import BadRecord, Entry, Verdict, joined, judge, order_digest
 from agents.intake import NotTaken, Prepared, prepared, verified
 from agents.keys import OrderKeys
 from agents.lanes import Lanes
-from agents.ports import Bus, BusUnavailable, Clock, Conflict, Delivery, KubeError
+from agents.ports import Bus, BusAway, BusUnavailable, Clock, Conflict, Delivery, KubeError
 from agents.records import Records
 from agents.removals import may_remove
 from agents.standing import Standings, kinds_of
-from agents.timing import Backoff, signalled
+from agents.timing import Backoff, Retrying, signalled
+from agents.troubles import Trouble
 from schemas.reasons import Reason
 from schemas.wire.orders import Order, Verb, Version
 from schemas.wire.reports import Refusal
@@ -98,15 +99,20 @@ class Orders:
 
     async def _pull(self, lanes: Lanes) -> None:
         # While NATS is away asking costs nothing, and orders shall not wait long once it is back.
-        backoff = Backoff(self._random, longest_seconds=LONGEST_PULL_PAUSE_SECONDS)
+        retrying = Retrying(
+            self._bus.returns, self._clock, self._random, longest_seconds=LONGEST_PULL_PAUSE_SECONDS
+        )
+        trouble = Trouble("orders_not_pulled", "orders_pulled_again", self._clock.now)
         while True:
             try:
                 deliveries = await self._bus.next_orders(limit=AT_ONCE, timeout_seconds=PULL_SECONDS)
-                backoff.succeeded()
             except BusUnavailable as error:
-                _log.info("orders_not_pulled", detail=str(error))
-                await self._clock.sleep(backoff.failed())
+                if not isinstance(error, BusAway):
+                    trouble.met(detail=str(error))
+                await retrying.failed()
                 continue
+            retrying.succeeded()
+            trouble.over()
             for delivery in deliveries:
                 await self._admit(lanes, delivery)
 

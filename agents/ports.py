@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from agents.returning import Returns
 from schemas.wire.orders import ObjectRef
 
 
@@ -147,6 +148,10 @@ class BusUnavailable(Exception):
     """Nothing was confirmed: try again later."""
 
 
+class BusAway(BusUnavailable):
+    """There is no connection, which the bus itself has said: who meets this need not say it again."""
+
+
 class PublishRefused(Exception):
     """The stream refused the message (over its bounds); trying the same again at once is useless."""
 
@@ -169,7 +174,13 @@ class Delivery(Protocol):
 
 
 class Bus(Protocol):
-    """The agent's side of NATS: its own account, its own subjects."""
+    """The agent's side of NATS: its own account, its own subjects.
+
+    returns: told whenever the connection is there, or there again. Without one everything raises BusAway.
+    """
+
+    @property
+    def returns(self) -> Returns: ...
 
     async def publish(self, messages: Sequence[tuple[str, bytes]], traces: Sequence[str] = ()) -> None:
         """Publish (subject, body) in this order, windowed; returns when all are confirmed by the stream.

@@ -14,9 +14,10 @@ import msgspec
 import structlog
 
 from agents import tracing
-from agents.ports import Bus, BusUnavailable, Clock, PublishRefused
+from agents.ports import Bus, BusAway, BusUnavailable, Clock, PublishRefused
 from agents.report_spans import ReportSpans
-from agents.timing import Backoff, signalled
+from agents.timing import Retrying, signalled
+from agents.troubles import Trouble
 from schemas.wire.codec import MAX_MESSAGE_BYTES, encode
 from schemas.wire.reports import Report, Stamp
 from schemas.wire.subjects import Subjects
@@ -120,17 +121,21 @@ class Publisher:
 
     async def run(self) -> None:
         """Until cancelled."""
-        backoff = Backoff(self._random)
+        retrying = Retrying(self._bus.returns, self._clock, self._random)
+        trouble = Trouble("reports_not_published", "reports_published_again", self._clock.now)
         while True:
             if not self._pending or not self._incarnation:
                 await signalled(self._clock, self._something, IDLE_SECONDS)
                 continue
             try:
                 await self._publish_batch()
-                backoff.succeeded()
             except (BusUnavailable, PublishRefused) as error:
-                _log.warning("reports_not_published", pending=len(self._pending), detail=str(error))
-                await self._clock.sleep(backoff.failed())
+                if not isinstance(error, BusAway):
+                    trouble.met(pending=len(self._pending), detail=str(error))
+                await retrying.failed()
+            else:
+                retrying.succeeded()
+                trouble.over()
 
     async def _publish_batch(self) -> None:
         tails = sorted(self._pending, key=_rank)[:BATCH_MESSAGES]

@@ -6,7 +6,10 @@ from random import Random
 from typing import Any, TypeVar
 
 from agents.ports import Clock
+from agents.returning import Returns
 
+SPREAD_SECONDS = 3.0
+"""Thousands of agents are back at once: over so long they come."""
 T = TypeVar("T")
 
 
@@ -65,3 +68,43 @@ class Backoff:
 
     def succeeded(self) -> None:
         self._failures = 0
+
+
+class Pauses:
+    """Of one who tries the bus again. A pause that grew while it was away would go on when it is back."""
+
+    def __init__(self, returns: Returns, clock: Clock, random: Random) -> None:
+        self._returns = returns
+        self._clock = clock
+        self._random = random
+        self._seen = returns.count
+
+    async def pause(self, seconds: float) -> bool:
+        """So long, or until the bus is back, and a moment. Whether it is: meanwhile, or since the last."""
+        until = self._clock.now() + seconds
+        if self._returns.count == self._seen:
+            await within(self._clock, self._returns.after(self._seen), seconds)
+        if self._returns.count == self._seen:
+            return False
+        self._seen = self._returns.count
+        moment = self._random.random() * SPREAD_SECONDS
+        await self._clock.sleep(max(0.0, min(until - self._clock.now(), moment)))
+        return True
+
+
+class Retrying:
+    """Growing pauses between attempts, which begin anew when the bus is back."""
+
+    def __init__(
+        self, returns: Returns, clock: Clock, random: Random, *, longest_seconds: float = 30.0
+    ) -> None:
+        self._pauses = Pauses(returns, clock, random)
+        self._backoff = Backoff(random, longest_seconds=longest_seconds)
+
+    async def failed(self) -> None:
+        """Returns when it is time for the next attempt."""
+        if await self._pauses.pause(self._backoff.failed()):
+            self._backoff.succeeded()
+
+    def succeeded(self) -> None:
+        self._backoff.succeeded()

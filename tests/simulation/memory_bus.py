@@ -287,6 +287,7 @@ class AgentBus:
         self._nats = nats
         self._network = nats.network
         self._cluster = cluster
+        self.returns = nats.network.returns[cluster]
 
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """In order; an interruption leaves a beginning stored, and the rest lost, late, or stored unheard."""

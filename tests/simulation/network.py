@@ -1,11 +1,14 @@
 """What happens to a request on its way: a seeded plan of losses, delays and partitions."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from random import Random
 from typing import TypeVar
+
+from agents.returning import Returns
 
 T = TypeVar("T")
 CENTRE = "centre"
@@ -48,6 +51,7 @@ class Network:
     random: Random = field(default_factory=lambda: Random(0))
     rates: Rates = field(default_factory=Rates)
     partitioned: set[str] = field(default_factory=set[str])
+    returns: defaultdict[str, Returns] = field(default_factory=lambda: defaultdict(Returns))
     _healed: list[asyncio.Future[None]] = field(default_factory=list[asyncio.Future[None]])
 
     def heal(self) -> None:
@@ -61,6 +65,7 @@ class Network:
 
     def join(self, party: str) -> None:
         self.partitioned.discard(party)
+        self.returns[party].happened()
         healed, self._healed = self._healed, []
         for future in healed:
             if not future.done():

@@ -17,6 +17,7 @@ from agents.agent import Agent, Member, Periods
 from agents.alerts.watch import AlertRules
 from agents.keys import OrderKeys
 from agents.ports import BusUnavailable
+from agents.returning import Returns
 from agents.simulated import SimulatedCluster
 from agents.simulation.kubelets import Pace
 from agents.spool import Spool
@@ -90,10 +91,11 @@ class CentreDouble:
     alerts: list[AlertBatch] = field(default_factory=list[AlertBatch])
     beats: list[Beat] = field(default_factory=list[Beat])
     acknowledged: list[Version] = field(default_factory=list[Version])
+    returns: Returns = field(default_factory=Returns)
     _orders: dict[str, bytes] = field(default_factory=dict[str, bytes])
     _undelivered: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
-    async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
+    async def publish(self, messages: Sequence[tuple[str, bytes]], traces: Sequence[str] = ()) -> None:
         await asyncio.sleep(0)
         if self.away:
             raise BusUnavailable("away")
