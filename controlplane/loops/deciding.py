@@ -19,6 +19,7 @@ from controlplane.loops.orders import OrderTooLarge
 from controlplane.loops.ports import Clock, NewDecision
 from controlplane.loops.versions import Versions
 from controlplane.placement import ClusterView
+from controlplane.placement.rules import Division
 from schemas.reasons import Reason
 from schemas.wire.orders import PRESERVE, Verb
 
@@ -164,7 +165,9 @@ def _those(made: Made | None) -> list[Made]:
 def _is_lasting(compiled: Compiled) -> bool:
     """Whether later decisions keep to what this one finds: then it waits for clusters to be heard.
 
-    A request to place anew is carried out once, and the affinity group that takes a workload first stays.
+    A request to place anew is carried out once, the affinity group that takes a workload first stays, and
+    what goes to all clusters that match is not looked at again because one more is heard.
     """
     request = compiled.request
-    return request.fresh or (bool(request.groups) and not request.current)
+    goes_to_all = request.division is Division.DUPLICATED or not request.has_pods
+    return request.fresh or (not request.current and (goes_to_all or bool(request.groups)))

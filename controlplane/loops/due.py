@@ -136,7 +136,8 @@ class Due:
         self._doubt_behind(quotas.claims.get(record.uid))
         held = self._known.decisions.get(record.uid)
         said = made[-1].new.reason if made else held.reason if held is not None else ""
-        if said in QUOTA_REASONS:
+        # What was put off has not been judged: parked for what it was told before, nothing would free it.
+        if said in QUOTA_REASONS and record.uid not in self._postponed:
             self._waiting.park(record)
 
     def _doubt_behind(self, claim: Candidate | None) -> None:

@@ -73,8 +73,8 @@ class Centre:
         await lead(self.fleet.around.store)
         await self.place.run_pass()
 
-    async def lead_anew(self) -> None:
-        self.place = await self.fleet.begin()
+    async def lead_anew(self, unheard: str = "") -> None:
+        self.place = await self.fleet.begin(unheard)
 
     @property
     def known(self) -> Known:
@@ -614,6 +614,22 @@ async def test_what_ran_before_its_tenant_had_a_quota_counts_also_where_what_it_
     await centre.decide()
     assert (centre.said("batch"), centre.said("web")) == (Reason.QUOTA_AWAITED, Reason.PREEMPTED)
     assert await centre.charged() == {"shop": 6}
+
+
+async def test_what_waited_for_quota_and_goes_to_all_clusters_waits_until_they_are_heard() -> None:
+    centre = Centre()
+    await centre.begin(clusters="ab", shop=quota(cpu=0))
+    twin = deployment(2) | {"metadata": {"name": "twin", "namespace": "shop"}}
+    await centre.send("twin", "shop", [twin])
+    await centre.decide()
+    assert centre.said("twin") == Reason.QUOTA_EXCEEDED
+    await centre.change("shop", quota(cpu=10))
+    await centre.lead_anew(unheard="b")
+    await centre.decide(silent="b")
+    await centre.decide(silent="b")
+    assert centre.said("twin") == Reason.QUOTA_EXCEEDED, "it has been put off"
+    await centre.decide()
+    assert (centre.said("twin"), await centre.charged()) == ("Placed", {"shop": 4})
 
 
 async def test_that_an_agent_holds_what_is_to_leave_is_said() -> None:

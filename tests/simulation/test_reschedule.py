@@ -180,6 +180,25 @@ class TestALeaderThatHasJustBegun:
         assert (await fleet.decide(unheard="b"))[0] == {"a": 8}, "else it would be done, and nothing moved"
         assert (await fleet.decide())[0] == {"a": 4, "b": 4}
 
+    async def test_what_goes_to_all_clusters_waits_for_all_of_them(self) -> None:
+        fleet = Fleet()
+        await fleet.join(a=8, b=8)
+        await fleet.submit(4, replicaScheduling={"replicaSchedulingType": "Duplicated"})
+        place = await fleet.begin(unheard="b")
+        await place.run_pass()
+        assert (await fleet.around.store.load()).placements == ()
+        fleet.hear("b")
+        await fleet.around.clock.sleep(2.0)
+        await lead(fleet.around.store)
+        await place.run_pass()
+        assert (await fleet.outcome())[0] == {"a": 4, "b": 4}
+
+    async def test_what_is_divided_waits_for_nobody(self) -> None:
+        fleet = Fleet()
+        await fleet.join(a=8, b=8)
+        await fleet.submit(4)
+        assert (await fleet.decide(unheard="b"))[0] == {"a": 4}
+
     async def test_it_goes_on_without_one_that_stays_silent(self) -> None:
         fleet = Fleet()
         await fleet.join(a=8, b=9)
