@@ -15,7 +15,8 @@ from controlplane.identity.sealing import MasterKey
 from controlplane.intent import Intent, NotFound
 from controlplane.known.known import Known
 from controlplane.known.records import Standing
-from controlplane.loops.ports import BusUnavailable, StoreUnavailable
+from controlplane.loops.ports import BusAway, BusUnavailable, StoreUnavailable
+from controlplane.troubles import Trouble
 from schemas.wire.subjects import Subjects
 
 log = structlog.get_logger()
@@ -89,6 +90,7 @@ class Registrar:
         It is asked first what it knows. returned_at: when NATS was back last.
         """
         pushed: dict[str, float] = {}
+        trouble = Trouble("account_not_pushed", "accounts_pushed_again")
         while True:
             now = self.now()
             since = now - SILENT_SECONDS
@@ -107,8 +109,10 @@ class Registrar:
                         self._opened(cluster, await self.seeds.account_seed(cluster))
                     )
                 except (BusUnavailable, StoreUnavailable, NotFound) as error:
-                    log.warning("account_not_pushed", cluster=cluster, detail=str(error))
+                    if not isinstance(error, BusAway):
+                        trouble.met(cluster=cluster, detail=str(error))
                     break
+                trouble.over()
                 pushed[cluster] = now
             await asyncio.sleep(LOOK_SECONDS)
 

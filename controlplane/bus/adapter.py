@@ -15,7 +15,7 @@ from nats.js.errors import APIError, NotFoundError
 
 from controlplane import tracing
 from controlplane.bus.following import follow
-from controlplane.bus.session import Credentials, Session
+from controlplane.bus.session import Away, Credentials, Session
 from controlplane.bus.streams import StreamBounds, ensure_streams, order_consumer, stream_names
 from controlplane.identity import accounts, jwt
 from controlplane.identity.keys import Keys
@@ -52,12 +52,11 @@ class NatsBus:
     ) -> None:
         self._keys, self._subjects, self._now = keys, subjects, now
         self._bounds = bounds or StreamBounds()
-        self._centre = Session(
-            servers, self._credentials(keys.centre_account, keys.centre_user, "centre"), "centre"
-        )
-        self._system = Session(
-            servers, self._credentials(keys.system_account, keys.system_user, "pusher"), "pusher"
-        )
+        centre = self._credentials(keys.centre_account, keys.centre_user, "centre")
+        system = self._credentials(keys.system_account, keys.system_user, "pusher")
+        away = Away()
+        self._centre = Session(servers, centre, "centre", away)
+        self._system = Session(servers, system, "pusher", away)
         self._centre.on_connect.append(self._subscribe_beats)
         self._centre.on_return += [self._ensure_streams, self._note_return]
         self.returned_at = 0.0

@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from itertools import count
 
-import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -19,6 +18,7 @@ from nats.errors import Error as NatsError
 from controlplane.bus.session import Session
 from controlplane.bus.streams import replay_consumer
 from controlplane.loops.ports import BusUnavailable, StreamBatch, StreamMessage
+from controlplane.troubles import Trouble
 from schemas.wire.traces import TRACEPARENT, traceparent
 
 BATCH_MESSAGES = 500
@@ -27,11 +27,13 @@ PULL_SECONDS = 5.0
 GRACE_SECONDS = 3.0
 RETRY_SECONDS = 0.5
 
-_log = structlog.get_logger()
-
 
 class PullEnded(Exception):
     """The server ended the pull for a reason that needs a new consumer, or never answered it."""
+
+
+class ConnectionLost(PullEnded):
+    """And the pull with it."""
 
 
 @dataclass
@@ -49,16 +51,21 @@ async def follow(session: Session, stream: str) -> AsyncGenerator[StreamBatch, N
     A stream that was made anew is read from its start, and is not caught up until that is read.
     """
     position = Position()
+    trouble = Trouble("following_interrupted", "following_goes_on", stream=stream)
     while True:
         try:
-            async for batch in _read(session, stream, position):
+            async for batch in _read(session, stream, position, trouble):
                 yield batch
         except (PullEnded, BusUnavailable, NatsError, OSError, TimeoutError) as error:
-            _log.warning("following_interrupted", stream=stream, error=str(error) or type(error).__name__)
+            # That there is no connection is said already.
+            if session.is_connected and not isinstance(error, ConnectionLost):
+                trouble.met(error=str(error) or type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _read(session: Session, stream: str, position: Position) -> AsyncGenerator[StreamBatch, None]:
+async def _read(
+    session: Session, stream: str, position: Position, trouble: Trouble
+) -> AsyncGenerator[StreamBatch, None]:
     client = await session.client()
     jetstream = client.jetstream()
     info = await jetstream.stream_info(stream)
@@ -74,6 +81,7 @@ async def _read(session: Session, stream: str, position: Position) -> AsyncGener
     pull = _Pull(client, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer.name}")
     await pull.open()
     session.on_return.append(pull.on_return)
+    trouble.over()
     try:
         while True:
             messages, pending = await pull.next_messages()
@@ -126,7 +134,7 @@ class _Pull:
             raise PullEnded("a pull was not answered") from None
         self._arrived.clear()
         if self._lost:
-            raise PullEnded("the connection was lost, and the pull with it")
+            raise ConnectionLost("the connection was lost, and the pull with it")
         messages: list[StreamMessage] = []
         pending = -1
         while self._buffer:

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from nats.errors import StaleConnectionError, UnexpectedEOF
 
 from controlplane.bus.tolerant import TolerantClient
 from controlplane.identity.nkey import NKey
-from controlplane.loops.ports import BusUnavailable
+from controlplane.loops.ports import BusAway, BusUnavailable
+from controlplane.troubles import SAY_AGAIN_SECONDS, Trouble
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 RECONNECT_WAIT_SECONDS, RECONNECT_TIMEOUT_SECONDS = 1, 20
 PING_INTERVAL_SECONDS = 10
-SAY_AGAIN_SECONDS = 60.0
 
 _log = structlog.get_logger()
 
@@ -32,6 +33,23 @@ class Credentials:
     user: NKey
 
 
+class Away:
+    """Of several sessions with one server: said once, when the first is gone, and when the last is back."""
+
+    def __init__(self) -> None:
+        self._trouble = Trouble("nats_away", "nats_back")
+        self._gone: set[str] = set()
+
+    def gone(self, session: str, error: str) -> None:
+        self._gone.add(session)
+        self._trouble.met(error=error)
+
+    def back(self, session: str) -> None:
+        self._gone.discard(session)
+        if not self._gone:
+            self._trouble.over()
+
+
 class Session:
     """One connection of one user. `client()` is the live one.
 
@@ -39,7 +57,9 @@ class Session:
     whenever the server is back: it may be another one, or have lost its folder.
     """
 
-    def __init__(self, servers: Sequence[str], credentials: Credentials, name: str) -> None:
+    def __init__(
+        self, servers: Sequence[str], credentials: Credentials, name: str, away: Away | None = None
+    ) -> None:
         self._servers = list(servers)
         self._credentials = credentials
         self._name = name
@@ -47,6 +67,7 @@ class Session:
         self._connecting = asyncio.Lock()
         self._restoring: asyncio.Task[None] | None = None
         self._stopped = False
+        self._away = away or Away()
         self._last_error = ("", 0.0)
         self._returning: set[asyncio.Task[None]] = set()
         self.on_connect: list[Callable[[Client], Awaitable[None]]] = []
@@ -58,8 +79,12 @@ class Session:
             if self._client is None or self._client.is_closed:
                 self._client = await self._connect()
             if not self._client.is_connected:
-                raise BusUnavailable("NATS is away; reconnecting")
+                raise BusAway("NATS is away; reconnecting")
             return self._client
+
+    @property
+    def is_connected(self) -> bool:
+        return self._client is not None and self._client.is_connected
 
     async def close(self) -> None:
         self._stopped = True
@@ -71,7 +96,7 @@ class Session:
 
     async def _connect(self) -> Client:
         if self._stopped:
-            raise BusUnavailable("this session was closed")
+            raise BusAway("this session was closed")
         client = TolerantClient()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
@@ -97,7 +122,8 @@ class Session:
         except (NatsError, OSError, TimeoutError) as error:
             await client.close()
             said = "it does not answer" if isinstance(error, TimeoutError) else str(error)
-            raise BusUnavailable(f"no connection to NATS: {said or type(error).__name__}") from error
+            raise BusAway(f"no connection to NATS: {said or type(error).__name__}") from error
+        self._away.back(self._name)
         return client
 
     def _sign(self, nonce: str) -> bytes:
@@ -105,7 +131,11 @@ class Session:
 
     async def _on_error(self, error: Exception) -> None:
         text, now = str(error) or type(error).__name__, asyncio.get_running_loop().time()
-        # A server that is away is tried every second: it is said when that begins, and now and then.
+        # What ends a connection is said before the client knows that it did.
+        if not self.is_connected or isinstance(error, OSError | UnexpectedEOF | StaleConnectionError):
+            if self._client is not None:
+                self._away.gone(self._name, text)
+            return
         said, said_at = self._last_error
         if text == said and now < said_at + SAY_AGAIN_SECONDS:
             return
@@ -114,22 +144,27 @@ class Session:
 
     async def _on_closed(self) -> None:
         if not self._stopped and (self._restoring is None or self._restoring.done()):
+            self._away.gone(self._name, "the connection was ended")
             self._restoring = asyncio.create_task(self._restore())
 
     async def _on_reconnected(self) -> None:
+        self._away.back(self._name)
         for act in self.on_return:
             task = asyncio.create_task(self._act(act))
             self._returning.add(task)
             task.add_done_callback(self._returning.discard)
 
     async def _act(self, act: Callable[[], Awaitable[None]]) -> None:
+        trouble = Trouble("not_yet_after_reconnect", "done_after_reconnect", session=self._name)
         while not self._stopped:
             try:
                 await act()
             except (BusUnavailable, NatsError) as error:
-                _log.warning("not_yet_after_reconnect", session=self._name, error=str(error))
+                if not isinstance(error, BusAway):
+                    trouble.met(error=str(error))
                 await asyncio.sleep(RECONNECT_WAIT_SECONDS)
             else:
+                trouble.over()
                 return
 
     async def _restore(self) -> None:

@@ -25,6 +25,7 @@ from controlplane.loops.reaching import Reaching
 from controlplane.loops.running import LAG_LOOK_SECONDS, Wake, keep_running
 from controlplane.loops.sampling import Sampling
 from controlplane.loops.wakes import Wakes
+from controlplane.troubles import Trouble
 from schemas.wire.limits import is_limits
 
 log = structlog.get_logger()
@@ -122,13 +123,15 @@ class Centre:
 
     async def _listen(self) -> None:
         """What agents say, as soon as there is a bus to hear it by."""
+        trouble = Trouble("beats_not_served", "beats_served")
         while True:
             await self._ports.bus_opened()
             try:
                 await self._ports.bus.serve_beats(self._answer_beat)
+                trouble.over()
                 break
             except BusUnavailable as error:
-                log.warning("beats_not_served", detail=str(error))
+                trouble.met(detail=str(error))
                 await asyncio.sleep(1.0)
         while True:
             # Following ends only by an error: begin again, the stream holds what was not taken.

@@ -31,6 +31,7 @@ from controlplane.loops.follow import Follow
 from controlplane.loops.ingest import Ingest
 from controlplane.loops.ports import Clock, Store, StoreUnavailable
 from controlplane.loops.promises import Promises
+from controlplane.troubles import Trouble
 from schemas.wire.beats import Beat
 from schemas.wire.codec import Malformed, decode
 from schemas.wire.reports import WorkState
@@ -92,15 +93,17 @@ class Following:
 
     async def run(self) -> None:
         """Until cancelled. Postgres away is waited for."""
+        trouble = Trouble("records_not_followed", "records_followed_again")
         while True:
             try:
                 async with self._turn:
                     await self.run_pass()
+                trouble.over()
                 self._answered_at = asyncio.get_running_loop().time()
                 await self._store.wait_for_change(PERIOD_SECONDS)
                 await asyncio.sleep(GATHER_SECONDS)
             except StoreUnavailable as error:
-                log.warning("records_not_followed", detail=str(error))
+                trouble.met(detail=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception:
                 # What is half taken is not to be gone on with.

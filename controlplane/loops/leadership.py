@@ -14,6 +14,7 @@ import structlog
 
 from controlplane.known.records import Lease
 from controlplane.loops.ports import BusUnavailable, LeaseLost, Store, StoreUnavailable
+from controlplane.troubles import Trouble
 
 log = structlog.get_logger()
 
@@ -44,6 +45,7 @@ class Leadership:
         self._may_lead = may_lead
         self.lease: Lease | None = None
         self._valid_until = 0.0
+        self._not_taken = Trouble("lease_not_taken", "lease_asked_for_again", role=role)
 
     def holds(self, lease: Lease) -> bool:
         """Whether it is ours as far as this process can tell by its own clock: one that slept cannot."""
@@ -60,10 +62,12 @@ class Leadership:
 
     async def _take(self) -> Lease | None:
         try:
-            return await self._store.take_lease(self._role, self._holder, self._ttl_seconds)
+            lease = await self._store.take_lease(self._role, self._holder, self._ttl_seconds)
         except StoreUnavailable as error:
-            log.warning("lease_not_taken", role=self._role, detail=str(error))
+            self._not_taken.met(detail=str(error))
             return None
+        self._not_taken.over()
+        return lease
 
     async def _hold(self, lease: Lease) -> None:
         log.info("lease_taken", role=lease.role, epoch=lease.epoch)
@@ -86,6 +90,7 @@ class Leadership:
 
     async def _renew(self, lease: Lease) -> None:
         loop = asyncio.get_running_loop()
+        not_renewed = Trouble("lease_not_renewed", "lease_renewed_again", role=lease.role)
         pause = self._ttl_seconds / RENEWALS
         while True:
             await asyncio.sleep(pause)
@@ -93,11 +98,12 @@ class Leadership:
             try:
                 renewed = await self._store.renew_lease(lease, self._ttl_seconds)
             except StoreUnavailable as error:
-                log.warning("lease_not_renewed", role=lease.role, detail=str(error))
+                not_renewed.met(detail=str(error))
                 pause = self._ttl_seconds / RENEWALS / LOOKS
                 continue
             if not renewed:
                 raise LeaseLost(f"{lease.role} is led by another now, or its time was over")
+            not_renewed.over()
             self._valid_until = asked_at + self._ttl_seconds
             pause = self._ttl_seconds / RENEWALS
 

@@ -38,6 +38,10 @@ class BusUnavailable(Exception):
     """NATS did not answer within its bounds."""
 
 
+class BusAway(BusUnavailable):
+    """There is no connection, which the bus itself has said: who meets this need not say it again."""
+
+
 class NewerStored(Exception):
     """The subject moved on since it was read: `sequence` is the last one there."""
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from controlplane.loops.ports import BusUnavailable, LeaseLost, StoreUnavailable
+from controlplane.loops.ports import BusAway, BusUnavailable, LeaseLost, StoreUnavailable
+from controlplane.troubles import Trouble
 
 log = structlog.get_logger()
 
@@ -21,6 +23,7 @@ class LoopMetrics:
     """Rate, errors, duration, lag and depth of each loop, and how long the event loop kept others waiting.
 
     depth: what waits for a loop that keeps a line of its own. wait: from a wake-up until the pass begins.
+    behind: for how long what is due now has been so. Of what does not run here both are 0.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -41,6 +44,12 @@ class LoopMetrics:
         )
         self.depth = Gauge(
             "muster_loop_depth", "What waits in the line of a loop", ["loop"], registry=registry
+        )
+        self.behind = Gauge(
+            "muster_loop_behind_seconds",
+            "How long what is due has waited for a pass that goes well",
+            ["loop"],
+            registry=registry,
         )
         self.stream_lag = Gauge(
             "muster_stream_lag_messages", "Messages of a stream not read yet", ["stream"], registry=registry
@@ -70,6 +79,25 @@ class LoopMetrics:
         self.alerts = Counter("muster_alerts_committed", "Alerts committed", registry=registry)
         self.leads = Gauge("muster_leads", "1 while this process decides", registry=registry)
 
+    @contextmanager
+    def watched(
+        self, loop: str, behind: Callable[[], float], depth: Callable[[], float] | None = None
+    ) -> Generator[None]:
+        """While it runs, both are asked when somebody looks."""
+        asked = [(self.behind.labels(loop), behind)]
+        asked += [(self.depth.labels(loop), depth)] if depth is not None else []
+        for gauge, tell in asked:
+            gauge.set_function(tell)
+        try:
+            yield
+        finally:
+            for gauge, _ in asked:
+                gauge.set_function(_nothing)
+
+
+def _nothing() -> float:
+    return 0.0
+
 
 class Wake:
     """A wake-up that many may ask for and one loop takes; asking twice wakes once."""
@@ -92,10 +120,34 @@ class Wake:
         finally:
             self._event.clear()
 
-    def waited_seconds(self) -> float | None:
-        """Since the first that asked for the pass that begins now, once; None where nobody did."""
-        asked_at, self._asked_at = self._asked_at, 0.0
-        return time.monotonic() - asked_at if asked_at else None
+    @property
+    def asked_at(self) -> float | None:
+        """When the first asked for the next pass, by the monotonic clock; None where nobody did."""
+        return self._asked_at or None
+
+    def begin(self) -> float | None:
+        """The pass begins: `asked_at`, once."""
+        asked_at, self._asked_at = self.asked_at, 0.0
+        return asked_at
+
+
+class Lateness:
+    """How long what is due waits: from its wake-up, or its time, until a pass that goes well."""
+
+    def __init__(self, wake: Wake) -> None:
+        self._wake = wake
+        self._due_at: float | None = None
+
+    def begun(self, due_at: float) -> None:
+        if self._due_at is None:
+            self._due_at = due_at
+
+    def went_well(self) -> None:
+        self._due_at = None
+
+    def seconds(self) -> float:
+        due = [at for at in (self._due_at, self._wake.asked_at) if at is not None]
+        return max(0.0, time.monotonic() - min(due)) if due else 0.0
 
 
 async def keep_running(
@@ -107,35 +159,55 @@ async def keep_running(
     period_seconds: float,
     gather_seconds: float = 0.0,
     back_off_seconds: float = 1.0,
+    depth: Callable[[], float] | None = None,
 ) -> None:
     """Run passes until cancelled or LeaseLost. An error ends its pass, never the loop.
 
+    depth: how much waits for it, asked when somebody looks at the metrics.
     gather_seconds: how long a wake-up waits for others, so that under load one pass serves many; and there a
     pass is followed by a rest as long as it took: few transactions carry much for less than many do.
     """
     loop = asyncio.get_running_loop()
-    while True:
-        began = loop.time()
-        if (waited := wake.waited_seconds()) is not None:
-            metrics.wait.labels(name).observe(waited)
-        try:
-            with metrics.seconds.labels(name).time():
-                await run_pass()
-            metrics.passes.labels(name).inc()
-        except LeaseLost:
-            raise
-        except (StoreUnavailable, BusUnavailable) as error:
-            metrics.errors.labels(name, type(error).__name__).inc()
-            log.warning("pass_failed", loop=name, reason=type(error).__name__, detail=str(error))
-            await asyncio.sleep(back_off_seconds)
-            continue
-        except Exception as error:
-            metrics.errors.labels(name, type(error).__name__).inc()
-            log.exception("pass_failed", loop=name, reason=type(error).__name__)
-            await asyncio.sleep(back_off_seconds)
-            continue
-        ended = loop.time()
-        await wake.wait(period_seconds)
-        if gather_seconds:
-            rested_at = ended + min(ended - began, MOST_REST_SECONDS)
-            await asyncio.sleep(max(gather_seconds, rested_at - loop.time()))
+    late, trouble = Lateness(wake), Trouble("pass_failed", "passes_go_on", loop=name)
+    with metrics.watched(name, late.seconds, depth):
+        while True:
+            began = loop.time()
+            late.begun(_begin(name, wake, metrics))
+            try:
+                with metrics.seconds.labels(name).time():
+                    await run_pass()
+                metrics.passes.labels(name).inc()
+            except LeaseLost:
+                raise
+            except Exception as error:
+                _failed(name, error, metrics, trouble)
+                await asyncio.sleep(back_off_seconds)
+                continue
+            late.went_well()
+            trouble.over()
+            ended = loop.time()
+            await wake.wait(period_seconds)
+            if gather_seconds:
+                rested_at = ended + min(ended - began, MOST_REST_SECONDS)
+                await asyncio.sleep(max(gather_seconds, rested_at - loop.time()))
+
+
+def _begin(name: str, wake: Wake, metrics: LoopMetrics) -> float:
+    """Since when the pass that begins now is due, by the monotonic clock."""
+    now = time.monotonic()
+    asked_at = wake.begin()
+    if asked_at is None:
+        return now
+    metrics.wait.labels(name).observe(now - asked_at)
+    return asked_at
+
+
+def _failed(name: str, error: Exception, metrics: LoopMetrics, trouble: Trouble) -> None:
+    reason = type(error).__name__
+    if isinstance(error, BusAway):
+        reason = BusUnavailable.__name__
+    elif isinstance(error, StoreUnavailable | BusUnavailable):
+        trouble.met(reason=reason, detail=str(error))
+    else:
+        log.exception("pass_failed", loop=name, reason=reason)
+    metrics.errors.labels(name, reason).inc()
