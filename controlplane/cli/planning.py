@@ -89,7 +89,8 @@ def _change(change: Change) -> dict[str, Any]:
 
 def _cluster(name: str, result: PlanResult) -> dict[str, Any]:
     refused = result.refusals.get(name, ())
-    reasons = _reasons(refused)
+    kept = result.kept.get(name)
+    reasons = _reasons(refused if kept is None else (*refused, kept))
     verdict = "Chosen" if name in result.assignments else "Passed"
     if verdict == "Passed" and any(each.reason is not Reason.NOT_CHOSEN for each in refused):
         verdict = "LeftOut"

@@ -4,7 +4,7 @@ What is promised and charged counts at once for the decisions that follow, also 
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from controlplane.fleet import Promise
@@ -25,7 +25,7 @@ from controlplane.loops.ports import Clock, NewDecision, NewOrder
 from controlplane.loops.promises import promise_of
 from controlplane.loops.versions import Versions
 from controlplane.placement import ClusterView, Refused
-from controlplane.placement.rights import may_not
+from controlplane.placement.filters import beyond_rights
 from controlplane.placement.spelling import adaptions
 from controlplane.placement.wording import counted
 from controlplane.quota.problems import MOST
@@ -216,10 +216,8 @@ def _decision(
 
 def _beyond(compiled: Compiled, view: ClusterView) -> Refused | None:
     """What runs there stays when its agent may do less than it did; an order for it is not even sent."""
-    lacking = view.rights.lacking(compiled.request.written) if view.rights is not None else []
-    if not lacking:
-        return None
-    return Refused(Reason.AGENT_MAY_NOT, f"says {Reason.AGENT_MAY_NOT}: {may_not(lacking)}")
+    beyond = beyond_rights(compiled.request, view)
+    return None if beyond is None else replace(beyond, message=f"says {beyond.reason}: {beyond.message}")
 
 
 def _check_countable(admission: Admission) -> None:

@@ -38,10 +38,16 @@ def refusals(request: PlacementRequest, cluster: ClusterView) -> tuple[Refused, 
     incapable = _incapable(request, cluster, running=running)
     if incapable:
         found.append(Refused(Reason.CAPABILITY_MISSING, f"its agent cannot do: {', '.join(incapable)}"))
-    if cluster.rights is not None and not running and (lacks := cluster.rights.lacking(request.written)):
+    if not running and (beyond := beyond_rights(request, cluster)) is not None:
         # Where it runs, withdrawing it would need rights as well: it stays as it is.
-        found.append(Refused(Reason.AGENT_MAY_NOT, may_not(lacks)))
+        found.append(beyond)
     return (*found, *cluster.lacks)
+
+
+def beyond_rights(request: PlacementRequest, cluster: ClusterView) -> Refused | None:
+    """Why no order for it is sent there, be it to begin or to change what runs; None where one may be."""
+    lacking = cluster.rights.lacking(request.written) if cluster.rights is not None else []
+    return Refused(Reason.AGENT_MAY_NOT, may_not(lacking)) if lacking else None
 
 
 def _incapable(request: PlacementRequest, cluster: ClusterView, *, running: bool) -> list[str]:
@@ -62,7 +68,7 @@ def surely_pass(request: PlacementRequest, clusters: Sequence[ClusterView]) -> l
         each.standing is None
         and not (each.taints or each.lacks)
         and (each.served is None or kinds <= each.served)
-        and (each.rights is None or not each.rights.lacking(request.written))
+        and beyond_rights(request, each) is None
         and (not needs or each.capabilities is None or needs <= each.capabilities)
         for each in clusters
     ]

@@ -9,11 +9,13 @@ from controlplane.placement.asking import Ask
 from controlplane.placement.bounds import check_bounds
 from controlplane.placement.changes import Change
 from controlplane.placement.compiled import placement_request, tenant_rule
+from controlplane.placement.filters import beyond_rights
 from controlplane.placement.holding import could_stay
 from controlplane.placement.measures import Sources
 from controlplane.placement.needs import needs_of
 from controlplane.placement.overriding import Variants, check_overrides
 from controlplane.placement.paper import hardware_of, paper_fleet
+from controlplane.placement.rights import AgentRights
 from controlplane.placement.rooms import selection
 from controlplane.placement.rules import (
     ENVIRONMENT_LABEL,
@@ -28,7 +30,7 @@ from controlplane.placement.telling import Telling, counts_text
 from controlplane.placement.trials import Trials
 from controlplane.placement.warnings import warnings
 from schemas import manifests
-from schemas.wire.reports import Taint
+from schemas.wire.reports import Right, Taint
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class PlanResult:
 
     score_tables: every part of the score of those that pass. changes: what would let a cluster in;
     workload_changes: what would let the workload run, where it cannot. warnings: sentences.
+    kept: why what runs in a cluster stays there as it is, whatever is planned.
     """
 
     assignments: Mapping[str, int]
@@ -52,6 +55,7 @@ class PlanResult:
     changes: Mapping[str, tuple[Change, ...]]
     workload_changes: tuple[Change, ...]
     warnings: tuple[str, ...]
+    kept: Mapping[str, Refused]
 
 
 def plan(
@@ -114,6 +118,11 @@ def plan(
         warnings=warnings(
             workload.spec, interpretation, kinds, lambda: {each.name for each in spec.clusters}
         ),
+        kept={
+            view.name: beyond
+            for view in views
+            if view.name in spec.placed and (beyond := beyond_rights(request, view)) is not None
+        },
     )
 
 
@@ -168,6 +177,9 @@ def _view(cluster: manifests.FleetCluster, index: int) -> ClusterView:
         hardware=None
         if cluster.hardware is None
         else ClusterHardware.of(hardware_of(cluster.hardware, f"spec.clusters[{index}].hardware")),
+        rights=None
+        if cluster.rights is None
+        else AgentRights.of(Right(each.namespaces, each.kinds, each.verbs) for each in cluster.rights),
         price=_price(cluster, index),
     )
 

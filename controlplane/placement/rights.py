@@ -70,6 +70,15 @@ class AgentRights:
                     kinds[kind] = kinds.get(kind, frozenset()).union(right.verbs)
         return cls(granted)
 
+    @property
+    def told(self) -> list[Right]:
+        """As an agent would tell them: a kind and a namespace each, those alike together."""
+        return [
+            Right([namespace], kinds, list(verbs))
+            for namespace, by_kind in sorted(self.granted.items())
+            for verbs, kinds in sorted(_alike(by_kind).items())
+        ]
+
     def lacking(self, wanted: Sequence[Written]) -> list[Lacking]:
         """In the order of `wanted`; empty where all of it is allowed."""
         found: list[Lacking] = []
@@ -99,6 +108,13 @@ class AgentRights:
             for name in (kind, f"*.{group}" if group else kind, EVERYWHERE):
                 found |= kinds.get(name, frozenset())
         return found
+
+
+def _alike(by_kind: Mapping[str, frozenset[str]]) -> dict[tuple[str, ...], list[str]]:
+    found: dict[tuple[str, ...], list[str]] = {}
+    for kind, verbs in sorted(by_kind.items()):
+        found.setdefault(tuple(sorted(verbs)), []).append(kind)
+    return found
 
 
 def written_of(objects: Iterable[ObjectRef], verbs: tuple[str, ...] = VERBS) -> tuple[Written, ...]:

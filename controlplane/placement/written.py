@@ -10,7 +10,7 @@ from controlplane.placement.paper import written_hardware, written_topology
 from controlplane.placement.rules import ClusterView
 from controlplane.placement.score import FULL
 from schemas import manifests
-from schemas.manifests.fleet import FleetScores
+from schemas.manifests.fleet import FleetRight, FleetScores
 from schemas.quantities import quantity_text
 from schemas.wire.reports import Taint
 
@@ -78,6 +78,12 @@ def _cluster_manifest(
         served=None if view.served is None else sorted(view.served),
         hardware=written_hardware(fleet.hardware(view.id)),
         price=view.price,
+        rights=None
+        if view.rights is None
+        else [
+            FleetRight(namespaces=each.namespaces, kinds=each.kinds, verbs=each.verbs)
+            for each in view.rights.told
+        ],
         scores=None if idle is None else FleetScores(slack=round(idle * FULL, 1)),
         nodes=[_nodes_manifest(examples[key], count, pods) for key, count in groups.items()],
         headroom=[written(make, left) for make, left in fleet.headroom(view.id) if left],

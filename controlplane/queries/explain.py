@@ -11,6 +11,7 @@ from controlplane.known.losing import leaving
 from controlplane.known.records import WorkloadRecord
 from controlplane.known.views import Views, asked, summary
 from controlplane.placement import ClusterView
+from controlplane.placement.filters import beyond_rights
 from controlplane.placement.telling import Telling, counts_text
 from controlplane.placement.written import fleet_manifest as write_fleet
 from controlplane.queries.charges import charges_of, chosen_flavors, priority_of
@@ -41,6 +42,7 @@ class Explaining:
         self._views = Views(known).all(now)
         admission, self._lost = decide_as_placed_again(known, compiled, self._views)
         compiled, self._decision = admission.compiled, admission.decision
+        self._compiled = compiled
         gone = leaving(known, compiled)
         if self._decision.error is not None or not gone.isdisjoint(self._decision.assignments):
             gone = frozenset[str]()
@@ -87,7 +89,7 @@ class Explaining:
             replicas=decision.assignments.get(view.id, 0),
             available=decision.available.get(view.id, 0),
             score=float(decision.scores.get(view.id, 0.0)),
-            reasons=tuple(self._reasons(view.id, row)),
+            reasons=tuple(self._reasons(view, row)),
             nodes=counts_text(counts),
             node_counts=counts_data(counts),
             placement=row,
@@ -101,13 +103,12 @@ class Explaining:
         refusals = self._decision.refusals.get(cluster, ())
         return LEFT_OUT if any(each.reason is not Reason.NOT_CHOSEN for each in refusals) else PASSED
 
-    def _reasons(self, cluster: str, row: PlacementRow | None) -> list[RefusalRow]:
-        decision, lost = self._decision, self._lost.get(cluster)
+    def _reasons(self, view: ClusterView, row: PlacementRow | None) -> list[RefusalRow]:
+        decision, cluster = self._decision, view.id
+        lost = self._lost.get(cluster)
         reasons = [RefusalRow(each.reason.value, each.message) for each in decision.refusals.get(cluster, ())]
-        if row is not None and row.order == QUEUED:
-            # What it is to be there is ordered, and held back.
-            order = self._known.order(cluster, row.workload_uid)
-            reasons += [each for each in not_taken(self._known, order, None) if each not in reasons]
+        if row is not None:
+            reasons += [each for each in self._held_back(view, row) if each not in reasons]
         if cluster not in decision.assignments and not reasons and decision.error is not None:
             reasons = [RefusalRow(decision.error.reason.value, decision.error.message)]
         if lost is None and row is not None and cluster in self._known.losses.unreachable:
@@ -116,6 +117,14 @@ class Explaining:
             return reasons
         # It says since when, and what follows.
         return [lost, *(each for each in reasons if each.reason != Reason.CLUSTER_UNKNOWN)]
+
+    def _held_back(self, view: ClusterView, row: PlacementRow) -> Iterator[RefusalRow]:
+        """What is ordered there is not sent, or what runs there goes on as it is: its agent may not."""
+        beyond = beyond_rights(self._compiled.request, view)
+        if beyond is not None and view.id in self._decision.assignments:
+            yield RefusalRow(beyond.reason.value, beyond.message)
+        if row.order == QUEUED:
+            yield from not_taken(self._known, self._known.order(view.id, row.workload_uid), None)
 
 
 def explain(known: Known, record: WorkloadRecord, now: float) -> Explanation:

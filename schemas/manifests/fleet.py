@@ -121,9 +121,18 @@ class FleetScores(Strict):
         return {part: value for part, value in self.model_dump(by_alias=False).items() if value is not None}
 
 
+class FleetRight(Strict):
+    """What the agent's account may do: these verbs, on these kinds (`Kind.group`), there; `*` for all."""
+
+    namespaces: Annotated[list[str], Field(min_length=1, max_length=1_000)]
+    kinds: Annotated[list[str], Field(min_length=1, max_length=1_000)]
+    verbs: Annotated[list[str], Field(min_length=1, max_length=20)]
+
+
 class FleetCluster(Strict):
     """Either `nodes`, or a plain `available`: how many more replicas fit. served: left out, everything.
 
+    rights: what its agent may do; left out, everything, or it does not tell.
     hardware: left out, it is not known, and nothing is refused for it. price: of a core for an hour.
     """
 
@@ -137,6 +146,7 @@ class FleetCluster(Strict):
     served: list[str] | None = None
     hardware: FleetHardware | None = None
     price: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] | None = None
+    rights: Annotated[list[FleetRight], Field(max_length=2_000)] | None = None
     scores: FleetScores | None = None
     nodes: list[FleetNodes] | None = None
     available: Count | None = None
