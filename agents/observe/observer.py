@@ -111,6 +111,7 @@ class Observer:
             group.create_task(self._collecting.run())
             await nodes.synced.wait()
             await pods.synced.wait()
+            _log.info("cluster_listed", nodes=len(self._cache.nodes.rows), pods=len(self._cache.pods.rows))
             await within(self._clock, self._collecting.settled.wait(), BELOW_SECONDS)
             self.synced.set()
             while True:

@@ -1,7 +1,7 @@
 """What the cache keeps of nodes, pods and ordered objects: the few fields that end up in reports."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -11,9 +11,18 @@ from agents.observe.asks import asks_of, held_alone, unset_of
 from agents.observe.health import is_known, judge
 from agents.observe.marks import by_spec, by_version, is_by_spec
 from agents.observe.quantities import amounts
-from agents.observe.shapes import NodeShape, ObjectShape, PodShape, PodStatus
+from agents.observe.shapes import (
+    AskingPod,
+    NodeShape,
+    ObjectShape,
+    PodLabels,
+    PodShape,
+    PodSpec,
+    PodStatus,
+    UnreadSpec,
+)
 from agents.ports import Resource
-from schemas.wire.orders import TEMPLATE_LABEL, WORKLOAD_LABEL, ObjectRef
+from schemas.wire.orders import WORKLOAD_LABEL, ObjectRef
 from schemas.wire.reports import ObjectStatus, Taint, profile_hash
 
 HOSTNAME = "kubernetes.io/hostname"
@@ -31,6 +40,10 @@ STUCK = frozenset(
 )
 _FINISHED = ("Succeeded", "Failed")
 _GUARANTEED = "Guaranteed"
+_NO_LABELS = PodLabels()
+MOST_KINDS_OF_PODS = 10_000
+MOST_NODES = 100_000
+"""More than any cluster has: those that are gone are forgotten at last."""
 _UNSCHEDULABLE = Taint("node.kubernetes.io/unschedulable", "NoSchedule")
 
 PodKey = tuple[str, str]
@@ -109,11 +122,14 @@ class ObjectRow:
 
 _decode_node = msgspec.json.Decoder(NodeShape)
 _decode_pod = msgspec.json.Decoder(PodShape)
+_decode_asking = msgspec.json.Decoder(AskingPod)
 _decode_object = msgspec.json.Decoder(ObjectShape)
 
 
-def node_row(raw: bytes | msgspec.Raw) -> tuple[str, NodeRow]:
-    """Raises msgspec.MsgspecError."""
+def node_row(
+    raw: bytes | msgspec.Raw, profile_of: Callable[[str, dict[str, str], tuple[str, ...]], str] | None = None
+) -> tuple[str, NodeRow]:
+    """profile_of: (name, labels, handlers), by itself made anew. Raises msgspec.MsgspecError."""
     node = _decode_node.decode(raw)
     labels = {key: value for key, value in (node.metadata.labels or {}).items() if key != HOSTNAME}
     taints = {Taint(each.key, each.effect, each.value) for each in node.spec.taints or ()}
@@ -125,7 +141,7 @@ def node_row(raw: bytes | msgspec.Raw) -> tuple[str, NodeRow]:
     return node.metadata.name, NodeRow(
         name=node.metadata.name,
         labels=labels,
-        profile=_hash_of(labels, _NO_FEATURES, handlers),
+        profile=(profile_of or _profile_of)(node.metadata.name, labels, handlers),
         allocatable=amounts(node.status.allocatable or {}),
         taints=tuple(sorted(taints, key=lambda each: (each.key, each.effect, each.value))),
         conditions=tuple(sorted(each.type for each in node.status.conditions or () if each.status == "True")),
@@ -142,13 +158,14 @@ class NodeRows:
 
     def __init__(self) -> None:
         self._shared: dict[tuple[str, object], Any] = {}
+        self._profiles: dict[str, tuple[dict[str, str], tuple[str, ...], str]] = {}
 
     def row(self, raw: bytes | msgspec.Raw) -> tuple[str, NodeRow]:
         """Raises msgspec.MsgspecError."""
-        name, row = node_row(raw)
+        name, row = node_row(raw, self._profile_of)
         if len(self._shared) > 10_000:
             self._shared.clear()
-        return name, replace(
+        row = replace(
             row,
             labels=self._share("labels", row.profile, row.labels),
             profile=sys.intern(row.profile),
@@ -158,41 +175,85 @@ class NodeRows:
             provider=sys.intern(row.provider),
             handlers=self._share("handlers", row.handlers, row.handlers),
         )
+        if len(self._profiles) > MOST_NODES:
+            self._profiles.clear()
+        self._profiles[name] = row.labels, row.handlers, row.profile
+        return name, row
+
+    def _profile_of(self, name: str, labels: dict[str, str], handlers: tuple[str, ...]) -> str:
+        """Most of what a kubelet says is that it is alive: what it is has been hashed before."""
+        known = self._profiles.get(name)
+        if known is not None and known[:2] == (labels, handlers):
+            return known[2]
+        return _profile_of(name, labels, handlers)
 
     def _share(self, of: str, key: object, value: V) -> V:
         return self._shared.setdefault((of, key), value)
+
+
+def _profile_of(_: str, labels: dict[str, str], handlers: tuple[str, ...]) -> str:
+    return _hash_of(labels, _NO_FEATURES, handlers)
 
 
 def _hash_of(labels: dict[str, str], features: Features, handlers: tuple[str, ...]) -> str:
     return profile_hash(labels, features, list(handlers))
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What follows from what a pod's containers say of resources."""
+
+    asks: Asks
+    held: tuple[str, ...]
+    unset: tuple[str, ...]
+
+
 class PodRows:
-    """Decodes pods; equal asks become one dict, for a cluster has many pods and few kinds of them."""
+    """Decodes pods. A cluster has many pods and few kinds of them: what a kind asks for is read once."""
 
     def __init__(self) -> None:
-        self._asks: dict[tuple[tuple[str, int], ...], Asks] = {}
+        self._asked: dict[tuple[object, ...], _Asked] = {}
 
     def row(self, raw: bytes | msgspec.Raw) -> tuple[PodKey, PodRow]:
         """Raises msgspec.MsgspecError."""
         pod = _decode_pod.decode(raw)
-        metadata, labels = pod.metadata, pod.metadata.labels or {}
-        asks = asks_of(pod.spec)
-        if len(self._asks) > 10_000:
-            self._asks.clear()
-        conditions = pod.status.conditions or ()
+        metadata, spec, status = pod.metadata, pod.spec, pod.status
+        labels = metadata.labels or _NO_LABELS
+        guaranteed = status.qos_class == _GUARANTEED
+        said = guaranteed, *_said(spec)
+        asked = self._asked.get(said)
+        if asked is None:
+            asked = self._read(said, _decode_asking.decode(raw).spec, guaranteed=guaranteed)
         return (sys.intern(metadata.namespace), metadata.name), PodRow(
-            node=sys.intern(pod.spec.node_name),
-            workload=sys.intern(labels.get(WORKLOAD_LABEL, "")),
-            template=sys.intern(labels.get(TEMPLATE_LABEL, "")),
-            asks=self._asks.setdefault(tuple(sorted(asks.items())), asks),
-            finished=pod.status.phase in _FINISHED,
+            node=sys.intern(spec.node_name),
+            workload=sys.intern(labels.workload),
+            template=sys.intern(labels.template),
+            asks=asked.asks,
+            finished=status.phase in _FINISHED,
             deleting=metadata.deletion_timestamp is not None,
-            ready=any(each.type == "Ready" and each.status == "True" for each in conditions),
-            held=held_alone(pod.spec, guaranteed=pod.status.qos_class == _GUARANTEED),
-            stuck=_stuck(pod.status),
-            unset=unset_of(pod.spec),
+            ready=any(each.type == "Ready" and each.status == "True" for each in status.conditions or ()),
+            held=asked.held,
+            stuck=_stuck(status),
+            unset=asked.unset,
         )
+
+    def _read(self, said: tuple[object, ...], spec: PodSpec, *, guaranteed: bool) -> _Asked:
+        if len(self._asked) > MOST_KINDS_OF_PODS:
+            self._asked.clear()
+        asked = _Asked(asks_of(spec), held_alone(spec, guaranteed=guaranteed), unset_of(spec))
+        self._asked[said] = asked
+        return asked
+
+
+def _said(spec: UnreadSpec) -> Iterator[object]:
+    """Of resources, word for word: equal words mean equal amounts."""
+    for containers in (spec.containers, spec.init_containers or ()):
+        yield len(containers)
+        for each in containers:
+            yield bytes(each.resources)
+            yield each.restart_policy
+    yield bytes(spec.overhead)
+    yield bytes(spec.resources)
 
 
 def _stuck(status: PodStatus) -> str:

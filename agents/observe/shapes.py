@@ -4,6 +4,10 @@ from typing import Any
 
 import msgspec
 
+from schemas.wire.orders import TEMPLATE_LABEL, WORKLOAD_LABEL
+
+NOTHING = msgspec.Raw()
+
 
 class Metadata(msgspec.Struct, rename="camel"):
     name: str
@@ -80,18 +84,56 @@ class ContainerStatus(msgspec.Struct):
     state: ContainerState | None = None
 
 
+class PodCondition(msgspec.Struct):
+    type: str
+    status: str
+
+
 class PodStatus(msgspec.Struct):
     phase: str = ""
     containers: list[ContainerStatus] | None = msgspec.field(default=None, name="containerStatuses")
     init_containers: list[ContainerStatus] | None = msgspec.field(default=None, name="initContainerStatuses")
     qos_class: str = msgspec.field(default="", name="qosClass")
-    conditions: list[Condition] | None = None
+    conditions: list[PodCondition] | None = None
+
+
+class PodLabels(msgspec.Struct, rename={"workload": WORKLOAD_LABEL, "template": TEMPLATE_LABEL}):
+    workload: str = ""
+    template: str = ""
+
+
+class PodMetadata(msgspec.Struct, rename="camel"):
+    name: str
+    namespace: str = ""
+    labels: PodLabels | None = None
+    deletion_timestamp: str | None = None
+
+
+class UnreadContainer(msgspec.Struct, rename="camel"):
+    """As `Container`, whose resources are read when they are not known yet."""
+
+    resources: msgspec.Raw = NOTHING
+    restart_policy: str = ""
+
+
+class UnreadSpec(msgspec.Struct, rename="camel"):
+    node_name: str = ""
+    containers: list[UnreadContainer] = []
+    init_containers: list[UnreadContainer] | None = None
+    overhead: msgspec.Raw = NOTHING
+    resources: msgspec.Raw = NOTHING
 
 
 class PodShape(msgspec.Struct):
-    metadata: Metadata
-    spec: PodSpec = msgspec.field(default_factory=PodSpec)
+    metadata: PodMetadata
+    spec: UnreadSpec = msgspec.field(default_factory=UnreadSpec)
     status: PodStatus = msgspec.field(default_factory=PodStatus)
+
+
+class AskingPod(msgspec.Struct):
+    """The same pod, of which the resources are read."""
+
+    spec: PodSpec = msgspec.field(default_factory=PodSpec)
 
 
 class ObjectSpec(msgspec.Struct):

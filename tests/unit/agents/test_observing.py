@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from agents.observe.asks import asks_of
 from agents.observe.nodes import epoch_of, inventory, next_layout, shard_of
 from agents.observe.quantities import amounts
-from agents.observe.rows import NodeRow, ObjectRows, PodRow, node_row
+from agents.observe.rows import NodeRow, NodeRows, ObjectRows, PodRow, PodRows, node_row
 from agents.observe.shapes import PodSpec
 from agents.observe.usage import NOT_KNOWN, usage
 from agents.ports import Resource
@@ -140,6 +140,58 @@ def test_a_node_is_decoded_without_what_is_its_own_only() -> None:
     assert node.allocatable == {"cpu": 4000}, "one bad quantity must not hide the node"
     assert node.taints == (Taint("node.kubernetes.io/unschedulable", "NoSchedule"),)
     assert (node.conditions, node.provider) == (("Ready",), "aws")
+
+
+AMOUNTS = st.dictionaries(st.sampled_from(("cpu", "nvidia.com/gpu")), st.sampled_from(("1", "2", "500m")))
+CONTAINERS = st.builds(
+    lambda requests, limits, sidecar: {
+        "resources": {"requests": requests, "limits": limits},
+        **({"restartPolicy": "Always"} if sidecar else {}),
+    },
+    *(AMOUNTS, AMOUNTS, st.booleans()),
+)
+PODS = st.fixed_dictionaries(
+    {
+        "metadata": st.just({"name": "p", "namespace": "shop"}),
+        "spec": st.fixed_dictionaries(
+            {
+                "containers": st.lists(CONTAINERS, max_size=2),
+                "initContainers": st.lists(CONTAINERS, max_size=2),
+            },
+            optional={"overhead": AMOUNTS, "resources": st.fixed_dictionaries({"requests": AMOUNTS})},
+        ),
+        "status": st.fixed_dictionaries({"qosClass": st.sampled_from(("Guaranteed", "Burstable"))}),
+    }
+)
+
+
+@given(st.lists(PODS, min_size=2, max_size=6))
+def test_a_pod_is_read_the_same_whatever_was_read_before(pods: list[dict[str, Any]]) -> None:
+    rows = PodRows()
+    for each in map(msgspec.json.encode, pods):
+        assert rows.row(each) == PodRows().row(each)
+
+
+NODES = st.fixed_dictionaries(
+    {
+        "metadata": st.fixed_dictionaries(
+            {
+                "name": st.sampled_from(("n1", "n2")),
+                "labels": st.dictionaries(st.sampled_from("ab"), st.sampled_from("xy")),
+            }
+        ),
+        "status": st.fixed_dictionaries(
+            {"runtimeHandlers": st.lists(st.sampled_from(({"name": ""}, {"name": "kata"})), max_size=2)}
+        ),
+    }
+)
+
+
+@given(st.lists(NODES, min_size=2, max_size=8))
+def test_a_node_is_read_the_same_whatever_was_read_before(nodes: list[dict[str, Any]]) -> None:
+    rows = NodeRows()
+    for each in map(msgspec.json.encode, nodes):
+        assert rows.row(each) == node_row(each)
 
 
 ASKS = {"cpu": 500, "pods": 1}
