@@ -298,6 +298,9 @@ class Spool:
 
     def after(self, stamp: Stamp, limit: int) -> list[Spooled]:
         """Batches above `stamp`, in order: at most `limit`, and READ_AT_ONCE_BYTES or one."""
+        if not self._batches:
+            # As nearly always: what looks every second need not ask the disk.
+            return []
         rows = self._reader.execute(
             "select incarnation, sequence, received_at, body, sent_locally, trace from alert"
             " where (incarnation, sequence) > (?, ?) order by incarnation, sequence limit ?",

@@ -37,7 +37,7 @@ from controlplane.logging import configure_logging
 from controlplane.loops.alert_metrics import AlertMetrics
 from controlplane.loops.centre import Centre
 from controlplane.loops.centre_ports import Ports
-from controlplane.loops.running import LoopMetrics
+from controlplane.loops.running import LoopMetrics, measure_lag
 from controlplane.parts import Parts
 from controlplane.rollout import LossRules
 from controlplane.settings import BadSettings, Settings, read_settings
@@ -114,6 +114,7 @@ async def _compose(settings: Settings, parts: Parts) -> None:
     parts.start("bus", opening.run())
     parts.start("centre", centre.run())
     parts.start("alerting", alerting.run())
+    parts.start("lag", measure_lag(ground.loop_metrics))
     _reload_on_hangup(configuration, parts.stack)
     if settings.decides:
         parts.start("joining", registrar.readmit_silent(centre.known, lambda: ground.bus.returned_at))

@@ -22,7 +22,7 @@ from controlplane.loops.leadership import Leadership
 from controlplane.loops.leading import Leading
 from controlplane.loops.ports import BusUnavailable, StoreUnavailable
 from controlplane.loops.reaching import Reaching
-from controlplane.loops.running import LAG_LOOK_SECONDS, Wake, keep_running
+from controlplane.loops.running import Wake, keep_running
 from controlplane.loops.sampling import Sampling
 from controlplane.loops.wakes import Wakes
 from controlplane.troubles import Trouble
@@ -86,7 +86,6 @@ class Centre:
             group.create_task(self.reaching.run())
             if self._ports.decides:
                 group.create_task(self.leadership.run())
-            group.create_task(self._measure_lag())
             group.create_task(self._settle_budgets())
             group.create_task(self._sample())
 
@@ -156,10 +155,3 @@ class Centre:
             self._leading.reported(cluster, workload)
         else:
             self.following.reported(cluster, workload)
-
-    async def _measure_lag(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LAG_LOOK_SECONDS
-            await asyncio.sleep(LAG_LOOK_SECONDS)
-            self._ports.metrics.lag.observe(max(0.0, loop.time() - due))

@@ -211,3 +211,12 @@ def _failed(name: str, error: Exception, metrics: LoopMetrics, trouble: Trouble)
     else:
         log.exception("pass_failed", loop=name, reason=reason)
     metrics.errors.labels(name, reason).inc()
+
+
+async def measure_lag(metrics: LoopMetrics) -> None:
+    """How late the event loop runs what is due; of a process, whatever it runs. Until cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_LOOK_SECONDS
+        await asyncio.sleep(LAG_LOOK_SECONDS)
+        metrics.lag.observe(max(0.0, loop.time() - due))
