@@ -143,54 +143,44 @@ def test_a_node_is_decoded_without_what_is_its_own_only() -> None:
 
 
 AMOUNTS = st.dictionaries(st.sampled_from(("cpu", "nvidia.com/gpu")), st.sampled_from(("1", "2", "500m")))
-CONTAINERS = st.builds(
-    lambda requests, limits, sidecar: {
-        "resources": {"requests": requests, "limits": limits},
-        **({"restartPolicy": "Always"} if sidecar else {}),
-    },
-    *(AMOUNTS, AMOUNTS, st.booleans()),
-)
-PODS = st.fixed_dictionaries(
-    {
-        "metadata": st.just({"name": "p", "namespace": "shop"}),
-        "spec": st.fixed_dictionaries(
-            {
-                "containers": st.lists(CONTAINERS, max_size=2),
-                "initContainers": st.lists(CONTAINERS, max_size=2),
-            },
-            optional={"overhead": AMOUNTS, "resources": st.fixed_dictionaries({"requests": AMOUNTS})},
-        ),
-        "status": st.fixed_dictionaries({"qosClass": st.sampled_from(("Guaranteed", "Burstable"))}),
-    }
-)
+Described = dict[str, Any]
 
 
-@given(st.lists(PODS, min_size=2, max_size=6))
-def test_a_pod_is_read_the_same_whatever_was_read_before(pods: list[dict[str, Any]]) -> None:
+@st.composite
+def containers(draw: st.DrawFn) -> list[Described]:
+    restart = {"restartPolicy": "Always"} if draw(st.booleans()) else {}
+    one = {"resources": {"requests": draw(AMOUNTS), "limits": draw(AMOUNTS)}, **restart}
+    return [one] * draw(st.integers(0, 2))
+
+
+@st.composite
+def pods(draw: st.DrawFn) -> Described:
+    spec = {"containers": draw(containers()), "initContainers": draw(containers())}
+    spec |= {"overhead": draw(AMOUNTS)} if draw(st.booleans()) else {}
+    spec |= {"resources": {"requests": draw(AMOUNTS)}} if draw(st.booleans()) else {}
+    status = {"qosClass": draw(st.sampled_from(("Guaranteed", "Burstable")))}
+    return {"metadata": {"name": "p", "namespace": "shop"}, "spec": spec, "status": status}
+
+
+@st.composite
+def nodes(draw: st.DrawFn) -> Described:
+    labels = draw(st.dictionaries(st.sampled_from("ab"), st.sampled_from("xy")))
+    handlers = [{"name": each} for each in draw(st.sets(st.sampled_from(("", "kata"))))]
+    name = draw(st.sampled_from(("n1", "n2")))
+    return {"metadata": {"name": name, "labels": labels}, "status": {"runtimeHandlers": handlers}}
+
+
+@given(st.lists(pods(), min_size=2, max_size=6))
+def test_a_pod_is_read_the_same_whatever_was_read_before(found: list[Described]) -> None:
     rows = PodRows()
-    for each in map(msgspec.json.encode, pods):
+    for each in map(msgspec.json.encode, found):
         assert rows.row(each) == PodRows().row(each)
 
 
-NODES = st.fixed_dictionaries(
-    {
-        "metadata": st.fixed_dictionaries(
-            {
-                "name": st.sampled_from(("n1", "n2")),
-                "labels": st.dictionaries(st.sampled_from("ab"), st.sampled_from("xy")),
-            }
-        ),
-        "status": st.fixed_dictionaries(
-            {"runtimeHandlers": st.lists(st.sampled_from(({"name": ""}, {"name": "kata"})), max_size=2)}
-        ),
-    }
-)
-
-
-@given(st.lists(NODES, min_size=2, max_size=8))
-def test_a_node_is_read_the_same_whatever_was_read_before(nodes: list[dict[str, Any]]) -> None:
+@given(st.lists(nodes(), min_size=2, max_size=8))
+def test_a_node_is_read_the_same_whatever_was_read_before(found: list[Described]) -> None:
     rows = NodeRows()
-    for each in map(msgspec.json.encode, nodes):
+    for each in map(msgspec.json.encode, found):
         assert rows.row(each) == node_row(each)
 
 
