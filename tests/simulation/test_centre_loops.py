@@ -35,6 +35,7 @@ from schemas.wire.subjects import Subjects
 from tests.conformance.store_worlds import (
     BEGIN_SECONDS,
     ME,
+    AnyStore,
     SettableClock,
     arrived,
     decision,
@@ -56,6 +57,8 @@ WORKLOAD = "6b0c1b3e-0000-4000-8000-000000000001"
 
 class Around:
     """What every loop stands on."""
+
+    store: AnyStore
 
     def __init__(self) -> None:
         self.clock = SettableClock()
