@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from heapq import heapify, heappop, heappush, heapreplace
 
 import msgspec
 
@@ -61,13 +62,16 @@ class Room:
 
     Pods that ask for the same are alike: where they may stand is worked out once until a node changes, and
     that they fit nowhere is known until something does.
+
+    takes: heaps of (-freedom, node). What a pod takes makes an entry too good, which is seen when it is at
+    the top; what a pod gives back would leave it too bad, and lets all heaps be made anew.
     """
 
     def __init__(self) -> None:
         self._places: dict[str, _Place] = {}
         self._nodes = 0
         self._held: dict[Name, tuple[str, dict[str, int]]] = {}
-        self._takes: dict[bytes, list[str]] = {}
+        self._takes: dict[bytes, list[tuple[float, str]]] = {}
         self._refused: dict[bytes, str] = {}
 
     def node_changed(self, name: str, before: Body | None, after: Body | None) -> None:
@@ -100,6 +104,7 @@ class Room:
             return
         if held is not None:
             self._places[held[0]].take(self._held.pop(name)[1], -1)
+            self._takes.clear()
             self._drop_if_empty(held[0])
         if node:
             self._places.setdefault(node, _Place()).take(wanted, 1)
@@ -114,21 +119,38 @@ class Room:
         if len(self._takes) > _MOST_REMEMBERED:
             self._takes.clear()
             self._refused.clear()
-        wanted, takes = asks(pod), self._takes.get(alike)
+        takes = self._takes.get(alike)
         if takes is None:
             takes = self._takes[alike] = [
-                name
+                (-place.freedom, name)
                 for name, place in self._places.items()
                 if place.body is not None and accepts(place.body, pod)
             ]
-        counted = [(resource, amount) for resource, amount in wanted.items() if amount]
-        fits = [name for name in takes if self._places[name].fits(counted)]
-        if not fits:
-            short = f"{len(takes)} match, none has enough free"
-            why_not = f"0/{self._nodes} nodes are available: {short if takes else 'none matches'}"
-            self._refused[alike] = why_not
-            return "", why_not
-        return min(fits, key=lambda name: (-self._places[name].freedom, name)), ""
+            heapify(takes)
+        node = self._freest(takes, [(resource, amount) for resource, amount in asks(pod).items() if amount])
+        if node:
+            return node, ""
+        short = f"{len(takes)} match, none has enough free"
+        why_not = f"0/{self._nodes} nodes are available: {short if takes else 'none matches'}"
+        self._refused[alike] = why_not
+        return "", why_not
+
+    def _freest(self, takes: list[tuple[float, str]], wanted: list[tuple[str, int]]) -> str:
+        """Of those with room for it, and by name where they are equally free; "" where none has."""
+        full: list[tuple[float, str]] = []
+        found = ""
+        while takes and not found:
+            freedom, name = takes[0]
+            place = self._places[name]
+            if freedom != -place.freedom:
+                heapreplace(takes, (-place.freedom, name))
+            elif place.fits(wanted):
+                found = name
+            else:
+                full.append(heappop(takes))
+        for each in full:
+            heappush(takes, each)
+        return found
 
     def _drop_if_empty(self, name: str) -> None:
         place = self._places[name]
