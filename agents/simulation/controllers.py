@@ -21,7 +21,7 @@ from agents.simulation.bodies import (
     renewed,
 )
 from agents.simulation.ownership import COLLECTED, PODS, Ownership
-from agents.simulation.store import Kind, Name, Objects, Stored
+from agents.simulation.store import Kind, Name, Objects, Stored, name_of
 
 _KINDS = {resource.kind: Kind(resource.group, resource.plural) for resource in catalogue.BUILT_IN}
 _FINISHED = ("Succeeded", "Failed")
@@ -44,7 +44,7 @@ class Controllers:
         self._create = create
         self._ownership = Ownership(objects)
         self._digests = _Digests()
-        objects.on_change(self._digests.changed)
+        objects.on_change(self._digests.changed, *(_KINDS[each.kind] for each in catalogue.WORKLOADS))
 
     def run(self, now: str) -> None:
         """One pass."""
@@ -112,7 +112,7 @@ class Controllers:
             if down:
                 self._scale(each, each["spec"]["replicas"] - down)
             elif not each["spec"]["replicas"] and not part(each, "status").get("replicas"):
-                self._objects.delete(_KINDS["ReplicaSet"], _name(each))
+                self._objects.delete(_KINDS["ReplicaSet"], name_of(each))
         self._set_status(
             body, self._counts([newest, *old], newest) | {"observedGeneration": _generation(body)}
         )
@@ -132,7 +132,7 @@ class Controllers:
 
     def _scale(self, body: Body, replicas: int) -> Body:
         kind = _KINDS[body["kind"]]
-        copy = self._objects.get(kind, _name(body)) or body
+        copy = self._objects.get(kind, name_of(body)) or body
         copy["spec"]["replicas"] = replicas
         copy["metadata"]["generation"] = _generation(copy) + 1
         return self._objects.put(kind, copy)
@@ -186,7 +186,7 @@ class Controllers:
         living: list[Body] = []
         for pod in pods:
             if pod["status"]["phase"] in _FINISHED:
-                self._objects.delete(PODS, _name(pod))
+                self._objects.delete(PODS, name_of(pod))
             elif "deletionTimestamp" not in pod["metadata"]:
                 living.append(pod)
         return living
@@ -239,13 +239,9 @@ class Controllers:
     def _set_status(self, body: Body, status: Body) -> None:
         if body.get("status") != status:
             kind = _KINDS[body["kind"]]
-            live = self._objects.peek(kind, _name(body))
+            live = self._objects.peek(kind, name_of(body))
             if live is not None:
                 self._objects.put(kind, renewed(live, status=status))
-
-
-def _name(body: Body) -> Name:
-    return Name(body["metadata"].get("namespace", ""), body["metadata"]["name"])
 
 
 def _generation(body: Body) -> int:
@@ -281,7 +277,7 @@ class _Digests:
         self._known[uid] = template, digest
         return digest
 
-    def changed(self, _: Kind, before: Stored | None, after: Stored | None) -> None:
+    def changed(self, _: Kind, __: Name, before: Stored | None, after: Stored | None) -> None:
         """Hears of every change: who is gone has none any more."""
         if after is None and before is not None:
             self._known.pop(before.body["metadata"]["uid"], None)

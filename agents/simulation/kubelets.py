@@ -13,7 +13,7 @@ from agents.simulation.bodies import annotations_of, has_condition, owners_of, r
 from agents.simulation.events import Telling
 from agents.simulation.networks import NETWORKS, Networks
 from agents.simulation.scheduler import Room, is_finished, is_ready, tolerates
-from agents.simulation.store import Kind, Name, Objects, Stored
+from agents.simulation.store import Kind, Name, Objects, Stored, name_of
 from agents.simulation.zones import HELD, REFUSED, Zones
 
 NODES = Kind(catalogue.NODES.group, catalogue.NODES.plural)
@@ -80,25 +80,21 @@ class Kubelets:
         self._pods_on: dict[str, set[Name]] = {}
         for kind in (NODES, PODS):
             for stored in objects.of(kind):
-                self._changed(kind, None, stored)
-        objects.on_change(self._changed)
+                self._changed(kind, name_of(stored.body), None, stored)
+        objects.on_change(self._changed, NODES, PODS)
 
-    def _changed(self, kind: Kind, before: Stored | None, after: Stored | None) -> None:
+    def _changed(self, kind: Kind, name: Name, before: Stored | None, after: Stored | None) -> None:
         if kind == NODES:
-            self._node_changed(before and before.body, after and after.body)
-        elif kind == PODS:
-            self._pod_changed(before and before.body, after and after.body)
+            self._node_changed(name.name, before and before.body, after and after.body)
         else:
-            return
+            self._pod_changed(name, before and before.body, after and after.body)
         self._room_changed = True
 
-    def _node_changed(self, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
-        name = (after or before or {})["metadata"]["name"]
+    def _node_changed(self, name: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
         self._room.node_changed(name, before, after)
         self._unsettled |= self._pods_on.get(name, set())
 
-    def _pod_changed(self, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
-        name = _name(after or before or {})
+    def _pod_changed(self, name: Name, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
         if before is not None and (node := before["spec"].get("nodeName")):
             self._pods_on[node].discard(name)
             if not self._pods_on[node]:
@@ -147,9 +143,9 @@ class Kubelets:
             node = self._objects.peek(NODES, Name("", pod["spec"]["nodeName"]))
             if node is None:
                 # The pod collector: a node that is gone takes its pods with it.
-                self._objects.delete(PODS, _name(pod))
+                self._objects.delete(PODS, name_of(pod))
             elif not (self._tend(pod, node, now) if is_ready(node) else self._abandon(pod, node, now)):
-                self._unsettled.add(_name(pod))
+                self._unsettled.add(name_of(pod))
         self._networks.release()
         self._zones.publish(now)
 
@@ -159,7 +155,7 @@ class Kubelets:
         if "deletionTimestamp" in metadata:
             if now - seconds(metadata["deletionTimestamp"]) < self._pace.termination_seconds:
                 return False
-            self._objects.delete(PODS, _name(pod))
+            self._objects.delete(PODS, name_of(pod))
             return True
         if is_finished(pod):
             return True
@@ -179,7 +175,7 @@ class Kubelets:
             due = seconds(status["startTime"]) + self._pace.ready_seconds - _EARLY_SECONDS
             if now >= due:
                 return False
-            heapq.heappush(self._later, (due, _name(pod)))
+            heapq.heappush(self._later, (due, name_of(pod)))
             return True
         self._put_status(pod, phase="Running", conditions=_conditions(ready=True))
         return True
@@ -230,7 +226,7 @@ class Kubelets:
         return True
 
     def _put_status(self, pod: dict[str, Any], held: str = "", **status: Any) -> None:
-        live = self._objects.peek(PODS, _name(pod)) or pod
+        live = self._objects.peek(PODS, name_of(pod)) or pod
         copy = renewed(live, status=live["status"] | status)
         if held:
             copy["metadata"]["annotations"] = annotations_of(live) | {HELD: held}
@@ -271,7 +267,3 @@ def _ready(pod: dict[str, Any]) -> bool:
 
 def _is_alive(pod: dict[str, Any]) -> bool:
     return not is_finished(pod) and "deletionTimestamp" not in pod["metadata"]
-
-
-def _name(pod: dict[str, Any]) -> Name:
-    return Name(pod["metadata"].get("namespace", ""), pod["metadata"]["name"])

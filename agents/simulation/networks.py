@@ -70,10 +70,10 @@ class Networks:
         self._objects = objects
         self._create = create
         self._leftover = True
-        objects.on_change(self._changed)
+        objects.on_change(self._changed, _PODS)
 
-    def _changed(self, kind: Kind, before: Stored | None, after: Stored | None) -> None:
-        if kind == _PODS and before is not None and NETWORKS in annotations_of(before.body):
+    def _changed(self, _: Kind, __: Name, before: Stored | None, after: Stored | None) -> None:
+        if before is not None and NETWORKS in annotations_of(before.body):
             self._leftover |= after is None or after.body["status"]["phase"] in _FINISHED
 
     def attach(self, pod: Body) -> str:

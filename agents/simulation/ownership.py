@@ -2,7 +2,7 @@
 
 from agents.simulation import catalogue
 from agents.simulation.bodies import Body, owners_of, part
-from agents.simulation.store import Kind, Name, Objects, Stored
+from agents.simulation.store import Kind, Name, Objects, Stored, name_of
 
 PODS = Kind(catalogue.PODS.group, catalogue.PODS.plural)
 _NODES = Kind(catalogue.NODES.group, catalogue.NODES.plural)
@@ -29,7 +29,7 @@ class Ownership:
         self._due: dict[Kind, set[Name]] = {kind: set() for kind in _OWNING}
         for kind in objects.kinds():
             for stored in objects.of(kind):
-                self._changed(kind, None, stored)
+                self._changed(kind, name_of(stored.body), None, stored)
         objects.on_change(self._changed)
 
     def children(self, owner: Body, kind: Kind) -> list[Body]:
@@ -56,19 +56,19 @@ class Ownership:
         owners = owners_of(body)
         return bool(owners) and not any(owner["uid"] in self._named for owner in owners)
 
-    def _changed(self, kind: Kind, before: Stored | None, after: Stored | None) -> None:
-        if before is not None:
-            self._forget(kind, before.body)
+    def _changed(self, kind: Kind, name: Name, before: Stored | None, after: Stored | None) -> None:
+        if before is not None and (after is None or _place(before.body) != _place(after.body)):
+            self._forget(kind, name, before.body)
         if after is not None:
             # A status is what its controller wrote itself, beside the spec that it has already looked at;
             # a condition is what it could not do, and tries again.
             looked_at = before is not None and before.body.get("spec") is after.body.get("spec")
             looked_at = looked_at and "conditions" not in part(after.body, "status")
-            self._remember(kind, after.body, is_due=not looked_at)
+            self._remember(kind, name, after.body, is_due=not looked_at)
         elif before is not None:
-            for child, name in self._children.get(before.body["metadata"]["uid"], ()):
+            for child, its_name in self._children.get(before.body["metadata"]["uid"], ()):
                 if child in self._orphans:
-                    self._orphans[child].add(name)
+                    self._orphans[child].add(its_name)
         if kind == _NODES or (kind == PODS and after is None):
             self._due[_DAEMON_SETS].update(self._objects.names(_DAEMON_SETS))
         if kind == _RUNTIME_CLASSES:
@@ -76,8 +76,7 @@ class Ownership:
             for each in _OWNING:
                 self._due[each].update(self._objects.names(each))
 
-    def _forget(self, kind: Kind, body: Body) -> None:
-        name = _name(body)
+    def _forget(self, kind: Kind, name: Name, body: Body) -> None:
         self._named.pop(body["metadata"]["uid"], None)
         for owner in owners_of(body):
             children = self._children.get(owner["uid"], set())
@@ -86,15 +85,15 @@ class Ownership:
                 self._children.pop(owner["uid"], None)
             self._call(owner["uid"])
 
-    def _remember(self, kind: Kind, body: Body, *, is_due: bool) -> None:
-        name = _name(body)
+    def _remember(self, kind: Kind, name: Name, body: Body, *, is_due: bool) -> None:
         self._named[body["metadata"]["uid"]] = kind, name
         if kind in _OWNING and is_due:
             self._due[kind].add(name)
-        for owner in owners_of(body):
+        owners = owners_of(body)
+        for owner in owners:
             self._children.setdefault(owner["uid"], set()).add((kind, name))
             self._call(owner["uid"])
-        if kind in self._orphans and self._is_orphan(body):
+        if owners and kind in self._orphans and self._is_orphan(body):
             self._orphans[kind].add(name)
 
     def _call(self, uid: str) -> None:
@@ -104,5 +103,6 @@ class Ownership:
             self._due[named[0]].add(named[1])
 
 
-def _name(body: Body) -> Name:
-    return Name(body["metadata"].get("namespace", ""), body["metadata"]["name"])
+def _place(body: Body) -> tuple[str, list[Body]]:
+    """Who it is, and whose: what does not change with its status."""
+    return body["metadata"]["uid"], owners_of(body)

@@ -23,6 +23,12 @@ class Name(NamedTuple):
     name: str
 
 
+def name_of(body: dict[str, Any]) -> Name:
+    """As it is stored under."""
+    metadata = body["metadata"]
+    return Name(metadata.get("namespace", ""), metadata["name"])
+
+
 class Stored(msgspec.Struct, frozen=True, eq=False):
     """`body` is shared: whoever changes it takes a copy. `raw` is what goes over the wire."""
 
@@ -42,8 +48,8 @@ class Event(msgspec.Struct, frozen=True, eq=False):
 _KEEP = "insert into object values (?, ?, ?, ?, ?) on conflict do update set body = excluded.body"
 _DROP = "delete from object where grp = ? and plural = ? and namespace = ? and name = ?"
 
-Listener = Callable[[Kind, Stored | None, Stored | None], None]
-"""Hears of a change after it was made: (kind, before, after), None for what is not there."""
+Listener = Callable[[Kind, Name, Stored | None, Stored | None], None]
+"""Hears of a change after it was made: (kind, name, before, after), None for what is not there."""
 
 
 class TooOld(Exception):
@@ -79,7 +85,8 @@ class Objects:
         self._recorded: set[Kind] = set()
         self._unanswered: list[asyncio.Future[None]] = []
         self._depth = 0
-        self._listeners: list[Listener] = []
+        self._listeners: list[tuple[frozenset[Kind], Listener]] = []
+        self._hearing: dict[Kind, list[Listener]] = {}
 
     @property
     def resource_version(self) -> int:
@@ -153,17 +160,17 @@ class Objects:
         """All of a kind, in no order that means anything."""
         return list(self._kinds.get(kind, ()))
 
-    def on_change(self, listener: Listener) -> None:
-        """Tell `listener` of every change from now on."""
-        self._listeners.append(listener)
+    def on_change(self, listener: Listener, *kinds: Kind) -> None:
+        """Tell `listener` of every change from now on; kinds: of these only."""
+        self._listeners.append((frozenset(kinds), listener))
+        self._hearing.clear()
 
     def put(self, kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
         """Store `body` under its name with the next resource version; takes ownership of it."""
-        metadata = body["metadata"]
-        name = Name(metadata.get("namespace", ""), metadata["name"])
+        name = name_of(body)
         previous = self._kinds.get(kind, {}).get(name)
         self._version += 1
-        metadata["resourceVersion"] = str(self._version)
+        body["metadata"]["resourceVersion"] = str(self._version)
         stored = Stored(body, msgspec.json.encode(body))
         self._kinds.setdefault(kind, {})[name] = stored
         self._unsaved[kind, name] = stored.raw
@@ -171,7 +178,7 @@ class Objects:
         self._record("ADDED" if previous is None else "MODIFIED", kind, stored, before)
         if not self._depth:
             self._save()
-        self._tell(kind, previous, stored)
+        self._tell(kind, name, previous, stored)
         return body
 
     def delete(self, kind: Kind, name: Name) -> None:
@@ -187,7 +194,7 @@ class Objects:
         self._record("DELETED", kind, Stored(body, msgspec.json.encode(body)), labels_of(stored.body))
         if not self._depth:
             self._save()
-        self._tell(kind, stored, None)
+        self._tell(kind, name, stored, None)
 
     def since(self, resource_version: int) -> list[Event]:
         """What happened after `resource_version`. Raises TooOld."""
@@ -270,9 +277,14 @@ class Objects:
             else:
                 answer.set_result(None)
 
-    def _tell(self, kind: Kind, before: Stored | None, after: Stored | None) -> None:
-        for listener in self._listeners:
-            listener(kind, before, after)
+    def _tell(self, kind: Kind, name: Name, before: Stored | None, after: Stored | None) -> None:
+        hearing = self._hearing.get(kind)
+        if hearing is None:
+            hearing = self._hearing[kind] = [
+                listener for kinds, listener in self._listeners if not kinds or kind in kinds
+            ]
+        for listener in hearing:
+            listener(kind, name, before, after)
 
     def _record(self, type_: str, kind: Kind, stored: Stored, before: dict[str, str] | None) -> None:
         if len(self._events) == self._events.maxlen:

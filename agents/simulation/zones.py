@@ -36,15 +36,15 @@ class Zones:
         self._update_seconds = update_seconds
         self._changed_on = {name.name for name in objects.names(_TOPOLOGIES)}
         self._due: dict[str, float] = {}
-        objects.on_change(self._changed)
+        objects.on_change(self._changed, _PODS, _TOPOLOGIES)
 
-    def _changed(self, kind: Kind, before: Stored | None, after: Stored | None) -> None:
+    def _changed(self, kind: Kind, name: Name, before: Stored | None, after: Stored | None) -> None:
         if kind == _PODS:
             told = [_told(stored.body) if stored is not None else ("", "") for stored in (before, after)]
             if told[0] != told[1]:
                 self._changed_on.update(node for node, _ in told if node)
-        elif kind == _TOPOLOGIES and after is not None:
-            self._changed_on.add(after.body["metadata"]["name"])
+        elif after is not None:
+            self._changed_on.add(name.name)
 
     def admit(self, pod: Body) -> tuple[str, str]:
         """(what the pod holds, for its annotation, "" for nothing; why it is refused, "" where it is not)."""
