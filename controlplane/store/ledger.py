@@ -111,25 +111,13 @@ async def _balances_of(connection: Connection, lines: Sequence[LedgerLine]) -> d
 
 
 async def _append(connection: Connection, lines: Sequence[LedgerLine]) -> None:
-    rows = (
-        (
-            clean(line.tenant),
-            line.workload,
-            line.cluster,
-            clean(line.flavor),
-            clean(line.resource),
-            line.amount,
-            line.cause.value,
-            line.version.epoch if line.version else None,
-            line.version.generation if line.version else None,
-        )
-        for line in lines
-    )
+    # As one value: an array each is looked through element by element before it is sent.
     await connection.execute(
         "insert into ledger (tenant, workload, cluster, flavor, resource, amount, cause, epoch, generation)"
-        " select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[],"
-        " $7::text[], $8::bigint[], $9::bigint[])",
-        *transposed(rows, 9),
+        " select tenant, workload, cluster, flavor, resource, amount, cause, (version->>0)::bigint,"
+        " (version->>1)::bigint from jsonb_to_recordset($1) as new (tenant text, workload text, cluster text,"
+        " flavor text, resource text, amount bigint, cause text, version jsonb)",
+        lines,
     )
 
 
@@ -142,13 +130,14 @@ async def _put_balances(connection: Connection, after: Mapping[Key, int]) -> Non
             " key.drift)",
             *transposed(gone, 6),
         )
-    kept = [(*key, amount) for key, amount in after.items() if amount]
+    # Amounts as text: their sum may be more than what numbers in JSON hold.
+    kept = [(*key, str(amount)) for key, amount in after.items() if amount]
     if kept:
         await connection.execute(
-            f"insert into balance ({KEY}, amount) select * from unnest($1::text[], $2::text[], $3::text[],"
-            " $4::text[], $5::text[], $6::boolean[], $7::numeric[])"
+            f"insert into balance ({KEY}, amount) select row->>0, row->>1, row->>2, row->>3, row->>4,"
+            " (row->>5)::boolean, (row->>6)::numeric from jsonb_array_elements($1) as row"
             f" on conflict ({KEY}) do update set amount = excluded.amount",
-            *transposed(kept, 7),
+            kept,
         )
 
 
