@@ -126,11 +126,21 @@ def _show_charged(rows: list[Row]) -> None:
     console().print()
     columns = (
         Column("CHARGED FOR", lambda row: str(row["workload"]) or "(foreign)"),
-        Column("IN", lambda row: str(row["cluster"])),
+        Column("IN", lambda row: str(row["cluster"]) + (" (lost)" if row["lost_since"] else "")),
         Column("PRIORITY", lambda row: str(row["priority"]), right=True),
         Column("AMOUNTS", _amounts, wide=True),
     )
     print_table(columns, rows)
+    for cluster, since in {row["cluster"]: row["lost_since"] for row in rows if row["lost_since"]}.items():
+        _show_lost(str(cluster), float(since))
+
+
+def _show_lost(cluster: str, since: float) -> None:
+    said = (
+        f"{cluster} is lost since {moment(since)[:16]}Z: what is charged there stays so until it is back and"
+        f" its pods are reported gone. Where it is gone for good: muster clusters remove {cluster}"
+    )
+    console().print(Text(said, style="yellow"))
 
 
 def _amounts(row: Row) -> Text:

@@ -24,6 +24,8 @@ from controlplane.quota.quota import NOTHING, Amounts, Candidate, FlavorResource
 from schemas.reasons import Reason
 
 _ORDER = {Reason.QUOTA_AWAITED: 0, Reason.QUOTA_EXCEEDED: 2}
+MOST_COMPARED = 16
+"""Choices of flavors that are compared for the smallest change."""
 GAVE_WAY = "gaveWay"
 """Of a decision's explanation: it was preempted, and not admitted since."""
 QUOTA_REASONS = frozenset({Reason.QUOTA_EXCEEDED, Reason.QUOTA_AWAITED, Reason.BUDGET_EXHAUSTED})
@@ -74,6 +76,28 @@ def candidate_of(known: Known, compiled: Compiled) -> Candidate | None:
         return None
     needs = admitting.floor(tried[0])
     return admitting.candidate(needs) if needs else None
+
+
+def least_lacking(known: Known, compiled: Compiled, views: Sequence[ClusterView]) -> Amounts:
+    """What it would be charged more under the flavors of which it lacks least.
+
+    Those under which it would have a place come first; of equals, the first as its tenant has them.
+    """
+    record = compiled.record
+    quota = known.quotas.tenants.get(record.tenant)
+    admitting = _Admitting(known, compiled, quota, views, ()) if quota is not None else None
+    tried = admitting.tried() if admitting is not None else []
+    if admitting is None or isinstance(tried, Refused):
+        return NOTHING
+    found = [admitting.needs_under(each) for each in tried[:MOST_COMPARED]]
+
+    def lacks(each: tuple[bool, Amounts]) -> tuple[bool, float]:
+        has_place, needs = each
+        missing = known.quotas.usage.lacking(record.tenant, needs)
+        # In parts of what is asked for: of resources that are counted each in its own unit.
+        return not has_place, sum(amount / needs[key] for key, amount in missing.items() if needs.get(key))
+
+    return min(found, key=lacks)[1] if found else NOTHING
 
 
 @dataclass
@@ -157,6 +181,15 @@ class _Admitting:
             return {}
         asked = least(self.compiled.interpretation, assignment, self.quota)
         return self._own().lacking_anywhere(asked)
+
+    def needs_under(self, assignment: Assignment) -> tuple[bool, Amounts]:
+        """Whether it would have a place with these flavors, and what it would be charged more then."""
+        given = self.compiled.given(assignment)
+        decision = decide(self.known, given, self.views, self.gone)
+        if decision.error is not None:
+            return False, self.floor(assignment)
+        asked = _asked(self.known, given, self.quota, assignment, self.views, decision)
+        return True, self._own().lacking(asked)
 
     def _own(self) -> OwnCharges:
         return OwnCharges(self.known.quotas, self.compiled.record)

@@ -53,7 +53,7 @@ class Explaining:
         room = sum(self._decision.available.values())
         if lacks_quota and room >= compiled.interpretation.replicas:
             # With more quota it would still be too large for what is there.
-            self._telling.workload_changes = quota_changes(known, admission)
+            self._telling.workload_changes = quota_changes(known, admission, self._views)
 
     def steps(self) -> Iterator[None]:
         """Work it out; others may run between two steps."""

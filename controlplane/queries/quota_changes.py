@@ -1,17 +1,31 @@
 """What would let a workload in that lacks nothing but quota: more of it, or less of the workload."""
 
-from controlplane.known.admitting import Admission
+from collections.abc import Sequence
+
+from controlplane.known.admitting import Admission, least_lacking
 from controlplane.known.known import Known
+from controlplane.placement import ClusterView
 from controlplane.placement.changes import Change
 from controlplane.placement.steps import Step, StepKind
 from controlplane.placement.wording import counted
+from controlplane.quota.quota import Amounts
 from schemas.quantities import quantity_text
+from schemas.reasons import Reason
 
 
-def quota_changes(known: Known, admission: Admission) -> tuple[Change, ...]:
+def smallest_needs(known: Known, admission: Admission, views: Sequence[ClusterView]) -> Amounts:
+    """What it would be charged more; of several flavors that all lack, of those that lack least."""
+    error = admission.decision.error
+    if error is None or error.reason is not Reason.QUOTA_EXCEEDED:
+        return admission.needs
+    return least_lacking(known, admission.compiled, views) or admission.needs
+
+
+def quota_changes(known: Known, admission: Admission, views: Sequence[ClusterView]) -> tuple[Change, ...]:
     """Nothing where the budget is spent, or where what is on its way out will do."""
     record, usage = admission.compiled.record, known.quotas.usage
-    missing = usage.lacking(record.tenant, admission.needs)
+    needs = smallest_needs(known, admission, views)
+    missing = usage.lacking(record.tenant, needs)
     if not missing:
         return ()
     wanted = admission.compiled.interpretation.replicas
@@ -24,9 +38,7 @@ def quota_changes(known: Known, admission: Admission) -> tuple[Change, ...]:
         Change((_step(StepKind.REQUEST_QUOTA, path, f"ask for {more} more: muster quota request"),), wanted)
     ]
 
-    fewer = min(
-        (amount - missing.get(key, 0)) * wanted // amount for key, amount in admission.needs.items() if amount
-    )
+    fewer = min((amount - missing.get(key, 0)) * wanted // amount for key, amount in needs.items() if amount)
     if 0 < fewer < wanted:
         text = f"{counted(fewer, 'replica')} instead of {wanted:,}"
         found.append(Change((_step(StepKind.FEWER_REPLICAS, "replicas", text),), fewer))

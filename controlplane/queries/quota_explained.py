@@ -12,6 +12,7 @@ from controlplane.placement import ClusterView
 from controlplane.queries.charges import by_flavor, priority_of
 from controlplane.queries.not_taken import not_taken
 from controlplane.queries.quota import Looking, declared_flavors
+from controlplane.queries.quota_changes import smallest_needs
 from controlplane.queries.quota_helping import Helping
 from controlplane.queries.quota_rows import (
     BorrowerRow,
@@ -113,8 +114,9 @@ class ExplainingQuota:
         try:
             compiled = self._compiler.compiled(record)
             admission = admit(self._known, compiled, views)
-            if admission.needs:
-                return admission.needs
+            needs = smallest_needs(self._known, admission, views)
+            if needs:
+                return needs
             candidate = candidate_of(self._known, compiled)
         except ValueError:
             return NOTHING
@@ -157,6 +159,7 @@ class ExplainingQuota:
             charged=by_flavor(self._known.quotas.charges.of(uid, cluster, self._tenant)),
             leaving=by_flavor(leaving),
             drift=by_flavor(drift),
+            lost_since=self._known.losses.unreachable.get(cluster, 0.0),
         )
 
     def _windows(self, node: Node) -> Iterator[WindowRow]:

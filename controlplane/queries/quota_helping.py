@@ -24,7 +24,7 @@ class Helping:
 
     def __init__(self, known: Known, row: QuotaRow, windows: Sequence[WindowRow], now: float) -> None:
         self._known, self._row, self._windows, self._now = known, row, windows, now
-        self._leaving = list(self._on_its_way_out())
+        self._held = list(self._on_its_way_out())
 
     def helps(
         self, reason: str, compiler: Compiler, record: WorkloadRecord, asked: Amounts, missing: Amounts
@@ -56,15 +56,25 @@ class Helping:
         return HelpRow("Budget", text, at=budget.until)
 
     def _leaves(self, key: FlavorResource) -> Iterator[HelpRow]:
-        amounts = Counter[str]()
-        for where, held in self._leaving:
-            if held.get(key):
-                amounts[where] += held[key]
+        amounts, lost = Counter[str](), dict[str, Counter[str]]()
+        for name, cluster, held in self._held:
+            if not held.get(key):
+                continue
+            if cluster in self._known.losses.unreachable:
+                lost.setdefault(cluster, Counter())[name] += held[key]
+            else:
+                amounts[f"{name} in {self._name(cluster)}"] += held[key]
         if amounts:
-            named = ", ".join(where for where, _ in amounts.most_common(MOST_NAMED))
-            more = f" and {len(amounts) - MOST_NAMED} more" if len(amounts) > MOST_NAMED else ""
-            text = f"{_told(key, amounts.total())} is on its way out, until its pods are gone: {named}{more}"
+            named = _most(amounts)
+            text = f"{_told(key, amounts.total())} is on its way out, until its pods are gone: {named}"
             yield HelpRow("Leaving", text)
+        for cluster, stuck in lost.items():
+            where, since = self._name(cluster), _moment(self._known.losses.unreachable[cluster])
+            text = (
+                f"{_told(key, stuck.total())} is stuck in {where}, lost since {since}: {_most(stuck)}; free"
+                " once that is back and those pods are reported gone, or once you give the cluster up"
+            )
+            yield HelpRow("Lost", text, f"muster clusters remove {where}")
 
     def _opens(self, key: FlavorResource) -> Iterator[HelpRow]:
         for each in self._windows:
@@ -87,11 +97,20 @@ class Helping:
         flavors = [each for group in quota.groups for each in group.flavors] or sorted(
             self._known.quotas.flavors
         )
-        flavor = flavors[0] if flavors else ANY_FLAVOR
         wanted = least(interpretation, UNBOUNDED, quota)
-        missing = {(flavor, name): amount for (_, name), amount in wanted.items() if name not in covered}
+        missing = {
+            (self._flavor_of(name, flavors), name): amount
+            for (_, name), amount in wanted.items()
+            if name not in covered
+        }
         if missing:
             yield self._request(missing, record.name)
+
+    def _flavor_of(self, resource: str, flavors: Sequence[str]) -> str:
+        """The first in which anybody has quota of it; else the first."""
+        known = {key for node in self._known.quotas.tree.nodes for key in node.limits}
+        granted = (each for each in flavors if (each, resource) in known)
+        return next(granted, flavors[0] if flavors else ANY_FLAVOR)
 
     def _request(self, missing: Amounts, workload: str) -> HelpRow:
         told = ", ".join(_told(key, amount) for key, amount in sorted(missing.items()))
@@ -103,17 +122,25 @@ class Helping:
         command = f"muster quota request --tenant {self._row.name} {amounts} --why {why}"
         return HelpRow("Request", f"ask for {told}", command)
 
-    def _on_its_way_out(self) -> Iterator[tuple[str, Amounts]]:
-        """Under the same root: (what of it, where), how much."""
+    def _on_its_way_out(self) -> Iterator[tuple[str, str, Amounts]]:
+        """Under the same root, what nothing is placed for any more: (workload, cluster, how much)."""
         known, tree = self._known, self._known.quotas.tree
         root = tree.root(self._row.name)
         for tenant, places in known.quotas.charges.leaving().items():
             if tree.root(tenant) != root:
                 continue
             for (uid, cluster), amounts in places.items():
-                record, where = known.workloads.get(uid), known.clusters.get(cluster)
-                name = record.name if record is not None else uid
-                yield f"{name} in {where.name if where is not None else cluster}", amounts
+                record = known.workloads.get(uid)
+                yield record.name if record is not None else uid, cluster, amounts
+
+    def _name(self, cluster: str) -> str:
+        record = self._known.clusters.get(cluster)
+        return record.name if record is not None else cluster
+
+
+def _most(amounts: Counter[str]) -> str:
+    named = ", ".join(name for name, _ in amounts.most_common(MOST_NAMED))
+    return named + (f" and {len(amounts) - MOST_NAMED} more" if len(amounts) > MOST_NAMED else "")
 
 
 def _told(key: FlavorResource, amount: int) -> str:

@@ -97,7 +97,7 @@ class BorrowerRow:
 
 @dataclass(frozen=True)
 class HelpRow:
-    """What would let it in. kind: Leaving, Window, Budget, Smaller, Request.
+    """What would let it in. kind: Leaving, Lost, Window, Budget, Smaller, Request.
 
     command: ready to run, "" for none. at: when it comes by itself, 0 where it does not.
     """
@@ -131,7 +131,8 @@ class WaitingRow:
 class ChargedRow:
     """What is charged for one workload in one cluster; leaving: of it, what is on its way out.
 
-    workload: "" for pods that are no workload's, which can only drift.
+    workload: "" for pods that are no workload's, which can only drift. lost_since: since when the cluster is
+    lost, so that nothing of it can be reported gone; 0 where it is not.
     """
 
     workload: str
@@ -141,6 +142,7 @@ class ChargedRow:
     charged: FlavorAmounts
     leaving: FlavorAmounts
     drift: FlavorAmounts
+    lost_since: float = 0.0
 
 
 @dataclass(frozen=True)

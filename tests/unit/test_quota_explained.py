@@ -15,6 +15,7 @@ from controlplane.known.records import (
     Standing,
     WorkloadRecord,
 )
+from controlplane.queries.explain import Explaining
 from controlplane.queries.paging import Query
 from controlplane.queries.quota import QuotaListing
 from controlplane.queries.quota_explained import ExplainingQuota
@@ -195,6 +196,72 @@ def test_what_no_flavor_covers_is_asked_for_by_the_first() -> None:
     known = known_of([tenant("a", 8)], [workload("w", "a", memory="1Gi")], {"w": Reason.QUOTA_NOT_GRANTED})
     (row,) = explained(known, "a").waiting
     assert row.helps[0].command == "muster quota request --tenant a --add default:memory=1Gi --why 'for w'"
+
+
+def test_what_no_flavor_covers_is_asked_for_by_the_one_in_which_others_have_it() -> None:
+    cpu = [{"name": "cpu", "nominalQuota": 8}]
+    flavors = [{"name": "default", "resources": cpu}, {"name": "large", "resources": cpu}]
+    lender = document("b", namespaces=["b-*"], quota={"flavors": _flavors("large", memory="64Gi")})
+    asker = document("a", namespaces=["a-*"], quota={"flavors": flavors})
+    known = known_of([asker, lender], [workload("w", "a", memory="1Gi")], {"w": Reason.QUOTA_NOT_GRANTED})
+    (row,) = explained(known, "a").waiting
+    assert row.helps[0].command == "muster quota request --tenant a --add large:memory=1Gi --why 'for w'"
+
+
+@pytest.mark.parametrize(
+    ("limits", "asks"),
+    [
+        pytest.param({"default": 1, "large": 3}, "large:cpu=1", id="the second lacks less"),
+        pytest.param({"default": 3, "large": 1}, "default:cpu=1", id="the first lacks less"),
+        pytest.param({"default": 2, "large": 2}, "default:cpu=2", id="of equals the first"),
+        pytest.param({"default": 1, "nowhere": 3}, "default:cpu=3", id="of the one that has a place"),
+    ],
+)
+def test_of_two_flavors_the_smallest_change_is_advised(limits: dict[str, int], asks: str) -> None:
+    flavors = [each for name, cpu in limits.items() for each in _flavors(name, cpu=cpu)]
+    given = document("a", namespaces=["a-*"], quota={"flavors": flavors})
+    known = known_of([given], [workload("w", "a")], {"w": Reason.QUOTA_EXCEEDED})
+    nowhere = document("nowhere", nodeLabels={"is": "nowhere"})
+    known.documents["Flavor"].replace([document("default"), document("large"), nowhere])
+    put_clusters(known, "north")
+    (row,) = explained(known, "a").waiting
+    assert row.helps[-1].command == f"muster quota request --tenant a --add {asks} --why 'for w'"
+    explaining = Explaining(known, known.workloads["w"], NOON)
+    for _ in explaining.steps():
+        pass
+    flavor, _, amount = asks.partition(":cpu=")
+    change = explaining.explanation().changes[0]
+    assert change.text == f"ask for {amount} cpu of flavor {flavor} more: muster quota request"
+
+
+def _flavors(name: str, **nominal: Any) -> list[dict[str, Any]]:
+    resources = [{"name": each, "nominalQuota": amount} for each, amount in nominal.items()]
+    return [{"name": name, "resources": resources}]
+
+
+def test_what_is_stuck_in_a_lost_cluster_is_told_with_what_to_do() -> None:
+    known = known_of(
+        [tenant("a", 8)],
+        [workload("w", "a"), workload("old", "a")],
+        {"w": Reason.QUOTA_EXCEEDED},
+        [charged("old", "a", 8_000)],
+    )
+    put_clusters(known, "north", "south")
+    known.begin_watch(NOON)
+    for second in range(0, 60, 5):
+        beat = Beat(incarnation=1, sequence=1, clock=NOON + second, agent_version="1")
+        known.heard["south"] = Heard(NOON + second, 1, beat)
+        known.watch(NOON + second)
+    body = explained(known, "a", NOON + 60)
+    (row,) = body.charged
+    assert (row.cluster, row.lost_since) == ("north", NOON + 45)
+    (stuck,) = [each for each in body.waiting[0].helps if each.kind == "Lost"]
+    assert stuck.text == (
+        "8 cpu of flavor default is stuck in north, lost since 2026-11-23 12:00Z: old; free once that is back"
+        " and those pods are reported gone, or once you give the cluster up"
+    )
+    assert stuck.command == "muster clusters remove north"
+    assert "Leaving" not in [each.kind for each in body.waiting[0].helps]
 
 
 def test_a_budget_that_is_spent_begins_anew() -> None:
