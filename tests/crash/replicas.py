@@ -113,7 +113,10 @@ class Replica:
 
 @dataclass
 class Replicas:
-    """Centres by name, two simulated clusters, and one Postgres and NATS that are never touched."""
+    """Centres by name, two simulated clusters, and one Postgres and NATS that are never touched.
+
+    releases: by name of a centre or a cluster, where the sources are that it runs; else those of this test.
+    """
 
     folder: Path
     nats: EmbeddedNats
@@ -125,6 +128,8 @@ class Replicas:
     orders: Orders = field(default_factory=Orders)
     carried: Ways = field(default_factory=Ways)
     lease_seconds: float = 2.0
+    releases: dict[str, Path] = field(default_factory=dict[str, Path])
+    quick: Sequence[str] = QUICK_SIMULATED
 
     @property
     def headers(self) -> dict[str, str]:
@@ -150,7 +155,8 @@ class Replicas:
             command=[sys.executable, "-m", "controlplane"],
             folder=home,
             stop_signal=signal.SIGTERM,
-            environment={
+            environment=self.release_of(name)
+            | {
                 "MUSTER_DATA_DIR": str(home),
                 "MUSTER_KEYS_DIR": str(self.folder / "keys"),
                 "MUSTER_TOKENS_FILE": str(self.folder / "tokens"),
@@ -175,14 +181,21 @@ class Replicas:
         await process.start(listens, time.monotonic() + START_SECONDS)
         return centre
 
+    def release_of(self, name: str) -> dict[str, str]:
+        """As the environment of its process."""
+        return {"PYTHONPATH": str(self.releases[name])} if name in self.releases else {}
+
     async def join(self, cluster: str, seed: int) -> None:
         def invited() -> list[str]:
             with self.installation.client() as client:
                 return self.installation.invite(client, cluster, {})
 
         joining = await asyncio.to_thread(invited)
-        arguments = ["--simulate", "edge", "--seed", str(seed), *QUICK_SIMULATED, *joining]
-        await self.installation.start_agent(cluster, arguments)
+        await self.start_agent(cluster, seed, *joining)
+
+    async def start_agent(self, cluster: str, seed: int, *joining: str) -> None:
+        arguments = ["--simulate", "edge", "--seed", str(seed), *self.quick, *joining]
+        await self.installation.start_agent(cluster, arguments, self.release_of(cluster))
 
     async def whole(self) -> None:
         """Every centre runs, unhindered, and is ready; one of them leads."""
@@ -271,9 +284,13 @@ def _is_200(answered: tuple[int, Any]) -> bool:
 
 @asynccontextmanager
 async def running_replicas(
-    loops: Mapping[str, str], *, lease_seconds: float = 2.0
+    loops: Mapping[str, str],
+    *,
+    lease_seconds: float = 2.0,
+    releases: Mapping[str, Path] | None = None,
+    quick: Sequence[str] = QUICK_SIMULATED,
 ) -> AsyncGenerator[Replicas]:
-    """loops: by name of the centre, what it runs."""
+    """loops: by name of the centre, what it runs. quick: arguments of the agents."""
     folder = open_folder()
     own = keys.load_or_init(folder / "keys")
     nats = EmbeddedNats(folder / "nats", Trust.of(own, (Subjects(),), int(time.time())))
@@ -287,7 +304,10 @@ async def running_replicas(
             (folder / "alertmanager.yml").write_text(CONFIGURATION.format(url=receiver.url))
             dsn = await postgres.ensure_database("muster")
             replicas = Replicas(
-                folder, nats, postgres, dsn, receiver, installation, lease_seconds=lease_seconds
+                *(folder, nats, postgres, dsn, receiver, installation),
+                lease_seconds=lease_seconds,
+                releases=dict(releases or {}),
+                quick=quick,
             )
             try:
                 for name, named in loops.items():
