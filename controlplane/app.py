@@ -7,9 +7,10 @@ import signal
 import socket
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -19,9 +20,9 @@ from controlplane.access.tokens import Access, parse_tokens
 from controlplane.alert_service import AlertsConfiguration, AlertService, AlertServicePorts
 from controlplane.alerts.compile import ConfigurationError
 from controlplane.api import create_api, create_health
-from controlplane.api.ports import LOADING, ApiDeps, NotReady, Reloaded
+from controlplane.api.ports import ApiDeps, Reloaded
 from controlplane.bus.adapter import NatsBus
-from controlplane.bus.opening import Opening
+from controlplane.bus.opening import BEING_OPENED, Opening
 from controlplane.channels.dead_mans_switch import HttpSwitch
 from controlplane.channels.http import Http
 from controlplane.channels.sending import AsyncChannels
@@ -32,6 +33,7 @@ from controlplane.identity import keys as key_folder
 from controlplane.identity.keys import Keys
 from controlplane.identity.order_keys import OrderKeys, SecretValues
 from controlplane.joining import Registrar
+from controlplane.known.replicas import Replica
 from controlplane.listening import CannotListen, address_of, listen, serve
 from controlplane.logging import configure_logging
 from controlplane.loops.alert_metrics import AlertMetrics
@@ -39,6 +41,8 @@ from controlplane.loops.centre import Centre
 from controlplane.loops.centre_ports import Ports
 from controlplane.loops.running import LoopMetrics, measure_lag
 from controlplane.parts import Parts
+from controlplane.presence import Presence
+from controlplane.readiness import DEAF_SECONDS, Readiness, Standing
 from controlplane.rollout import LossRules
 from controlplane.settings import BadSettings, Settings, read_settings
 from controlplane.store.store import PostgresStore
@@ -46,8 +50,6 @@ from schemas.wire.subjects import Subjects
 
 log = structlog.get_logger()
 
-STALE_SECONDS = 5.0
-"""Without an answer of Postgres: what is read then is of before."""
 COLLECT_AFTER = (10_000, 20, 50)
 """Python looks for cycles after so many new objects: at its own 700, among all that a centre keeps, that is a
 seventh of the work of a placement."""
@@ -109,9 +111,12 @@ async def _compose(settings: Settings, parts: Parts) -> None:
     centre = Centre(_centre_ports(ground, opening, configuration, lambda: alerting))
     alerting = _alert_service(ground, configuration, alert_metrics, centre)
     registrar = _registrar(ground)
-    deps = _api_deps(ground, centre, opening, alerting, registrar)
+    presence = Presence(store, _replica(settings, address), lambda: centre.reaching.is_reached)
+    readiness = Readiness(lambda: _standing(centre, opening, alerting, presence), registry)
+    deps = _api_deps(ground, centre, readiness, alerting, registrar)
     application = create_api(deps) if settings.serves_api else create_health(deps)
     parts.start("bus", opening.run())
+    parts.start("presence", presence.run())
     parts.start("centre", centre.run())
     parts.start("alerting", alerting.run())
     parts.start("lag", measure_lag(ground.loop_metrics))
@@ -198,7 +203,7 @@ def _registrar(ground: Ground) -> Registrar:
 
 
 def _api_deps(
-    ground: Ground, centre: Centre, opening: Opening, alerting: AlertService, registrar: Registrar
+    ground: Ground, centre: Centre, readiness: Readiness, alerting: AlertService, registrar: Registrar
 ) -> ApiDeps:
     store, settings = ground.store, ground.settings
     return ApiDeps(
@@ -210,7 +215,7 @@ def _api_deps(
         sealer=SecretValues(ground.keys.master),
         access=_read_access(settings),
         clock=ground.clock,
-        not_ready=lambda: _not_ready(centre, opening, alerting),
+        not_ready=readiness.found,
         random_bytes=os.urandom,
         metrics=ground.registry,
         public_url=ground.url,
@@ -219,19 +224,25 @@ def _api_deps(
     )
 
 
-def _not_ready(centre: Centre, opening: Opening, alerting: AlertService) -> Sequence[NotReady]:
-    waits: list[NotReady] = []
-    if opening.reason:
-        waits.append(NotReady("bus", f"NATS: {opening.reason}; no agent is heard, alerts are served"))
-    if not alerting.follower.loaded:
-        waits.append(NotReady("alerts", "the log of alerts is being read"))
-    if not centre.known.caught_up:
-        waits.append(NotReady("streams", "STATE and USAGE are being replayed"))
-    if not centre.known.loaded:
-        waits.append(NotReady(LOADING, "Postgres is being loaded"))
-    elif (behind := centre.following.behind_seconds()) > STALE_SECONDS:
-        waits.append(NotReady("postgres", f"Postgres has not answered for {behind:.0f} s"))
-    return waits
+def _replica(settings: Settings, address: str) -> Replica:
+    port = address.rpartition(":")[2]
+    return Replica(
+        f"{socket.gethostname()}:{port}", settings.loops, version("muster"), settings.replicas, hears=False
+    )
+
+
+def _standing(centre: Centre, opening: Opening, alerting: AlertService, presence: Presence) -> Standing:
+    silent_seconds = centre.reaching.silent_seconds
+    return Standing(
+        is_loaded=centre.known.loaded,
+        alerts_loaded=alerting.follower.loaded,
+        is_caught_up=centre.known.caught_up,
+        hears=silent_seconds <= DEAF_SECONDS,
+        nats_tried=opening.reason not in ("", BEING_OPENED) or silent_seconds < float("inf"),
+        nats_said=opening.reason,
+        hearing=presence.hearing(),
+        postgres_silent_seconds=centre.following.behind_seconds(),
+    )
 
 
 def _reload_on_hangup(configuration: AlertsConfiguration, stack: AsyncExitStack) -> None:

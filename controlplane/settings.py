@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     loops: str = Field(
         default=",".join(LOOPS), description="What this process runs, of deciding, alerting, api; by commas"
     )
+    replicas: int = Field(
+        default=0, ge=0, le=200, description="How many with the same LOOPS there should be; 0: nobody says"
+    )
     lease_seconds: float = Field(
         default=3.0, gt=0.5, le=60, description="How long a leader leads without renewing"
     )

@@ -87,10 +87,11 @@ LOADING = "records"
 
 @dataclass(frozen=True)
 class NotReady:
-    """One thing that this process waits for."""
+    """One thing that this process lacks. answers: it is ready all the same, for others lack it, too."""
 
     what: str
     message: str
+    answers: bool = False
 
 
 class AlertHistory(Protocol):

@@ -9,6 +9,7 @@ from controlplane.loops.ports import BusUnavailable
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
+BEING_OPENED = "it is being opened"
 
 _log = structlog.get_logger()
 
@@ -19,7 +20,7 @@ class Opening:
     def __init__(self, bus: NatsBus) -> None:
         self._bus = bus
         self._opened = asyncio.Event()
-        self.reason = "it is being opened"
+        self.reason = BEING_OPENED
 
     async def run(self) -> None:
         """Until it is open, and then until cancelled: whatever runs beside it need not end."""

@@ -11,6 +11,8 @@ import typer
 from controlplane.cli.options import Output, OutputOption
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from controlplane.client import Context
     from controlplane.doctor.checks import Check
 
@@ -18,6 +20,8 @@ BOUND_SECONDS = 10.0
 ALIVE_SECONDS, CENTRE_SECONDS = 2.0, 5.0
 """Of the bound, for a sign of life of the centre, and for its answer; the rest is left to look from here."""
 EXIT_CODES = {"ok": 0, "warn": 1, "fail": 2}
+STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+NAME_WIDTH = 24
 
 
 def doctor(
@@ -73,7 +77,8 @@ def _examined(due: float) -> list[dict[str, Any]]:
             return [_of(Check("api", said, Finding.API_OLDER)), *_local(due)]
         return [_of(Check("api", f"{context.url}: {error}", Finding.NOT_READY)), *_local(due)]
     waiting = [
-        Check("api.ready", f"waits: {each['message']}", Finding.NOT_READY) for each in examined["waiting_for"]
+        Check("api.ready", f"lacks {each['what']}: {each['message']}", Finding.NOT_READY)
+        for each in examined["waiting_for"]
     ]
     return [_of(_version(context, examined["version"])), *map(_of, waiting), *examined["checks"]]
 
@@ -119,26 +124,42 @@ def _of(check: "Check") -> dict[str, Any]:
 
 
 def _print(checks: list[dict[str, Any]], *, quiet: bool) -> None:
-    from rich.padding import Padding
-    from rich.table import Table
     from rich.text import Text
 
     from controlplane.cli.output import console
 
-    styles = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+    to = console()
+    shown = [check for check in checks if not quiet or check["level"] != "ok"]
+    if to.is_terminal:
+        to.print(_table(shown))
+    else:
+        # As wide as they are: who reads a file, or searches it, breaks lines as he likes.
+        sys.stdout.writelines(f"{line}\n" for check in shown for line in _lines(check))
+    counts = [f"{sum(1 for check in checks if check['level'] == level)} {level}" for level in STYLES]
+    to.print(Text(", ".join(counts), style="dim"))
+
+
+def _lines(check: dict[str, Any]) -> list[str]:
+    name = f"{check['check']} {check['about']}".strip()
+    said = f"{check['finding']}: {check['message']}" if check["finding"] else check["message"]
+    first = f"{check['level']:<4} {name:<{NAME_WIDTH}} {said}"
+    if not check["finding"]:
+        return [first]
+    return [first, *(f"{'':<{NAME_WIDTH + 6}}{more}" for more in (check["means"], f"-> {check['do']}"))]
+
+
+def _table(checks: list[dict[str, Any]]) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=40)
     table.add_column(overflow="fold")
     for check in checks:
-        if quiet and check["level"] == "ok":
-            continue
         name = Text(check["check"]) + Text(f" {check['about']}" if check["about"] else "", style="bold")
-        table.add_row(Text(check["level"], style=styles[check["level"]]), name, _told(check))
-    to = console()
-    to.print(Padding(table, 0))
-    counts = [f"{sum(1 for check in checks if check['level'] == level)} {level}" for level in styles]
-    to.print(Text(", ".join(counts), style="dim"))
+        table.add_row(Text(check["level"], style=STYLES[check["level"]]), name, _told(check))
+    return table
 
 
 def _told(check: dict[str, Any]) -> Any:

@@ -26,7 +26,9 @@ ADVICE: dict[Finding, Advice] = {
     Finding.API_OLDER: Advice(_WARN, "this command is newer than the centre", "docs/operations/upgrade.md"),
     Finding.API_NEWER: Advice(_WARN, "this command is older than the centre", "update the command"),
     Finding.NOT_READY: Advice(
-        _WARN, "this process is not up to date yet", "wait a minute; if it stays, the part named is the cause"
+        _WARN,
+        "this process is not up to date, and says so at /readyz",
+        "wait a minute; if it stays, the part named is the cause",
     ),
     Finding.LOOP_LAGS: Advice(
         _WARN,
@@ -185,6 +187,23 @@ ADVICE: dict[Finding, Advice] = {
         "the lease changes hands again and again: slow processes, or a slow Postgres",
         "look at loop lag and at the time of commits; raise MUSTER_LEASE_SECONDS; until then one process"
         " alone serves better than several",
+    ),
+    Finding.REPLICAS_MISSING: Advice(
+        _WARN,
+        "fewer processes of the centre are there than were asked for: the next that dies may be the last",
+        "look at those that do not start: kubectl get pods, or their logs; if fewer are meant,"
+        " MUSTER_REPLICAS (replicas of the chart)",
+    ),
+    Finding.REPLICA_GONE: Advice(
+        _WARN,
+        "it was not stopped: it died, stands still, or does not reach Postgres",
+        "start ABOUT again, or look at its log; where it is not to come back: nothing, an hour later it is"
+        " told of no more",
+    ),
+    Finding.REPLICA_DEAF: Advice(
+        _WARN,
+        "NATS answers others, and not this one: it cannot lead, and takes itself out of what is asked",
+        "on ABOUT: MUSTER_NATS_URL, its keys, and the way to NATS",
     ),
     Finding.ORDERS_UNPUBLISHED: Advice(
         _WARN, "decided, and not sent", "is NATS there, does the cluster beat? muster get placements"

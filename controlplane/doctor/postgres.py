@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from controlplane.doctor import replicas
 from controlplane.doctor.checks import Check
 from controlplane.doctor.findings import Finding
 from controlplane.doctor.wording import ago, seconds_text
+from controlplane.known.replicas import Replica
 
 OLDEST_VERSION = 140000
 SKEW_SECONDS, SKEW_SEVERE_SECONDS = 2.0, 30.0
@@ -74,6 +76,7 @@ class PostgresFacts:
     newest: int = 0
     newer: str = ""
     leases: Mapping[str, LeaseFacts] = field(default_factory=dict[str, LeaseFacts])
+    replicas: tuple[Replica, ...] = ()
     unpublished: Late = Late(0, 0.0)
     unacknowledged: Mapping[str, Late] = field(default_factory=dict[str, Late])
     dead_letters: Mapping[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
@@ -92,6 +95,7 @@ def judge(facts: PostgresFacts) -> Iterator[Check]:
     yield from _database(facts)
     if facts.missing is None or facts.newer:
         return
+    yield from replicas.judge(facts.replicas)
     yield from _leases(facts)
     yield from _outbox(facts)
     yield from _ledger(facts)

@@ -23,10 +23,16 @@ class Reaching:
     @property
     def is_reached(self) -> bool:
         """Whether it has answered lately."""
+        return self.silent_seconds <= self._patience_seconds
+
+    @property
+    def silent_seconds(self) -> float:
+        """Since it answered; infinite before it first did."""
         if self._reach is None:
-            return True
-        now = asyncio.get_running_loop().time()
-        return self._answered_at is not None and now - self._answered_at <= self._patience_seconds
+            return 0.0
+        if self._answered_at is None:
+            return float("inf")
+        return asyncio.get_running_loop().time() - self._answered_at
 
     async def run(self) -> None:
         """Ask until cancelled."""

@@ -11,7 +11,8 @@ from typing import Any
 import asyncpg
 
 from controlplane.doctor.postgres import FIGHT_SECONDS, Delivery, Late, LeaseFacts, PostgresFacts
-from controlplane.store import migrations
+from controlplane.known.replicas import Replica
+from controlplane.store import migrations, replicas
 from controlplane.store.codecs import Connection
 from controlplane.store.hosts import connect
 from controlplane.store.migrations import DatabaseNewer
@@ -169,6 +170,7 @@ async def _service(connection: Connection) -> dict[str, Any]:
             row["role"]: LeaseFacts(row["holder"], row["epoch"], row["left"], row["recent"])
             for row in await _optional(connection, _LEASES)
         },
+        "replicas": tuple(Replica(**dict(row)) for row in await _optional(connection, replicas.READ)),
         "unpublished": _late(waiting),
         "unacknowledged": {
             row["cluster"]: Late(row["count"], row["oldest"])

@@ -20,6 +20,7 @@ from controlplane.known.records import (
     Standing,
     WorkloadRecord,
 )
+from controlplane.known.replicas import Replica
 from controlplane.loops.ports import (
     AlertLink,
     DeadLetter,
@@ -36,6 +37,7 @@ from controlplane.store import (
     journal,
     leases,
     outbox,
+    replicas,
     snapshot,
     tokens,
     workloads,
@@ -198,6 +200,14 @@ class PostgresStore(Ledger, Journaled, QuotaRequests):
     async def record_standing(self, lease: Lease, cluster: str, standing: Standing, reason: str) -> None:
         async with self._pool.transaction() as connection:
             await clusters.record_standing(connection, lease, cluster, standing, reason)
+
+    async def see_replica(self, own: Replica, *, first: bool) -> Sequence[Replica]:
+        async with self._pool.transaction() as connection:
+            return await replicas.see(connection, own, first=first)
+
+    async def leave_replica(self, name: str) -> None:
+        async with self._pool.connection() as connection:
+            await replicas.leave(connection, name)
 
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         async with self._pool.transaction() as connection:

@@ -12,6 +12,7 @@ ROWS: dict[str, list[tuple[str, str, dict[str, str]]]] = {
     "Who leads": [
         ("Decides", "short", {"muster_leads": "{{instance}}"}),
         ("Tells people", "short", {"muster_alerting_leads": "{{instance}}"}),
+        ("Ready", "short", {"muster_ready": "{{instance}}"}),
         ("Clusters by standing", "short", {"max by (standing) (muster_clusters)": "{{standing}}"}),
     ],
     "Loops": [
@@ -50,6 +51,7 @@ ROWS: dict[str, list[tuple[str, str, dict[str, str]]]] = {
             },
         ),
         ("What waits in line", "short", {"max by (loop) (muster_loop_depth)": "{{loop}}"}),
+        ("What is due waits for", "s", {"max by (loop) (muster_loop_behind_seconds)": "{{loop}}"}),
     ],
     "Placement": [
         (

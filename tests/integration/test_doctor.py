@@ -85,7 +85,7 @@ async def test_of_what_is_well_each_part_is_told(circle: Circle) -> None:
     assert said.findings == {UNTOLD}
     assert {each["check"] for each in said.checks} >= {
         "api", "centre.loop", "keys", "postgres", "postgres.migrations", "postgres.clock", "lease.deciding",
-        "lease.alerting", "outbox", "ledger", "dead-letters", "nats", "nats.clock", "nats.stream",
+        "replicas", "lease.alerting", "outbox", "ledger", "dead-letters", "nats", "nats.clock", "nats.stream",
         "nats.consumers", "nats.accounts", "disk", "clusters",
     }  # fmt: skip
     assert (await look(circle)).findings == {UNTOLD}

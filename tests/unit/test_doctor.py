@@ -19,6 +19,7 @@ from controlplane.doctor.postgres import Delivery, Late, LeaseFacts, PostgresFac
 from controlplane.doctor.releases import releases_apart
 from controlplane.known.known import Heard, Known
 from controlplane.known.records import ClusterRecord, EpochRecord, Standing
+from controlplane.known.replicas import Replica
 from schemas.reasons import Reason
 from schemas.wire.beats import Beat
 from schemas.wire.orders import Version
@@ -44,6 +45,14 @@ POSTGRES = PostgresFacts(
     leases={"deciding": LEASE, "alerting": LEASE},
     clusters={"AC": "north"},
 )
+THERE = Replica("a:8420", "deciding,alerting,api", "1", 2, hears=True, started_seconds=99.0, seen_seconds=2.0)
+DEAD = replace(THERE, name="c:8420", wanted=0, seen_seconds=240.0)
+
+
+def replicas(*found: Replica) -> PostgresFacts:
+    return replace(POSTGRES, replicas=found)
+
+
 OF_POSTGRES: dict[str, tuple[PostgresFacts, list[Finding]]] = {
     "all is well": (POSTGRES, []),
     "an old one": (replace(POSTGRES, version_number=130004), [Finding.POSTGRES_OLD]),
@@ -78,6 +87,26 @@ OF_POSTGRES: dict[str, tuple[PostgresFacts, list[Finding]]] = {
     "two fight": (
         replace(POSTGRES, leases={"deciding": replace(LEASE, recent=40), "alerting": LEASE}),
         [Finding.LEADERS_FIGHT],
+    ),
+    "as many as there should be": (replicas(THERE, replace(THERE, name="b:8420")), []),
+    "one of two is not there": (replicas(THERE), [Finding.REPLICAS_MISSING]),
+    "one of two died": (replicas(THERE, replace(DEAD, wanted=2)), [Finding.REPLICAS_MISSING]),
+    "one died, and another took its place": (
+        replicas(THERE, replace(THERE, name="b:8420"), replace(DEAD, wanted=2)),
+        [],
+    ),
+    "one died, and nobody said how many there should be": (
+        replicas(replace(THERE, wanted=0), DEAD),
+        [Finding.REPLICA_GONE],
+    ),
+    "one that NATS does not answer": (
+        replicas(THERE, replace(THERE, name="b:8420", hears=False)),
+        [Finding.REPLICA_DEAF],
+    ),
+    "NATS answers none of them": (replicas(replace(THERE, wanted=1, hears=False)), []),
+    "fewer are wanted now": (
+        replicas(replace(THERE, wanted=3), replace(THERE, name="b:8420", wanted=2, started_seconds=9.0)),
+        [],
     ),
     "orders on their way": (replace(POSTGRES, unpublished=Late(9, 2.0)), []),
     "orders that are not sent": (replace(POSTGRES, unpublished=Late(9, 90.0)), [Finding.ORDERS_UNPUBLISHED]),

@@ -1,6 +1,7 @@
 """Whether this process lives, whether it can answer, and what it counts."""
 
 import asyncio
+from collections.abc import Iterable
 
 from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -9,7 +10,11 @@ from controlplane.access.tokens import Act
 from controlplane.api.answers import PROBLEMS, answer
 from controlplane.api.bearer import require
 from controlplane.api.known_metrics import KnownMetrics
-from controlplane.api.ports import ApiDeps
+from controlplane.api.ports import ApiDeps, NotReady
+
+
+def _named(found: Iterable[NotReady]) -> list[dict[str, str]]:
+    return [{"what": each.what, "message": each.message} for each in found]
 
 
 def router(deps: ApiDeps) -> APIRouter:
@@ -22,10 +27,11 @@ def router(deps: ApiDeps) -> APIRouter:
 
     @api.get("/readyz", openapi_extra={"security": []})
     async def readyz() -> Response:
-        """200 when reads are current and writes are taken; else 503 naming what is waited for."""
-        waiting = [{"what": each.what, "message": each.message} for each in deps.not_ready()]
-        status = "not ready" if waiting else "ready"
-        return answer({"status": status, "waiting_for": waiting}, 503 if waiting else 200)
+        """200, naming what it lacks, while no other process could answer better; else 503 naming why."""
+        found = deps.not_ready()
+        waiting, lacking = ([each for each in found if each.answers is answers] for answers in (False, True))
+        said = {"waiting_for": _named(waiting), "lacks": _named(lacking)}
+        return answer({"status": "not ready" if waiting else "ready", **said}, 503 if waiting else 200)
 
     # Where the API of alerts is open, as Alertmanager's, so are the numbers beside it.
     is_open = deps.alerting is not None and deps.alerting.open

@@ -1,0 +1,37 @@
+"""The processes of the centre, as each says of itself in Postgres."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+PRESENT_SECONDS = 15.0
+"""Since it was seen last: it says something every few seconds."""
+FORGOTTEN_SECONDS = 3_600.0
+"""One that died is told of for so long."""
+
+
+@dataclass(frozen=True)
+class Replica:
+    """name: its host and where it listens. wanted: how many with the same loops there should be; 0: nobody
+    said. hears: NATS answers it. started_seconds, seen_seconds: ago, by Postgres' clock.
+    """
+
+    name: str
+    loops: str
+    version: str
+    wanted: int
+    hears: bool
+    started_seconds: float = 0.0
+    seen_seconds: float = 0.0
+
+    @property
+    def is_present(self) -> bool:
+        return self.seen_seconds <= PRESENT_SECONDS
+
+
+def hearing_beside(replicas: Iterable[Replica], name: str, loops: str) -> list[str]:
+    """Others that do the same, are there, and are answered by NATS: what this one cannot say, they can."""
+    return sorted(
+        each.name
+        for each in replicas
+        if each.name != name and each.loops == loops and each.is_present and each.hears
+    )

@@ -1,0 +1,53 @@
+"""That this process is there, said in Postgres every few seconds, and who else is."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Protocol
+
+from controlplane.known.replicas import PRESENT_SECONDS, Replica, hearing_beside
+from controlplane.loops.ports import StoreUnavailable
+
+PERIOD_SECONDS = 3.0
+LEAVING_SECONDS = 2.0
+
+
+class Presences(Protocol):
+    """The store's. Both raise StoreUnavailable."""
+
+    async def see_replica(self, own: Replica, *, first: bool) -> Sequence[Replica]: ...
+
+    async def leave_replica(self, name: str) -> None: ...
+
+
+class Presence:
+    """own: all but whether NATS answers. replicas: as read last, this one among them."""
+
+    def __init__(self, store: Presences, own: Replica, hears: Callable[[], bool]) -> None:
+        self._store = store
+        self.own = own
+        self._hears = hears
+        self.replicas: Sequence[Replica] = ()
+        self._read_at = 0.0
+
+    def hearing(self) -> list[str]:
+        """Others that do the same, and are answered by NATS; none where that was read long ago."""
+        if asyncio.get_running_loop().time() - self._read_at > PRESENT_SECONDS:
+            return []
+        return hearing_beside(self.replicas, self.own.name, self.own.loops)
+
+    async def run(self) -> None:
+        """Until cancelled; then the row goes. What goes wrong is told by who follows the records."""
+        is_first = True
+        try:
+            while True:
+                with suppress(StoreUnavailable):
+                    own = replace(self.own, hears=self._hears())
+                    self.replicas = await self._store.see_replica(own, first=is_first)
+                    is_first, self._read_at = False, asyncio.get_running_loop().time()
+                await asyncio.sleep(PERIOD_SECONDS)
+        finally:
+            with suppress(StoreUnavailable, TimeoutError):
+                async with asyncio.timeout(LEAVING_SECONDS):
+                    await self._store.leave_replica(self.own.name)
