@@ -57,7 +57,7 @@ def judge(
     admitted: by tenant, what runs and is not on its way out. leaving: by tenant, charged and on its way out.
     claims: by uid, those who wait for what leaves: theirs is not given to another who would be picked after
     them, or had to give way before, and what fits beside them need not wait. Only what is under the
-    candidate's own root is looked at. Claims of a strict tenant's others are not: they are behind it.
+    candidate's own root is looked at.
     """
     node = usage.tree.tenant(candidate.tenant)
     if node is None:
@@ -103,10 +103,9 @@ def _look_ahead(
         if other is not None and other.root is node.root:
             ahead.take(tenant, amounts)
             looked = True
-    is_strict = usage.tree.tenants[candidate.tenant].strict
     before: list[Candidate] = []
     for uid, claimant in claims.items():
-        if uid == candidate.uid or (is_strict and claimant.tenant == candidate.tenant):
+        if uid == candidate.uid:
             continue
         other = usage.tree.tenant(claimant.tenant)
         if other is not None and other.root is node.root and not _passes(usage, candidate, claimant):

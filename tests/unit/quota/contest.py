@@ -105,9 +105,8 @@ class Contest:
     def _is_kept(self, claim: Candidate, wanted: Candidate) -> bool:
         if claim.uid == wanted.uid or self.tree.root(claim.tenant) != self.tree.root(wanted.tenant):
             return False
-        is_behind = claim.tenant == wanted.tenant and self.tree.tenants[claim.tenant].strict
         may_pass = not wanted.gave_way or wanted.tenant == claim.tenant
-        return not is_behind and not (may_pass and is_before(self.usage, wanted, claim))
+        return not (may_pass and is_before(self.usage, wanted, claim))
 
     def _is_above(self, victim: Candidate, key: FlavorResource) -> bool:
         node = self.tree.tenant(victim.tenant)

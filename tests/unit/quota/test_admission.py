@@ -178,10 +178,15 @@ def test_what_is_claimed_is_kept_from_who_comes_after(claim, needs, verdict):
     assert isinstance(found, verdict)
 
 
-def test_a_strict_tenants_own_claims_are_behind_the_one_that_is_next():
+def test_in_a_strict_tenant_too_a_claim_holds_against_who_comes_after_it():
+    """Who runs, and wants more elsewhere, claims without standing in the line: it has to be kept all the same.
+
+    Else who gave way to it would be let in again, and give way again, for ever.
+    """
     usage = Usage(Tree.of([tenant("a", "r", Limits(5), strict=True), tenant("b", "r", Limits(3))], []))
     wanted = candidate("w", "a", 8, created_at=9)
-    assert judged(usage, wanted, claims={"p": candidate("p", "a", 3)}) == Fits(borrows=True)
+    assert judged(usage, wanted, claims={"p": candidate("p", "a", 3, created_at=10)}) == Fits(borrows=True)
+    assert isinstance(judged(usage, wanted, claims={"p": candidate("p", "a", 3)}), Lacks)
     assert isinstance(judged(usage, wanted, claims={"p": candidate("p", "b", 3)}), Lacks)
 
 
