@@ -179,7 +179,7 @@ def test_what_is_claimed_is_kept_from_who_comes_after(claim, needs, verdict):
 
 
 def test_in_a_strict_tenant_too_a_claim_holds_against_who_comes_after_it():
-    """Who runs, and wants more elsewhere, claims without standing in the line: it has to be kept all the same.
+    """Who runs, and wants more elsewhere, claims without standing in the line: it is kept all the same.
 
     Else who gave way to it would be let in again, and give way again, for ever.
     """
