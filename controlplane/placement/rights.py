@@ -85,7 +85,9 @@ class AgentRights:
         for each in wanted:
             there, everywhere = self._verbs(each, each.namespace), self._verbs(each, "")
             verbs = tuple(verb for verb in each.verbs if verb not in there)
-            wide = tuple(verb for verb in SEEING if verb not in everywhere)
+            # Of a kind that it may write nowhere an agent does not tell whether it may see it.
+            is_told = not verbs or self._is_told(each)
+            wide = tuple(verb for verb in SEEING if verb not in everywhere) if is_told else ()
             if verbs or wide:
                 found.append(Lacking(each, verbs, wide))
         return found
@@ -99,15 +101,23 @@ class AgentRights:
                 kinds[each.group_kind] = kinds.get(each.group_kind, frozenset()).union(verbs)
         return AgentRights(granted)
 
+    def _is_told(self, written: Written) -> bool:
+        return any(name in kinds for kinds in self.granted.values() for name in _names(written))
+
     def _verbs(self, written: Written, namespace: str) -> frozenset[str]:
-        kind = written.group_kind
-        group = kind.partition(".")[2]
         found = frozenset[str]()
         for where in {EVERYWHERE, namespace or EVERYWHERE}:
             kinds = self.granted.get(where, {})
-            for name in (kind, f"*.{group}" if group else kind, EVERYWHERE):
+            for name in _names(written):
                 found |= kinds.get(name, frozenset())
         return found
+
+
+def _names(written: Written) -> tuple[str, ...]:
+    """Under which its kind may stand in what is told."""
+    kind = written.group_kind
+    group = kind.partition(".")[2]
+    return (kind, f"*.{group}" if group else kind, EVERYWHERE)
 
 
 def _alike(by_kind: Mapping[str, frozenset[str]]) -> dict[tuple[str, ...], list[str]]:

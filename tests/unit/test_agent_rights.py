@@ -121,9 +121,8 @@ IN_SHOP = Right(["shop"], ["Deployment.apps"], list(VERBS))
         pytest.param(
             [],
             (DEPLOYMENT,),
-            "its agent may not create, delete, get, patch Deployment.apps in namespace shop"
-            " nor list, watch Deployment.apps everywhere",
-            id="nothing",
+            "its agent may not create, delete, get, patch Deployment.apps in namespace shop",
+            id="of what may be written nowhere it is not told whether it may be seen",
         ),
     ],
 )
