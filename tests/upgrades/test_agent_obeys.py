@@ -15,10 +15,11 @@ import pytest_asyncio
 
 from agents.joining import Membership
 from agents.keys import OrderKeys
+from agents.plan import ref_of
 from schemas.reasons import Reason
 from schemas.wire.beats import BeatReply
 from schemas.wire.codec import decode, encode
-from schemas.wire.orders import Order, OrderBody, Verb
+from schemas.wire.orders import OVERWRITE, Order, OrderBody, Verb
 from schemas.wire.reports import WorkState
 from tests.unit.agents.world import CLUSTER, SUBJECTS, AgentWorld, apply_order, config_map, signed
 from tests.upgrades.growing import grown
@@ -100,6 +101,46 @@ async def test_a_verb_of_a_later_centre_is_refused_by_name_and_holds_nothing_up(
     assert "hibernate" in refusal.message
     world.centre.order(apply_order("w1", 3, config_map("w1")))
     await until_applied(world, "w1")
+
+
+@pytest.mark.promise(7, 9)
+@pytest.mark.parametrize("verb", [Verb.APPLY, Verb.WITHDRAW])
+async def test_what_a_later_centres_order_needs_and_this_agent_cannot_do_is_refused_by_name(
+    world: AgentWorld, verb: Verb
+) -> None:
+    """It changes nothing, is not recorded, and holds nothing up."""
+    world.centre.order(apply_order("w1", 1, config_map("w1", colour="red")))
+    await until_applied(world, "w1")
+    ref = ref_of(config_map("w1"))
+    body = OrderBody(name="w1", needs=[OVERWRITE, "hibernate"])
+    if verb is Verb.APPLY:
+        body = msgspec.structs.replace(body, objects=[config_map("w1", colour="blue")])
+    world.centre.order(signed("w1", verb, 2, body))
+
+    def is_refused() -> bool:
+        work = world.centre.work("w1")
+        return work is not None and bool(work.refusals)
+
+    await world.until(is_refused, "it is refused")
+    work = world.centre.work("w1")
+    assert work is not None
+    assert [(each.reason, each.message) for each in work.refusals] == [
+        (Reason.CAPABILITY_MISSING, "its agent cannot do: hibernate")
+    ]
+    assert (work.state, work.version.generation) == (WorkState.APPLIED, 1), "as it was"
+    live = await world.cluster.get(ref)
+    assert live is not None
+    assert live["data"] == {"colour": "red"}
+    world.centre.order(apply_order("w1", 3, config_map("w1", colour="green")))
+    await until_version(world, "w1", 3)
+
+
+async def until_version(world: AgentWorld, workload: str, generation: int) -> None:
+    def is_applied() -> bool:
+        work = world.centre.work(workload)
+        return work is not None and work.carried_out is not None and work.carried_out.generation == generation
+
+    await world.until(is_applied, f"{workload} is carried out")
 
 
 async def test_a_later_centres_answers_to_beats_are_understood(
