@@ -1,7 +1,7 @@
 """The agent as its chart installs it: under the account and the roles that Helm rendered, not as admin.
 
-It may write the kinds of the chart's default in one namespace. What is beyond is refused before it is sent;
-what the API server refuses although it was sent is told under the same reason.
+It may write the kinds of the chart's default in one namespace. What is beyond is not sent: workloads, limits
+and withdrawals; what the API server refuses although it was sent is told under the same reason.
 """
 
 import json
@@ -67,6 +67,14 @@ class Installed:
             text=True,
             timeout=30,
         ).stdout
+
+    async def until_its_rights(self, *, are_gone: bool) -> None:
+        def are_told(seen: Object) -> bool:
+            here = seen["rights"] and any(ALLOWED in each["namespaces"] for each in seen["rights"])
+            return bool(here) is not are_gone
+
+        await eventually("it tells what it may", lambda: self.circle.cluster("one"), are_told)
+        await self.circle.until_ready("one")
 
     def explained(self, name: str) -> Object:
         found = self.circle.client.get(f"/workloads/{name}/explain").body
@@ -235,18 +243,18 @@ async def test_what_runs_stays_when_the_rights_are_known_to_be_gone(installed: I
     """And without its folder the agent is who it was: its keys lie in the Secret."""
     circle = installed.circle
     identity = circle.cluster("one")["id"]
+    limit(circle, "Off")
+    theirs = workload("chart-theirs", deployment("theirs", ALLOWED, 1), **only("one"))
+    theirs["spec"]["tenant"] = TENANT
+    circle.apply(theirs)
+    await circle.until_running("chart-theirs")
     circle.apply(workload("chart-stays", config_map("stays", ALLOWED, of="1"), **only("one")))
+    circle.apply(workload("chart-goes", config_map("goes", ALLOWED, of="1"), **only("one")))
     await circle.until_running("chart-stays")
+    await circle.until_running("chart-goes")
     await installed.take_the_binding()
     await installed.restart_without_its_folder()
-    await eventually(
-        "it tells that it may no longer",
-        lambda: circle.cluster("one"),
-        lambda seen: (
-            seen["rights"] is not None and not any(ALLOWED in each["namespaces"] for each in seen["rights"])
-        ),
-    )
-    await circle.until_ready("one")
+    await installed.until_its_rights(are_gone=True)
     assert circle.cluster("one")["id"] == identity
     before = await circle.orders_published()
     circle.apply(workload("chart-stays", config_map("stays", ALLOWED, of="2"), **only("one")))
@@ -257,8 +265,56 @@ async def test_what_runs_stays_when_the_rights_are_known_to_be_gone(installed: I
     )
     assert "stays at revision 1 in one" in seen["message"]
     assert await circle.orders_published() == before
-    kept = await installed.admin.get(f"/api/v1/namespaces/{ALLOWED}/configmaps/stays")
-    assert kept.raise_for_status().json()["data"] == {"of": "1"}
+    assert "AgentMayNot" in installed.explained("chart-stays")["reasons"][0]["reason"]
+    limit(circle, "Enforce")
+    circle.client.delete("/workloads/chart-goes")
+    await held_back(installed)
+    assert await circle.orders_published() == before
+    for name in ("stays", "goes"):
+        kept = await installed.admin.get(f"/api/v1/namespaces/{ALLOWED}/configmaps/{name}")
+        assert kept.raise_for_status().json()["data"] == {"of": "1"}
     await installed.give_the_binding()
     await installed.restart_without_its_folder()
     await circle.until_running("chart-stays", revision=2)
+    await circle.until_gone("chart-goes")
+    gone = await installed.admin.get(f"/api/v1/namespaces/{ALLOWED}/configmaps/goes")
+    assert gone.status_code == httpx.codes.NOT_FOUND
+    await eventually(
+        "its limits are set",
+        lambda: installed.muster("quota", "limits", TENANT),
+        lambda said: "Applied" in said,
+    )
+    assert "held back" not in installed.muster("doctor")
+
+
+TENANT = "chart-team"
+
+
+def limit(circle: Circle, limits: str) -> None:
+    """A tenant of that namespace, with quota."""
+    cpu = {"name": "cpu", "nominalQuota": "20"}
+    quota = {"uncovered": "Allow", "limits": limits, "flavors": [{"name": "any", "resources": [cpu]}]}
+    for kind, name, spec in (
+        ("Flavor", "any", {}),
+        ("Tenant", TENANT, {"namespaces": [ALLOWED], "quota": quota}),
+    ):
+        circle.apply({"apiVersion": "muster.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+
+
+async def held_back(installed: Installed) -> None:
+    """The limits, and the withdrawal: told in the same words wherever somebody looks."""
+    lacks = f"its agent may not create, delete, get, patch ResourceQuota in namespace {ALLOWED}"
+    await eventually(
+        "the limits are said to be held back",
+        lambda: " ".join(installed.muster("quota", "explain", TENANT).split()),
+        lambda said: f"limits in one are not as ordered: AgentMayNot: {lacks}" in said,
+    )
+    assert lacks in " ".join(installed.muster("quota", "limits", TENANT).split())
+    lacks = f"its agent may not delete, get ConfigMap in namespace {ALLOWED}"
+    (row,) = await eventually(
+        "the withdrawal is held back",
+        lambda: list(installed.circle.client.pages("/placements", filter="workload=chart-goes")),
+        lambda rows: rows and rows[0]["verb"] == "withdraw",
+    )
+    assert (row["state"], row["order"], row["message"]) == ("Refused", "Queued", f"AgentMayNot: {lacks}")
+    assert "2 orders held back" in " ".join(installed.muster("doctor").split())
