@@ -42,8 +42,6 @@ _FINISHED = ("Succeeded", "Failed")
 _GUARANTEED = "Guaranteed"
 _NO_LABELS = PodLabels()
 MOST_KINDS_OF_PODS = 10_000
-MOST_NODES = 100_000
-"""More than any cluster has: those that are gone are forgotten at last."""
 _UNSCHEDULABLE = Taint("node.kubernetes.io/unschedulable", "NoSchedule")
 
 PodKey = tuple[str, str]
@@ -127,9 +125,9 @@ _decode_object = msgspec.json.Decoder(ObjectShape)
 
 
 def node_row(
-    raw: bytes | msgspec.Raw, profile_of: Callable[[str, dict[str, str], tuple[str, ...]], str] | None = None
+    raw: bytes | msgspec.Raw, profile_of: Callable[[dict[str, str], tuple[str, ...]], str] | None = None
 ) -> tuple[str, NodeRow]:
-    """profile_of: (name, labels, handlers), by itself made anew. Raises msgspec.MsgspecError."""
+    """profile_of: labels and handlers, by itself made anew. Raises msgspec.MsgspecError."""
     node = _decode_node.decode(raw)
     labels = {key: value for key, value in (node.metadata.labels or {}).items() if key != HOSTNAME}
     taints = {Taint(each.key, each.effect, each.value) for each in node.spec.taints or ()}
@@ -141,7 +139,7 @@ def node_row(
     return node.metadata.name, NodeRow(
         name=node.metadata.name,
         labels=labels,
-        profile=(profile_of or _profile_of)(node.metadata.name, labels, handlers),
+        profile=(profile_of or _profile_of)(labels, handlers),
         allocatable=amounts(node.status.allocatable or {}),
         taints=tuple(sorted(taints, key=lambda each: (each.key, each.effect, each.value))),
         conditions=tuple(sorted(each.type for each in node.status.conditions or () if each.status == "True")),
@@ -158,14 +156,15 @@ class NodeRows:
 
     def __init__(self) -> None:
         self._shared: dict[tuple[str, object], Any] = {}
-        self._profiles: dict[str, tuple[dict[str, str], tuple[str, ...], str]] = {}
+        self._profiles: dict[int, tuple[dict[str, str], tuple[str, ...], str]] = {}
 
     def row(self, raw: bytes | msgspec.Raw) -> tuple[str, NodeRow]:
         """Raises msgspec.MsgspecError."""
         name, row = node_row(raw, self._profile_of)
         if len(self._shared) > 10_000:
             self._shared.clear()
-        row = replace(
+            self._profiles.clear()
+        return name, replace(
             row,
             labels=self._share("labels", row.profile, row.labels),
             profile=sys.intern(row.profile),
@@ -175,23 +174,22 @@ class NodeRows:
             provider=sys.intern(row.provider),
             handlers=self._share("handlers", row.handlers, row.handlers),
         )
-        if len(self._profiles) > MOST_NODES:
-            self._profiles.clear()
-        self._profiles[name] = row.labels, row.handlers, row.profile
-        return name, row
 
-    def _profile_of(self, name: str, labels: dict[str, str], handlers: tuple[str, ...]) -> str:
-        """Most of what a kubelet says is that it is alive: what it is has been hashed before."""
-        known = self._profiles.get(name)
-        if known is not None and known[:2] == (labels, handlers):
-            return known[2]
-        return _profile_of(name, labels, handlers)
+    def _profile_of(self, labels: dict[str, str], handlers: tuple[str, ...]) -> str:
+        """Hashed once: of many equal nodes, and of one that says every few minutes that it lives."""
+        place = hash(frozenset(labels.items()))
+        known = self._profiles.get(place)
+        if known is None or known[:2] != (labels, handlers):
+            profile = sys.intern(_profile_of(labels, handlers))
+            labels = self._share("labels", profile, labels)
+            known = self._profiles[place] = labels, handlers, profile
+        return known[2]
 
     def _share(self, of: str, key: object, value: V) -> V:
         return self._shared.setdefault((of, key), value)
 
 
-def _profile_of(_: str, labels: dict[str, str], handlers: tuple[str, ...]) -> str:
+def _profile_of(labels: dict[str, str], handlers: tuple[str, ...]) -> str:
     return _hash_of(labels, _NO_FEATURES, handlers)
 
 
