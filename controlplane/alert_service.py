@@ -122,7 +122,7 @@ class AlertService:
         self._ports = ports
         self.configuration = configuration
         self._owners = Owners(ports.known)
-        self.follower = BoardFollower(ports.alerts, self._new_board, ports.metrics)
+        self.follower = BoardFollower(ports.alerts, self._new_board, ports.metrics, ports.loop_metrics)
         self.leadership = Leadership(
             ports.store,
             self._lead,
@@ -178,6 +178,7 @@ class AlertService:
                 configuration=lambda: self.configuration.current,
                 draw=ports.draw,
                 beside=self._beside,
+                loops=ports.loop_metrics,
             ),
             self.follower,
             Leading(lease, lambda: self.leadership.holds(lease)),

@@ -11,13 +11,13 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from controlplane.api.ports import LOADING, NotReady
+from controlplane.api.ports import LOADING, STALE, NotReady
 
 STALE_SECONDS = 5.0
 """Without an answer of Postgres: what is read then is of before."""
 DEAF_SECONDS = 10.0
 """Without an answer of NATS: by then, those that it does not answer either have said so."""
-PARTS = (LOADING, "alerts", "postgres", "bus", "streams")
+PARTS = (LOADING, "alerts", STALE, "bus", "streams")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def judge(at: Standing) -> list[NotReady]:
         found.append(NotReady(LOADING, "Postgres is being loaded"))
     elif at.postgres_silent_seconds > STALE_SECONDS:
         said = f"Postgres has not answered for {at.postgres_silent_seconds:.0f} s: what is read is of before"
-        found.append(NotReady("postgres", f"{said}, and nothing is taken", answers=True))
+        found.append(NotReady(STALE, f"{said}, and nothing is taken", answers=True))
     if not at.alerts_loaded:
         found.append(NotReady("alerts", "the log of alerts is being read"))
     if not at.hears:

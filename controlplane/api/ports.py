@@ -83,6 +83,8 @@ class LedgerReader(Protocol):
 
 LOADING = "records"
 """What is waited for while nothing is known yet of what Postgres holds."""
+STALE = "postgres"
+"""What is lacked while what is known of that is of before."""
 
 
 @dataclass(frozen=True)

@@ -74,10 +74,9 @@ class AlertLog:
         """Until cancelled, LeaseLost, or the store or bus is away (the caller starts it again)."""
         metrics = self._metrics
         async for batch in self._bus.follow_alerts():
-            metrics.stream_lag.labels("alerts").set(batch.pending)
-            with metrics.seconds.labels("alert").time():
+            metrics.read("alerts", "alert", batch)
+            with metrics.passing("alert"):
                 await self._take(batch)
-            metrics.passes.labels("alert").inc()
 
     async def _take(self, batch: StreamBatch) -> None:
         received: dict[str, list[tuple[int, AlertBatch]]] = defaultdict(list)

@@ -9,7 +9,8 @@ A commit whose outcome is unknown ends the epoch: only loading everything anew t
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ from controlplane.loops.heartbeats import Heartbeats
 from controlplane.loops.notice_spans import NoticeSpans
 from controlplane.loops.notifying import Leading, Notifying
 from controlplane.loops.ports import Clock, StoreUnavailable
-from controlplane.loops.running import Wake
+from controlplane.loops.running import LoopMetrics, Wake
 
 log = structlog.get_logger()
 
@@ -57,6 +58,7 @@ class AlertingPorts:
     configuration: Callable[[], Configuration]
     draw: Callable[[], float]
     beside: Callable[[Lease], Sequence[Coroutine[Any, Any, None]]] = lambda _: ()
+    loops: LoopMetrics | None = None
 
 
 class Alerting:
@@ -94,16 +96,17 @@ class Alerting:
         log.info("alerting", epoch=self._leading.lease.epoch, alerts=len(board.alerts), pending=len(pending))
         ports.metrics.leads.set(1)
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(notifying.run())
-                notifying.put_again(board.digests, pending)
-                group.create_task(self._flush_forever(board, notifying))
-                group.create_task(self._checkpoint_forever(board))
-                group.create_task(self._trim_forever())
-                group.create_task(heartbeats.run())
-                group.create_task(self._call_switch())
-                for running in ports.beside(self._leading.lease):
-                    group.create_task(running)
+            with self._watched(board, notifying):
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(notifying.run())
+                    notifying.put_again(board.digests, pending)
+                    group.create_task(self._flush_forever(board, notifying))
+                    group.create_task(self._checkpoint_forever(board))
+                    group.create_task(self._trim_forever())
+                    group.create_task(heartbeats.run())
+                    group.create_task(self._call_switch())
+                    for running in ports.beside(self._leading.lease):
+                        group.create_task(running)
         except* Exception as failures:
             raise failures.exceptions[0] from failures
         finally:
@@ -111,6 +114,24 @@ class Alerting:
             for each in told:
                 follower.on_applied.remove(each)
             follower.follow_only()
+
+    @contextmanager
+    def _watched(self, board: Board, notifying: Notifying) -> Generator[None]:
+        """By whoever looks at the metrics of loops."""
+        loops, clock = self._ports.loops, self._ports.clock
+        if loops is None:
+            yield
+            return
+
+        def behind_seconds() -> float:
+            due = board.next_due()
+            return max(0.0, clock.now() - due) if due else 0.0
+
+        with (
+            loops.watched("alerting", behind_seconds),
+            loops.watched("notifying", notifying.behind_seconds, lambda: notifying.depth),
+        ):
+            yield
 
     def _came(self, _: Entry) -> None:
         self._wake.up()

@@ -9,6 +9,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack, nullcontext
 from heapq import heappop, heappush
 from itertools import count
 from typing import TypeVar
@@ -20,6 +21,8 @@ from controlplane.alerts.entry import Arrived, Entry
 from controlplane.loops.alert_metrics import AlertMetrics
 from controlplane.loops.alert_ports import AlertStore
 from controlplane.loops.ports import StoreUnavailable
+from controlplane.loops.running import LoopMetrics
+from controlplane.troubles import Trouble
 
 log = structlog.get_logger()
 
@@ -28,6 +31,7 @@ SLICE_SECONDS = 0.004
 GATHER_SECONDS = 0.01
 PERIOD_SECONDS = 1.0
 LOOK_SECONDS = 10.0
+NAME = "board_following"
 APPLIED_WITHIN_SECONDS = 10.0
 
 T = TypeVar("T")
@@ -39,7 +43,16 @@ class BoardFollower:
     on_applied: called with each entry that was applied, in order. on_loaded: with a board before it is ours.
     """
 
-    def __init__(self, store: AlertStore, new_board: Callable[[bool], Board], metrics: AlertMetrics) -> None:
+    def __init__(
+        self,
+        store: AlertStore,
+        new_board: Callable[[bool], Board],
+        metrics: AlertMetrics,
+        loops: LoopMetrics | None = None,
+    ) -> None:
+        self._loops = loops
+        self._failing = Trouble("board_not_followed", "board_followed_again")
+        self._followed_at: float | None = None
         self._store = store
         self._new_board = new_board
         self._metrics = metrics
@@ -83,6 +96,20 @@ class BoardFollower:
 
     async def run(self) -> None:
         """Until cancelled. Postgres away is waited for."""
+        with ExitStack() as watched:
+            if self._loops is not None:
+                watched.enter_context(
+                    self._loops.watched(NAME, self.behind_seconds, lambda: self.lag_entries)
+                )
+            await self._run()
+
+    def behind_seconds(self) -> float:
+        """Since the log was to be read, and could not be; 0 while it is."""
+        if self._followed_at is None:
+            return 0.0
+        return max(0.0, asyncio.get_running_loop().time() - self._followed_at - LOOK_SECONDS)
+
+    async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         looked_at = loop.time()
         while True:
@@ -219,7 +246,12 @@ class BoardFollower:
     async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
         while True:
             try:
-                return await act()
+                with self._loops.passing(NAME) if self._loops is not None else nullcontext():
+                    done = await act()
             except StoreUnavailable as error:
-                log.warning("board_not_followed", detail=str(error))
+                self._failing.met(detail=str(error))
                 await asyncio.sleep(PERIOD_SECONDS)
+            else:
+                self._failing.over()
+                self._followed_at = asyncio.get_running_loop().time()
+                return done

@@ -63,6 +63,7 @@ class Centre:
             ports.subjects,
             self.ingest,
             lambda: self.reaching.is_reached,
+            ports.metrics,
         )
         self.leadership = Leadership(
             ports.store,
@@ -143,7 +144,8 @@ class Centre:
 
     async def _answer_beat(self, cluster: str, body: bytes) -> bytes | None:
         if self._leading is not None:
-            return await self._leading.beats.answer(cluster, body)
+            with self._ports.metrics.passing("beats"):
+                return await self._leading.beats.answer(cluster, body)
         await self.following.heard(cluster, body)
         return None
 

@@ -46,6 +46,11 @@ class Due:
             if decided(known, record) is None:
                 self._now[uid] = None
 
+    @property
+    def depth(self) -> int:
+        """How many are due, or decided on and not written; who waits for quota or room is not."""
+        return len(self._now) + len(self._adopting) + len(self._skipped) + len(self._uncommitted)
+
     def begin(self, touched: Iterable[str]) -> None:
         """A pass: with what was written, or lost a cluster, since the last one, and with what it skipped."""
         self._now |= dict.fromkeys(uid for uid in (*touched, *self._skipped) if uid in self._known.workloads)

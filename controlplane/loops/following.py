@@ -31,6 +31,7 @@ from controlplane.loops.follow import Follow
 from controlplane.loops.ingest import Ingest
 from controlplane.loops.ports import Clock, Store, StoreUnavailable
 from controlplane.loops.promises import Promises
+from controlplane.loops.running import LoopMetrics
 from controlplane.troubles import Trouble
 from schemas.wire.beats import Beat
 from schemas.wire.codec import Malformed, decode
@@ -38,6 +39,8 @@ from schemas.wire.reports import WorkState
 from schemas.wire.subjects import Subjects
 
 log = structlog.get_logger()
+
+NAME = "following"
 
 PERIOD_SECONDS = 0.5
 GATHER_SECONDS = 0.05
@@ -63,11 +66,13 @@ class Following:
         subjects: Subjects,
         ingest: Ingest,
         is_reached: Callable[[], bool],
+        metrics: LoopMetrics,
     ) -> None:
         """ingest: its counts of what lies in the streams have to know what the leader purged. is_reached:
         whether NATS answers, by which beats are heard.
         """
         self._is_reached = is_reached
+        self._metrics = metrics
         self._ingest = ingest
         self._store = store
         self._known = known
@@ -93,11 +98,16 @@ class Following:
 
     async def run(self) -> None:
         """Until cancelled. Postgres away is waited for."""
+        with self._metrics.watched(NAME, self.behind_seconds):
+            await self._run()
+
+    async def _run(self) -> None:
         trouble = Trouble("records_not_followed", "records_followed_again")
         while True:
             try:
                 async with self._turn:
-                    await self.run_pass()
+                    with self._metrics.passing(NAME):
+                        await self.run_pass()
                 trouble.over()
                 self._answered_at = asyncio.get_running_loop().time()
                 await self._store.wait_for_change(PERIOD_SECONDS)

@@ -76,9 +76,8 @@ class Ingest:
         stream = "usage" if usage else "state"
         seconds = self._metrics.seconds.labels(f"ingest_{stream}")
         passes = self._metrics.passes.labels(f"ingest_{stream}")
-        lag = self._metrics.stream_lag.labels(stream)
         async for batch in self._bus.follow_reports(usage=usage):
-            lag.set(batch.pending)
+            self._metrics.read(stream, f"ingest_{stream}", batch)
             with seconds.time():
                 await self._take(batch)
             passes.inc()

@@ -39,8 +39,9 @@ from schemas.wire.orders import Version
 log = structlog.get_logger()
 
 GATHER_SECONDS = 0.01
-Pass = tuple[str, Callable[[], Awaitable[None]], Wake, float]
-"""name, what is run, what wakes it, its period in seconds"""
+Depth = Callable[[], float]
+Pass = tuple[str, Callable[[], Awaitable[None]], Wake, float, Depth | None]
+"""name, what is run, what wakes it, its period in seconds, how much waits for it"""
 
 
 class Leading:
@@ -95,7 +96,7 @@ class Leading:
         log.info("leading", epoch=self._lease.epoch, clusters=clusters, workloads=workloads)
         try:
             async with asyncio.TaskGroup() as group:
-                for name, run_pass, wake, period_seconds in self._passes():
+                for name, run_pass, wake, period_seconds, depth in self._passes():
                     group.create_task(
                         keep_running(
                             name,
@@ -104,6 +105,7 @@ class Leading:
                             metrics,
                             period_seconds=period_seconds,
                             gather_seconds=GATHER_SECONDS,
+                            depth=depth,
                         )
                     )
                 group.create_task(self._wake_on_change())
@@ -145,16 +147,19 @@ class Leading:
         requests = Requests(store, bus, known, ports.signer, lease)
         auditing = Auditing(store, known, self._ledger, ports.metrics)
         return [
-            ("place", place.run_pass, wakes.place, 1.0),
-            ("dispatch", self._dispatch.run_pass, wakes.dispatch, 1.0),
-            ("limits", self._limits.run_pass, wakes.limits, 1.0),
-            ("settle", self._settle.run_pass, wakes.settle, 1.0),
-            ("releasing", self._releasing.run_pass, wakes.releasing, RELEASING_SECONDS),
-            ("drifting", self._drifting.run_pass, Wake(), DRIFTING_SECONDS),
-            ("requests", requests.run_pass, Wake(), PASS_SECONDS),
-            ("watchdog", watchdog.run_pass, wakes.watchdog, PASS_SECONDS),
-            ("auditing", auditing.run_pass, Wake(), AUDITING_SECONDS),
-            ("expiring", Expiring(store, lease).run_pass, Wake(), EXPIRING_SECONDS),
+            ("place", place.run_pass, wakes.place, 1.0, lambda: place.depth),
+            ("dispatch", self._dispatch.run_pass, wakes.dispatch, 1.0, lambda: len(known.unpublished)),
+            ("limits", self._limits.run_pass, wakes.limits, 1.0, lambda: self._limits.depth),
+            ("settle", self._settle.run_pass, wakes.settle, 1.0, lambda: self._settle.depth),
+            (
+                *("releasing", self._releasing.run_pass, wakes.releasing, RELEASING_SECONDS),
+                lambda: self._releasing.depth,
+            ),
+            ("drifting", self._drifting.run_pass, Wake(), DRIFTING_SECONDS, None),
+            ("requests", requests.run_pass, Wake(), PASS_SECONDS, lambda: requests.depth),
+            ("watchdog", watchdog.run_pass, wakes.watchdog, PASS_SECONDS, lambda: watchdog.depth),
+            ("auditing", auditing.run_pass, Wake(), AUDITING_SECONDS, None),
+            ("expiring", Expiring(store, lease).run_pass, Wake(), EXPIRING_SECONDS, None),
         ]
 
     def _alert_log(self) -> AlertLog:

@@ -80,6 +80,8 @@ class LimitsLoop:
         # By cluster: what is no tenant's.
         self._others: Mapping[str, Sequence[str]] = {}
         self._swept_at = _LONG_AGO
+        self.depth = 0
+        """Orders that wait to be looked at, or for limits that cannot be raised yet."""
         # By (cluster, uid): the version that was looked at, and the limits that it needs first.
         self._looked: dict[tuple[str, str], tuple[Version, Version | None]] = {}
         # By (cluster, key): when limits were ordered last, and which were seen published first when.
@@ -131,11 +133,13 @@ class LimitsLoop:
             self._withdraw(rules, do)
             self._forget()
         self._find_waiting(rules, do)
+        self.depth = sum(map(len, do.waiting.values()))
         for tenant in rules if is_sweep else {tenant: None for _, tenant in do.waiting}:
             clusters = None if is_sweep else {cluster for cluster, of in do.waiting if of == tenant}
             await self._look(rules[tenant], clusters, do)
         await self._commit(do.drafts)
         self._let_go(do)
+        self.depth = sum(len(do.waiting[pair]) for pair in do.waiting.keys() & do.postponed)
         if is_sweep:
             self._swept_at = do.now
 

@@ -90,6 +90,16 @@ class Notifying:
         self._to_record = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    @property
+    def depth(self) -> int:
+        """Messages that wait in their lanes, those that are being sent left out."""
+        return sum(len(lane.waiting) for lane in self._lanes.values())
+
+    def behind_seconds(self) -> float:
+        """Since the oldest of them was decided on."""
+        oldest = [lane.waiting[0].message.at for lane in self._lanes.values() if lane.waiting]
+        return max(0.0, self._clock.now() - min(oldest)) if oldest else 0.0
+
     async def recall(self, pending: Sequence[Notice]) -> None:
         """What was sent lately counts: a limit is one of the robot, not of this process."""
         since = self._clock.now() - MINUTE_SECONDS

@@ -103,6 +103,11 @@ class Place:
         self._unreachable = frozenset[str]()
         self._promised_all = promised
 
+    @property
+    def depth(self) -> int:
+        """Workloads to decide on."""
+        return self._due.depth
+
     async def run_pass(self) -> None:
         """Decide all that is due."""
         self._failover.look()

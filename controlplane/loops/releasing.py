@@ -59,6 +59,11 @@ class Releasing:
         """Something was reported of this place, or is ordered there no longer."""
         self._waiting[workload, cluster] = None
 
+    @property
+    def depth(self) -> int:
+        """Places to look at."""
+        return len(self._waiting)
+
     async def run_pass(self) -> None:
         """Release what is held no longer; what could not be committed stays for the next pass."""
         self._look(self._clock.now())

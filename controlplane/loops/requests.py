@@ -34,6 +34,11 @@ class Requests:
         self._signer = signer
         self._lease = lease
 
+    @property
+    def depth(self) -> int:
+        """Clusters with a request."""
+        return sum(record.requested is not Request.NONE for record in self._known.clusters.values())
+
     async def run_pass(self) -> None:
         """One look at every cluster. LeaseLost after a recovery: everything is to be loaded anew."""
         for record in list(self._known.clusters.values()):

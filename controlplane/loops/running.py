@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from controlplane.loops.ports import BusAway, BusUnavailable, LeaseLost, StoreUnavailable
+from controlplane.loops.ports import BusAway, BusUnavailable, LeaseLost, StoreUnavailable, StreamBatch
 from controlplane.troubles import Trouble
 
 log = structlog.get_logger()
@@ -78,6 +78,24 @@ class LoopMetrics:
         )
         self.alerts = Counter("muster_alerts_committed", "Alerts committed", registry=registry)
         self.leads = Gauge("muster_leads", "1 while this process decides", registry=registry)
+
+    def read(self, stream: str, loop: str, batch: StreamBatch) -> None:
+        """A batch of a stream came: what waits behind it, and how old its last message is."""
+        self.stream_lag.labels(stream).set(batch.pending)
+        self.depth.labels(loop).set(batch.pending)
+        last = batch.messages[-1].stored_at if batch.messages and batch.pending else 0.0
+        self.behind.labels(loop).set(max(0.0, time.time() - last) if last else 0.0)
+
+    @contextmanager
+    def passing(self, loop: str) -> Generator[None]:
+        """A pass of what is not run by `keep_running`. What is raised is counted, and raised."""
+        try:
+            with self.seconds.labels(loop).time():
+                yield
+            self.passes.labels(loop).inc()
+        except Exception as error:
+            self.errors.labels(loop, type(error).__name__).inc()
+            raise
 
     @contextmanager
     def watched(

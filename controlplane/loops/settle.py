@@ -84,10 +84,13 @@ class Settle:
             if record is not None and record.version == version != record.acknowledged:
                 self._recorded[cluster, workload] = version
 
+    @property
+    def depth(self) -> int:
+        """How much waits to be entered."""
+        return len(self._waiting) + len(self._recorded)
+
     async def run_pass(self) -> None:
         """Enter what was reported; what could not be entered stays for the next pass."""
-        depth = self._metrics.depth.labels("settle")
-        depth.set(len(self._waiting) + len(self._recorded))
         # What comes meanwhile is gathered for the next pass.
         for _ in range(0, max(len(self._waiting), len(self._recorded)), AT_ONCE):
             pairs = list(islice(self._waiting, AT_ONCE))
@@ -109,7 +112,6 @@ class Settle:
                 # A newer report that came meanwhile has offered its pair again; it is looked at again.
                 if pair not in works or self._known.work.get(pair[1], {}).get(pair[0]) is works[pair]:
                     self._waiting.pop(pair, None)
-        depth.set(0)
 
     async def _acknowledge(self, works: Mapping[Pair, Work]) -> None:
         recorded = dict(islice(self._recorded.items(), AT_ONCE))

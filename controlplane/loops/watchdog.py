@@ -48,6 +48,11 @@ class Watchdog:
         self._cut: set[str] = set()
         self._unreferenced_since: dict[tuple[str, str], float] = {}
 
+    @property
+    def depth(self) -> int:
+        """Clusters to cut off."""
+        return len(self._over_bound)
+
     async def run_pass(self) -> None:
         """One look at every cluster."""
         await self._cut_off()

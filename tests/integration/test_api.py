@@ -371,6 +371,18 @@ class TestHealth:
         assert answer.status_code == 503
         assert answer.json()["waiting_for"] == [{"what": "streams", "message": "STATE is being replayed"}]
 
+    async def test_what_all_of_them_lack_is_said_and_what_is_read_is_said_to_be_of_before(
+        self, world: World
+    ) -> None:
+        assert "Warning" not in (await world.client.get("/api/v1/clusters")).headers
+        world.waits.append(NotReady("postgres", "Postgres has not answered for 9 s", answers=True))
+        ready = await world.client.get("/readyz")
+        assert (ready.status_code, ready.json()["waiting_for"]) == (200, [])
+        assert [each["what"] for each in ready.json()["lacks"]] == ["postgres"]
+        read = await world.client.get("/api/v1/clusters")
+        said = '110 muster "Postgres has not answered for 9 s"'
+        assert (read.status_code, read.headers["Warning"]) == (200, said)
+
     async def test_metrics_are_by_route_and_not_by_name(self, world: World) -> None:
         for name in ("one", "two"):
             await world.client.get(f"/api/v1/workloads/{name}")
