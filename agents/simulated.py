@@ -228,10 +228,11 @@ class _Calling:
         self._faults, self._operation, self._manifest = faults, operation, manifest
 
     async def __aenter__(self) -> None:
-        await self._faults.before(self._operation, self._manifest)
+        if self._faults.any:
+            await self._faults.before(self._operation, self._manifest)
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
-        if error is None:
+        if error is None and self._faults.any:
             await self._faults.after(self._operation)
 
 

@@ -25,6 +25,11 @@ class Faults:
     _faults: list[_Fault] = field(default_factory=list[_Fault])
     _rejected: dict[str, str] = field(default_factory=dict[str, str])
 
+    @property
+    def any(self) -> bool:
+        """Whether anything can strike at all."""
+        return bool(self.hook or self.unreachable or self._faults or self._rejected)
+
     def fail_next(
         self, operation: str, error: KubeError, *, times: int = 1, answer_lost: bool = False
     ) -> None:

@@ -14,8 +14,10 @@ import msgspec
 from agents.simulation.bodies import items
 
 FieldPath = tuple[str, ...]
-_IDENTITY: set[FieldPath] = {("apiVersion",), ("kind",)}
+_IDENTITY = ("apiVersion", "kind")
 _MOST_REMEMBERED = 4_096
+_trees: dict[int, tuple[dict[str, Any], frozenset[FieldPath]]] = {}
+"""By id, the trees that were made here: they need not be read to be known."""
 _SERVERS = {
     *("name", "namespace", "uid", "resourceVersion", "generation"),
     *("creationTimestamp", "deletionTimestamp", "managedFields", "selfLink"),
@@ -25,15 +27,22 @@ _SERVERS = {
 def leaves(body: dict[str, Any]) -> dict[FieldPath, Any]:
     """All fields that somebody can own, by path."""
     found: dict[FieldPath, Any] = {}
-    _walk(body, (), found)
-    return {path: value for path, value in found.items() if path not in _IDENTITY and not _is_servers(path)}
+    _walk(
+        {key: value for key, value in body.items() if key not in _IDENTITY and key != "metadata"}, (), found
+    )
+    metadata: dict[str, Any] = body["metadata"]
+    own = {key: value for key, value in metadata.items() if key not in _SERVERS}
+    _walk(own, ("metadata",), found)
+    return found
 
 
 def applied(live: dict[str, Any], manifest: dict[str, Any], manager: str, now: str) -> dict[str, Any]:
     """`live` after `manager` applied `manifest` by force; changes and returns `live`."""
     wanted = leaves(manifest)
     before = _owned(live, manager, "Apply")
-    taken = frozenset(path for path, value in wanted.items() if read(live, path) != value)
+    # What nobody has noted as his is taken from nobody.
+    known = wanted.items() if _entries(live) else ()
+    taken = frozenset(path for path, value in known if read(live, path) != value)
     for path in sorted(before - wanted.keys()):
         if not any(path in _paths(entry) for entry in _others(live, manager, "Apply")):
             _remove(live, path)
@@ -93,10 +102,6 @@ def _walk(value: dict[str, Any], path: FieldPath, found: dict[FieldPath, Any]) -
             found[(*path, key)] = child
 
 
-def _is_servers(path: FieldPath) -> bool:
-    return path[0] == "metadata" and len(path) > 1 and path[1] in _SERVERS
-
-
 def _write(body: dict[str, Any], path: FieldPath, value: Any) -> None:
     for part in path[:-1]:
         child = body.get(part)
@@ -138,7 +143,11 @@ def _others(body: dict[str, Any], manager: str, operation: str) -> list[dict[str
 
 
 def _paths(entry: dict[str, Any]) -> frozenset[FieldPath]:
-    return _paths_in(msgspec.json.encode(entry["fieldsV1"]))
+    tree = entry["fieldsV1"]
+    known = _trees.get(id(tree))
+    if known is not None and known[0] is tree:
+        return known[1]
+    return _paths_in(msgspec.json.encode(tree))
 
 
 @lru_cache(maxsize=_MOST_REMEMBERED)
@@ -186,6 +195,9 @@ def _to_fields(paths: frozenset[FieldPath]) -> dict[str, Any]:
         node = tree
         for part in path:
             node = node.setdefault(f"f:{part}", {})
+    if len(_trees) >= _MOST_REMEMBERED:
+        _trees.clear()
+    _trees[id(tree)] = tree, paths
     return tree
 
 

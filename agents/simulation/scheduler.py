@@ -72,6 +72,7 @@ class Room:
         self._nodes = 0
         self._held: dict[Name, tuple[str, dict[str, int]]] = {}
         self._takes: dict[bytes, list[tuple[float, str]]] = {}
+        self._wanted: dict[bytes, list[tuple[str, int]]] = {}
         self._refused: dict[bytes, str] = {}
 
     def node_changed(self, name: str, before: Body | None, after: Body | None) -> None:
@@ -116,9 +117,12 @@ class Room:
         alike = _what_counts(pod)
         if (why_not := self._refused.get(alike)) is not None:
             return "", why_not
-        if len(self._takes) > _MOST_REMEMBERED:
+        if len(self._wanted) > _MOST_REMEMBERED:
+            self._wanted.clear()
             self._takes.clear()
             self._refused.clear()
+        if alike not in self._wanted:
+            self._wanted[alike] = [(resource, amount) for resource, amount in asks(pod).items() if amount]
         takes = self._takes.get(alike)
         if takes is None:
             takes = self._takes[alike] = [
@@ -127,7 +131,7 @@ class Room:
                 if place.body is not None and accepts(place.body, pod)
             ]
             heapify(takes)
-        node = self._freest(takes, [(resource, amount) for resource, amount in asks(pod).items() if amount])
+        node = self._freest(takes, self._wanted[alike])
         if node:
             return node, ""
         short = f"{len(takes)} match, none has enough free"

@@ -216,8 +216,8 @@ class ClusterState:
         return resource, Name(namespace, name)
 
     def _expect(self, kind: Kind, name: Name, uid: str, resource_version: str) -> Body:
-        """A copy of the object that is meant. Raises Conflict when it is another by now, or none."""
-        live = self._objects.get(kind, name)
+        """The shared body of the object that is meant. Raises Conflict when it is another by now, or none."""
+        live = self._objects.peek(kind, name)
         if live is None:
             raise Conflict(f"{kind.plural} {name.name!r} does not exist")
         metadata = live["metadata"]
