@@ -77,8 +77,7 @@ class Reporting:
         for index in self._usage.due(changed, changes.own, stale, self._shard_of, self._layout):
             names = [node.name for node in self._shards[index]]
             self._outlet.offer(f"usage.{self._name(index)}", self._usage.report(names))
-        later, self._later = self._later, set()
-        self._report_work(changes.workloads | later, with_counts=True)
+        self._report_work(changes.workloads | self._overdue(), with_counts=True)
 
     def report_namespaces(self, ordered: Iterable[str]) -> None:
         """Offer what pods of others take by namespace, where it changed. ordered: workloads ordered here."""
@@ -101,16 +100,22 @@ class Reporting:
         """Offer only how workloads stand that changed since the last call; counts alone wait for `report`."""
         self._report_work(self._cache.take_workload_changes(), with_counts=False)
 
+    def _overdue(self) -> set[str]:
+        """Of those whose counts wait."""
+        return {each for each in self._later if self._number - self._said_at[each] >= COUNTS_EVERY}
+
     def _report_work(self, workloads: set[str], *, with_counts: bool) -> None:
         """Nothing of those of which nothing can be said yet."""
         for workload in sorted(workloads):
             work = self._work_of(workload)
             if work is None:
+                self._later.discard(workload)
                 continue
             says = _standing(work)
             is_news = self._said.get(workload) != says
             if is_news or (with_counts and self._number - self._said_at[workload] >= COUNTS_EVERY):
                 self._said[workload], self._said_at[workload] = says, self._number
+                self._later.discard(workload)
                 self._outlet.offer(f"work.{workload}", work)
             else:
                 self._later.add(workload)
