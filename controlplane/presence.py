@@ -24,7 +24,14 @@ class Presences(Protocol):
 class Presence:
     """own: all but whether NATS answers. replicas: as read last, this one among them."""
 
-    def __init__(self, store: Presences, own: Replica, hears: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        store: Presences,
+        own: Replica,
+        hears: Callable[[], bool],
+        period_seconds: float = PERIOD_SECONDS,
+    ) -> None:
+        self._period_seconds = period_seconds
         self._store = store
         self.own = own
         self._hears = hears
@@ -46,7 +53,7 @@ class Presence:
                     own = replace(self.own, hears=self._hears())
                     self.replicas = await self._store.see_replica(own, first=is_first)
                     is_first, self._read_at = False, asyncio.get_running_loop().time()
-                await asyncio.sleep(PERIOD_SECONDS)
+                await asyncio.sleep(self._period_seconds)
         finally:
             with suppress(StoreUnavailable, TimeoutError):
                 async with asyncio.timeout(LEAVING_SECONDS):

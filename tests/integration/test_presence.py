@@ -1,0 +1,54 @@
+"""Who is there, by what each process of the centre says in Postgres."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from controlplane.known.replicas import Replica
+from controlplane.presence import Presence
+from controlplane.store.store import PostgresStore
+from tests.circle import eventually
+
+LOOPS = "deciding,alerting,api"
+
+
+@asynccontextmanager
+async def there(
+    store: PostgresStore, name: str, hears: Callable[[], bool] = lambda: True
+) -> AsyncGenerator[Presence]:
+    presence = Presence(store, Replica(name, LOOPS, "1", 2, hears=False), hears)
+    running = asyncio.create_task(presence.run())
+    try:
+        await eventually(f"{name} has said that it is there", lambda: presence.replicas, bound_seconds=10)
+        yield presence
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.timeout(60)
+async def test_each_says_that_it_is_there_and_that_it_ends(database: str) -> None:
+    async with PostgresStore(database, connections=2) as store, there(store, "a", lambda: False) as first:
+        async with there(store, "b") as second:
+            found = {each.name: (each.hears, each.wanted, each.is_present) for each in second.replicas}
+            assert found == {"a": (False, 2, True), "b": (True, 2, True)}
+            await eventually("a knows who could answer better", first.hearing, ["b"].__eq__)
+            assert second.hearing() == []
+        await eventually("b said that it ends", first.hearing, [].__eq__)
+
+
+async def test_who_died_is_known_for_an_hour(database: str) -> None:
+    async with PostgresStore(database, connections=2) as store:
+        own, connection = Replica("a", LOOPS, "1", 0, hears=True), await asyncpg.connect(database)
+        for name, ago in (("dead", "4 minutes"), ("forgotten", "2 hours")):
+            await store.see_replica(Replica(name, LOOPS, "1", 0, hears=True), first=True)
+            await connection.execute(
+                f"update replica set seen_at = now() - interval '{ago}' where name = $1", name
+            )
+        await connection.close()
+        found = await store.see_replica(own, first=True)
+    assert [(each.name, each.is_present) for each in found] == [("a", True), ("dead", False)]
+    assert 230 < found[1].seen_seconds < 300
