@@ -60,6 +60,8 @@ class Objects:
     """Every object of the cluster. Resource versions are one counter that survives deletes and restarts."""
 
     def __init__(self, path: str | Path = ":memory:", *, history: int = 8192) -> None:
+        # Of what nobody can open again nothing has to be written through.
+        self._is_written = str(path) != ":memory:"
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("pragma journal_mode = wal")
         # What is written outlives the process; nothing here has to outlive the machine.
@@ -246,6 +248,15 @@ class Objects:
         """What changed since it was last called, whole or not at all; one statement needs no transaction."""
         unsaved, self._unsaved = self._unsaved, {}
         meta, self._unsaved_meta = self._unsaved_meta, {}
+        if self._is_written:
+            self._write(unsaved, meta)
+        if self._recorded:
+            self._saved = self._version
+            recorded, self._recorded = self._recorded, set()
+            # Who is woken first acts first: not in the order of a set, which differs from process to process.
+            self._wake(sorted(recorded))
+
+    def _write(self, unsaved: dict[tuple[Kind, Name], bytes | None], meta: dict[str, str]) -> None:
         kept = [(*kind, *name, raw) for (kind, name), raw in unsaved.items() if raw is not None]
         if len(kept) == len(unsaved) == 1 and not meta:
             self._db.execute(_KEEP, kept[0])
@@ -256,11 +267,6 @@ class Objects:
             self._db.executemany(_DROP, gone)
             self._db.executemany("insert or replace into meta values (?, ?)", meta.items())
             self._db.execute("commit")
-        if self._recorded:
-            self._saved = self._version
-            recorded, self._recorded = self._recorded, set()
-            # Who is woken first acts first: not in the order of a set, which differs from process to process.
-            self._wake(sorted(recorded))
 
     def _save_and_answer(self) -> None:
         unanswered, self._unanswered = self._unanswered, []

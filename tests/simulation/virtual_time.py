@@ -100,6 +100,8 @@ class VirtualLoop(BaseEventLoop):
         self._next: deque[Call | Timer] = deque()
         self._timers: list[Timer] = []
         self.cancelled_timers = 0
+        # Every future and every task asks: not by a method written in Python.
+        self.get_debug = bool
         self._numbers = count(1)
         self.set_task_factory(self._make_task)
         self.unhandled: list[str] = []
