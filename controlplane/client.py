@@ -3,9 +3,9 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from schemas.wire.traces import TRACEPARENT, traceparent
 
@@ -45,10 +45,11 @@ class Refused(ClientError):
 
 @dataclass(frozen=True)
 class Context:
-    """Where the service is, and who asks. token: "" for none."""
+    """Where the service is, and who asks. token: "" for none. others: tokens of others by their names."""
 
     url: str
-    token: str = ""
+    token: str = field(default="", repr=False)
+    others: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,23 @@ def context_path(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(config) / "muster" / "context.json"
 
 
-def read_context(environment: Mapping[str, str] = os.environ) -> Context:
-    """MUSTER_URL and MUSTER_TOKEN over the context file over loopback. Raises BadContext."""
+def read_context(environment: Mapping[str, str] = os.environ, name: str = "") -> Context:
+    """MUSTER_URL and MUSTER_TOKEN over the context file over loopback. Raises BadContext.
+
+    name: of one of the others in the context file, who asks then instead.
+    """
     path = context_path(environment)
     url, token = environment.get("MUSTER_URL", ""), environment.get("MUSTER_TOKEN", "")
-    if not (url and token) and path.exists():
+    others: Mapping[str, str] = {}
+    if (name or not (url and token)) and path.exists():
         held = _read_context_file(path)
         # A token is for the service it was made for: an address from elsewhere does not get it.
         if not url or url.rstrip("/") == held.url.rstrip("/"):
-            url, token = url or held.url, token or held.token
-    return Context((url or DEFAULT_URL).rstrip("/"), token)
+            url, token, others = url or held.url, token or held.token, held.others
+    if name and name not in others:
+        known = f"it knows {', '.join(sorted(others))}" if others else "it knows nobody else"
+        raise BadContext(f"{path}: there is no {name!r}: {known}", "or set MUSTER_TOKEN to a token of theirs")
+    return Context((url or DEFAULT_URL).rstrip("/"), others[name] if name else token, others)
 
 
 def write_context(context: Context, environment: Mapping[str, str] = os.environ) -> Path:
@@ -87,7 +95,8 @@ def write_context(context: Context, environment: Mapping[str, str] = os.environ)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        json.dump({"url": context.url, "token": context.token}, file)
+        others = {"others": dict(context.others)} if context.others else {}
+        json.dump({"url": context.url, "token": context.token, **others}, file)
         file.write("\n")
     partial.replace(path)
     return path
@@ -99,10 +108,15 @@ def _read_context_file(path: Path) -> Context:
     except (OSError, ValueError) as error:
         raise BadContext(f"{path}: {error}", "remove it, or set MUSTER_URL and MUSTER_TOKEN") from error
     fields = cast(dict[str, object], held) if isinstance(held, dict) else {}
-    url, token = fields.get("url"), fields.get("token", "")
-    if not isinstance(url, str) or not isinstance(token, str):
+    url, token, others = fields.get("url"), fields.get("token", ""), fields.get("others", {})
+    if not isinstance(url, str) or not isinstance(token, str) or not _are_tokens(others):
         raise BadContext(f'{path}: {{"url": ..., "token": ...}} is expected', "remove it, or write it anew")
-    return Context(url, token)
+    return Context(url, token, others)
+
+
+def _are_tokens(others: object) -> TypeGuard[dict[str, str]]:
+    held = cast(dict[object, object], others) if isinstance(others, dict) else {None: None}
+    return all(isinstance(part, str) for each in held.items() for part in each)
 
 
 class Client:

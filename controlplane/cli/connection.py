@@ -7,11 +7,11 @@ if TYPE_CHECKING:
     from controlplane.client import Client
 
 
-def connect() -> "Client":
-    """MUSTER_URL and MUSTER_TOKEN, else the context file, else loopback."""
+def connect(name: str = "") -> "Client":
+    """MUSTER_URL and MUSTER_TOKEN, else the context file, else loopback. name: as one of its others."""
     from controlplane.client import Client, read_context
 
-    return Client(read_context())
+    return Client(read_context(name=name))
 
 
 def path(*parts: str) -> str:

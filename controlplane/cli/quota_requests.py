@@ -1,9 +1,11 @@
 """`muster quota request`, `approve`, ...: a tenant asks, somebody else sees what it would do, and decides."""
 
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +13,11 @@ from controlplane.cli.connection import connect, path
 from controlplane.cli.options import LimitOption, Output, OutputOption, YesOption
 from controlplane.cli.quota import app
 
+if TYPE_CHECKING:
+    from controlplane.client import Client
+
 PAGE = 500
+FORBIDDEN = 403
 _STATES = "Pending, Granted, Refused, Withdrawn, Expired, GivenBack"
 AddOption = Annotated[
     list[str] | None,
@@ -25,6 +31,10 @@ UntilOption = Annotated[
 FromOption = Annotated[
     str,
     typer.Option("--from", metavar="tenant/NAME|cohort/NAME", help="Out of whose own; left out: nobody's."),
+]
+AsOption = Annotated[
+    str,
+    typer.Option("--as", metavar="NAME", help="As somebody else of the context file: demo-approver."),
 ]
 
 
@@ -103,6 +113,7 @@ def approve(
     add: AddOption = None,
     flavor: FlavorOption = "default",
     comment: Annotated[str, typer.Option("--comment", "-m", help="For who asked.")] = "",
+    as_: AsOption = "",
     yes: YesOption = False,
 ) -> None:
     """Grant a request; what that does is shown first. With --add, less than was asked for."""
@@ -114,7 +125,7 @@ def approve(
     if comment:
         body["comment"] = comment
     where = path("quota", "requests", str(id))
-    with connect() as client:
+    with _deciding(as_) as client:
         seen = client.get(where, **_donor(from_, "takenFrom"))
         if seen.body["effect"] is not None and not add:
             _show(seen.body)
@@ -125,17 +136,26 @@ def approve(
 
 
 @app.command()
-def refuse(id: int, why: Annotated[str, typer.Option("--why", help="For who asked.")] = "") -> None:
+def refuse(
+    id: int,
+    why: Annotated[str, typer.Option("--why", help="For who asked.")] = "",
+    as_: AsOption = "",
+) -> None:
     """Refuse a request."""
     if not why and not sys.stdin.isatty():
         raise typer.BadParameter("say why", param_hint="--why")
-    _step(id, "refuse", {"why": why or typer.prompt("Why")}, "refused")
+    body = {"why": why or typer.prompt("Why")}
+    with _deciding(as_) as client:
+        made = client.post(path("quota", "requests", str(id), "refuse"), body).body
+    _say(made, "refused")
 
 
 @app.command()
 def withdraw(id: int) -> None:
     """Take back a request of your own that waits."""
-    _step(id, "withdraw", {}, "withdrawn")
+    with connect() as client:
+        made = client.post(path("quota", "requests", str(id), "withdraw"), {}).body
+    _say(made, "withdrawn")
 
 
 @app.command("give-back")
@@ -148,10 +168,20 @@ def give_back(id: int, add: AddOption = None, flavor: FlavorOption = "default") 
     _say(made, f"given back; {left} of it stays granted" if left else "given back")
 
 
-def _step(id: int, act: str, body: dict[str, Any], said: str) -> None:
-    with connect() as client:
-        made = client.post(path("quota", "requests", str(id), act), body).body
-    _say(made, said)
+@contextmanager
+def _deciding(name: str) -> Generator["Client"]:
+    """name: who decides, where it is not who asks by default. Who may not is told who else is at hand."""
+    from controlplane.client import Refused
+
+    with connect(name) as client:
+        try:
+            yield client
+        except Refused as error:
+            others = sorted(client.context.others)
+            if error.status != FORBIDDEN or name or not others:
+                raise
+            hint = f"as somebody else: --as {' or --as '.join(others)}"
+            raise Refused(error.status, error.reason, str(error), error.errors, hint) from error
 
 
 def _say(row: dict[str, Any], text: str) -> None:

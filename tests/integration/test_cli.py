@@ -16,7 +16,7 @@ import uvicorn
 import yaml
 
 from controlplane.cli.main import run
-from controlplane.client import Context, read_context, write_context
+from controlplane.client import BadContext, Context, read_context, write_context
 from tests.installation import NatsInstallation
 from tests.integration.api_world import ADMIN, VIEWER, World, api_world, deployment, tenant, workload
 
@@ -353,6 +353,17 @@ class TestContext:
         assert read_context({**environment, "MUSTER_URL": "http://one:1/"}).token == "secret"
         assert read_context({**environment, "MUSTER_URL": "http://two:2"}) == Context("http://two:2", "")
         assert read_context({**environment, "MUSTER_TOKEN": "other"}) == Context("http://one:1", "other")
+
+    def test_somebody_else_of_the_file_may_be_named_and_no_one_who_is_not_in_it(self, tmp_path: Path) -> None:
+        environment = {"MUSTER_CONTEXT": str(tmp_path / "context.json")}
+        write_context(Context("http://one:1", "secret", {"max": "his"}), environment)
+        assert read_context(environment).token == "secret"
+        for more in ({}, {"MUSTER_TOKEN": "other"}, {"MUSTER_URL": "http://one:1", "MUSTER_TOKEN": "other"}):
+            assert read_context({**environment, **more}, "max").token == "his"
+        with pytest.raises(BadContext, match="there is no 'eve': it knows max"):
+            read_context(environment, "eve")
+        with pytest.raises(BadContext, match="it knows nobody else"):
+            read_context({**environment, "MUSTER_URL": "http://two:2"}, "max")
 
 
 async def test_events_are_followed_line_by_line(muster: Muster, world: World) -> None:

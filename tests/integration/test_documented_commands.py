@@ -85,7 +85,6 @@ async def reader() -> AsyncGenerator[dict[str, str], None]:
         "MUSTER_CONTEXT": str(folder / "context.json"),
         "MUSTER_URL": installation.url,
         "MUSTER_TOKEN": installation.token,
-        "APPROVER_TOKEN": installation.approver_token,
     }
     try:
         await installation.start_centre()

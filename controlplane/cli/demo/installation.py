@@ -14,6 +14,7 @@ from controlplane.client import Client, Context
 from controlplane.embedded.processes import ServerProcess, free_port, port_is_free
 
 USUAL_PORT = 8420
+APPROVER = "demo-approver"
 START_SECONDS = 45.0
 
 
@@ -40,7 +41,7 @@ class Installation:
 
     @property
     def context(self) -> Context:
-        return Context(self.url, self.token)
+        return Context(self.url, self.token, {APPROVER: self.approver_token})
 
     def client(self) -> Client:
         return Client(self.context)
@@ -54,7 +55,7 @@ class Installation:
             tokens.touch(mode=0o600)
             entries = (
                 token_entry("demo", Role.ADMIN, self.token),
-                token_entry("demo-approver", Role.APPROVER, self.approver_token),
+                token_entry(APPROVER, Role.APPROVER, self.approver_token),
             )
             tokens.write_text("".join(f"{entry}\n" for entry in entries))
         self._centre = ServerProcess(
