@@ -283,7 +283,7 @@ class Known:
     def behind(self, cluster: str) -> list[str]:
         """Subject tails that stand at an older report than the last beat says was published."""
         heard, applied = self.heard.get(cluster), self.stamps.get(cluster, {})
-        # What is here and is not understood does not get better by being sent again.
+        # The very report that is here and is not understood does not get better by being sent again.
         aside = self.set_aside.get(cluster, {})
         digests = heard.beat.digests if heard is not None else {}
         ordered = self.orders_in.get(cluster, {})
@@ -292,7 +292,7 @@ class Known:
             tail
             for tail, (stamp, _) in digests.items()
             if applied.get(tail, (-1, -1)) < stamp
-            and (tail not in aside or aside[tail][0] < stamp)
+            and (tail not in aside or aside[tail][0] != stamp)
             and (not tail.startswith("work.") or tail.removeprefix("work.") in ordered)
         )
 
