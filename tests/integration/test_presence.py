@@ -19,7 +19,7 @@ LOOPS = "deciding,alerting,api"
 async def there(
     store: PostgresStore, name: str, hears: Callable[[], bool] = lambda: True
 ) -> AsyncGenerator[Presence]:
-    presence = Presence(store, Replica(name, LOOPS, "1", 2, hears=False), hears)
+    presence = Presence(store, Replica(name, LOOPS, "1", 2, hears=False), hears, period_seconds=0.1)
     running = asyncio.create_task(presence.run())
     try:
         await eventually(f"{name} has said that it is there", lambda: presence.replicas, bound_seconds=10)
@@ -45,9 +45,8 @@ async def test_who_died_is_known_for_an_hour(database: str) -> None:
         own, connection = Replica("a", LOOPS, "1", 0, hears=True), await asyncpg.connect(database)
         for name, ago in (("dead", "4 minutes"), ("forgotten", "2 hours")):
             await store.see_replica(Replica(name, LOOPS, "1", 0, hears=True), first=True)
-            await connection.execute(
-                f"update replica set seen_at = now() - interval '{ago}' where name = $1", name
-            )
+            seen_at = f"now() - interval '{ago}'"
+            await connection.execute(f"update replica set seen_at = {seen_at} where name = $1", name)
         await connection.close()
         found = await store.see_replica(own, first=True)
     assert [(each.name, each.is_present) for each in found] == [("a", True), ("dead", False)]
