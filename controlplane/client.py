@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,6 +138,7 @@ class Client:
         if context.token:
             headers["Authorization"] = f"Bearer {context.token}"
         self.context = context
+        self._is_warned = False
         self._http = httpx.Client(
             base_url=context.url, headers=headers, timeout=timeout_seconds, transport=transport
         )
@@ -220,10 +222,17 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         response = self._send(method, PREFIX + path, parameters, body, headers or {})
+        self._warn(response.headers.get("warning", ""))
         if response.status_code >= 400:
             raise _refusal(response)
         content = response.json() if response.content else None
         return Answer(response.status_code, content, response.headers.get("etag", ""))
+
+    def _warn(self, said: str) -> None:
+        """To people, once: as a rule, that what is answered is of before."""
+        if said and not self._is_warned:
+            self._is_warned = True
+            sys.stderr.write(f"muster: {said.removeprefix('110 muster ')}\n")
 
     def _send(
         self,
