@@ -68,7 +68,7 @@ def surely_pass(request: PlacementRequest, clusters: Sequence[ClusterView]) -> l
         each.standing is None
         and not (each.taints or each.lacks)
         and (each.served is None or kinds <= each.served)
-        and beyond_rights(request, each) is None
+        and (each.rights is None or beyond_rights(request, each) is None)
         and (not needs or each.capabilities is None or needs <= each.capabilities)
         for each in clusters
     ]
