@@ -1,6 +1,6 @@
 """What goes wrong for a while: said when it begins, once a minute while it lasts, and when it is over."""
 
-import time
+import asyncio
 
 import structlog
 
@@ -9,7 +9,7 @@ log = structlog.get_logger()
 
 
 class Trouble:
-    """begins, ends: what the log says, with what is given here."""
+    """begins, ends: what the log says, with what is given here. By the clock of the event loop."""
 
     def __init__(self, begins: str, ends: str, **said: object) -> None:
         self._begins = begins
@@ -20,7 +20,7 @@ class Trouble:
 
     def met(self, **said: object) -> None:
         """It is there, or there still."""
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         if self._since is None:
             self._since = self._said_at = now
             log.warning(self._begins, **self._said, **said)
@@ -31,5 +31,6 @@ class Trouble:
     def over(self) -> None:
         """Nothing, where there was none."""
         if self._since is not None:
-            log.warning(self._ends, after_seconds=round(time.monotonic() - self._since, 1), **self._said)
+            lasted = asyncio.get_running_loop().time() - self._since
+            log.warning(self._ends, after_seconds=round(lasted, 1), **self._said)
             self._since = None
