@@ -209,8 +209,8 @@ class SimulatedCluster(ClusterState):
                 self._remove(kind, name)
 
     def _stored(self, kind: Kind, name: Name) -> Body:
-        """A copy for the caller of what has just been stored."""
-        return self._objects.get(kind, name) or {}
+        """The answer to a write: shared, for nobody changes what he was answered."""
+        return self._objects.peek(kind, name) or {}
 
     def _calling(self, operation: str, manifest: Body | None = None) -> "_Calling":
         return _Calling(self.faults, operation, manifest)
