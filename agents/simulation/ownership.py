@@ -57,14 +57,16 @@ class Ownership:
         return bool(owners) and not any(owner["uid"] in self._named for owner in owners)
 
     def _changed(self, kind: Kind, name: Name, before: Stored | None, after: Stored | None) -> None:
-        if before is not None and (after is None or _place(before.body) != _place(after.body)):
-            self._forget(kind, name, before.body)
+        if before is not None and after is not None and _place(before.body) == _place(after.body):
+            self._call_owners(after.body)
+        else:
+            if before is not None:
+                self._forget(kind, name, before.body)
+            if after is not None:
+                self._remember(kind, name, after.body)
         if after is not None:
-            # A status is what its controller wrote itself, beside the spec that it has already looked at;
-            # a condition is what it could not do, and tries again.
-            looked_at = before is not None and before.body.get("spec") is after.body.get("spec")
-            looked_at = looked_at and "conditions" not in part(after.body, "status")
-            self._remember(kind, name, after.body, is_due=not looked_at)
+            if kind in _OWNING and not _is_looked_at(before, after):
+                self._due[kind].add(name)
         elif before is not None:
             for child, its_name in self._children.get(before.body["metadata"]["uid"], ()):
                 if child in self._orphans:
@@ -83,24 +85,31 @@ class Ownership:
             children.discard((kind, name))
             if not children:
                 self._children.pop(owner["uid"], None)
-            self._call(owner["uid"])
+        self._call_owners(body)
 
-    def _remember(self, kind: Kind, name: Name, body: Body, *, is_due: bool) -> None:
+    def _remember(self, kind: Kind, name: Name, body: Body) -> None:
         self._named[body["metadata"]["uid"]] = kind, name
-        if kind in _OWNING and is_due:
-            self._due[kind].add(name)
-        owners = owners_of(body)
-        for owner in owners:
+        for owner in owners_of(body):
             self._children.setdefault(owner["uid"], set()).add((kind, name))
-            self._call(owner["uid"])
-        if owners and kind in self._orphans and self._is_orphan(body):
+        self._call_owners(body)
+        if kind in self._orphans and self._is_orphan(body):
             self._orphans[kind].add(name)
 
-    def _call(self, uid: str) -> None:
-        """Let the owner look again."""
-        named = self._named.get(uid)
-        if named is not None and named[0] in self._due:
-            self._due[named[0]].add(named[1])
+    def _call_owners(self, body: Body) -> None:
+        """Let them look again."""
+        for owner in owners_of(body):
+            named = self._named.get(owner["uid"])
+            if named is not None and named[0] in self._due:
+                self._due[named[0]].add(named[1])
+
+
+def _is_looked_at(before: Stored | None, after: Stored) -> bool:
+    """A status is what its controller wrote itself, beside the spec that it has already looked at.
+
+    A condition is what it could not do, and tries again.
+    """
+    is_status = before is not None and before.body.get("spec") is after.body.get("spec")
+    return is_status and "conditions" not in part(after.body, "status")
 
 
 def _place(body: Body) -> tuple[str, list[Body]]:

@@ -17,6 +17,8 @@ _COMMAS = re.compile(r",(?![^()]*\))")
 def compile_selector(selector: str) -> Matcher:
     """A test on labels. Raises Rejected for what is no selector."""
     terms = [_term(part.strip()) for part in _COMMAS.split(selector) if part.strip()]
+    if len(terms) == 1:
+        return terms[0]
     return lambda labels: all(term(labels) for term in terms)
 
 
