@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import httpx
 import pytest
 
+from controlplane.client import Client, Context
 from controlplane.known.replicas import Replica, hearing_beside
 from controlplane.readiness import Standing, judge
 
@@ -62,3 +64,12 @@ BESIDE: dict[str, tuple[Replica, bool]] = {
 @pytest.mark.parametrize(("other", "counts"), BESIDE.values(), ids=BESIDE.keys())
 def test_who_could_answer_better(other: Replica, counts: bool) -> None:
     assert hearing_beside([OWN, other], "a", "api") == (["b"] if counts else [])
+
+
+def test_who_reads_what_is_of_before_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    warning = {"Warning": '110 muster "Postgres has not answered for 9 s"'}
+    answers = httpx.MockTransport(lambda _: httpx.Response(200, json={}, headers=warning))
+    with Client(Context("http://muster"), transport=answers) as client:
+        client.get("/clusters")
+        client.get("/workloads")
+    assert capsys.readouterr().err == 'muster: "Postgres has not answered for 9 s"\n'
