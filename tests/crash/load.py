@@ -45,7 +45,7 @@ class Load:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["Load"]:
         """While the block runs; it begins once something was accepted by everybody."""
-        async with httpx.AsyncClient(timeout=ANSWER_SECONDS) as client:
+        async with httpx.AsyncClient(timeout=ANSWER_SECONDS, verify=False) as client:
             tasks = [asyncio.create_task(self._submit(client))]
             tasks += [asyncio.create_task(self._post(client, door)) for door in self.doors]
             try:

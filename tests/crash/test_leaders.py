@@ -147,7 +147,7 @@ async def _ask(replicas: Replicas, centre: Replica, name: str, statuses: set[int
     while True:
         status, _ = await replicas.answer(centre.url, f"/api/v1/workloads/{name}")
         statuses.add(status)
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.02)
 
 
 ANSWERS_WITHIN_SECONDS, SETTLED_WITHIN_SECONDS = 1.0, 5.0
