@@ -220,6 +220,17 @@ async def test_what_would_help_is_told(installed: Installed) -> None:
     circle.client.delete("/workloads/chart-help")
 
 
+async def test_a_plan_on_the_fleet_as_it_is_says_so_too(installed: Installed, tmp_path: Path) -> None:
+    fleet, wanted = tmp_path / "fleet.yaml", tmp_path / "wanted.yaml"
+    fleet.write_text(installed.muster("get", "fleet", "-o", "yaml"))
+    for namespace, verdict in ((OTHER, "LeftOut"), (ALLOWED, "Chosen")):
+        wanted.write_text(json.dumps(workload("chart-plan", config_map("web", namespace), **only("one"))))
+        answer = json.loads(installed.muster("plan", "-f", str(wanted), "--fleet", str(fleet), "-o", "json"))
+        (row,) = answer["clusters"]
+        assert row["verdict"] == verdict
+        assert [each["reason"] for each in row["reasons"]] == ["AgentMayNot"][: verdict == "LeftOut"]
+
+
 async def test_what_the_api_server_refuses_is_told_under_the_same_reason(installed: Installed) -> None:
     """The rights went after the agent had told of them; when they are back, the order is carried out."""
     circle = installed.circle
