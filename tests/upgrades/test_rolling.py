@@ -3,11 +3,22 @@
 import secrets
 
 import httpx
+import msgspec
 import pytest
 
 from controlplane.store.contents import made_by
 from controlplane.store.migrations import known
-from tests.circle import UNEQUAL, Circle, Object, config_map, deployment, only, running_circle, workload
+from tests.circle import (
+    UNEQUAL,
+    Circle,
+    Object,
+    config_map,
+    deployment,
+    eventually,
+    only,
+    running_circle,
+    workload,
+)
 from tests.upgrades.recordings import recordings
 
 CLUSTER = "lone"
@@ -61,6 +72,48 @@ async def test_this_release_runs_on_what_a_later_one_only_added_to() -> None:
         await circle.restart_centre()
         await circle.until_ready(CLUSTER)
         await everything_is_done(circle, "after")
+        await a_later_agent_is_told_of(circle)
+
+
+async def a_later_agent_is_told_of(circle: Circle) -> None:
+    """It says a state and a reason that this release has no word for: in place of the agent that is there."""
+    circle.apply(workload("told", deployment("told", "told", 1), **only(CLUSTER)))
+    seen = await circle.until_running("told")
+    await circle.programs[CLUSTER].stop()
+    (row,) = seen["placements"]
+    refusal: Object = {"reason": "LicenceMissing", "message": "no licence", "until": 1}
+    said: Object = {
+        "version": row["version"],
+        "carried_out": row["version"],
+        "state": "Suspended",
+        "finished": True,
+    }
+    body: Object = {
+        **LATEST,
+        **said,
+        "refusals": [refusal],
+        "pods": 1,
+        "ready": 1,
+        "living": {},
+        "suspended": [1],
+    }
+    subject = circle.subjects.work(circle.cluster_id(CLUSTER), row["workload_uid"])
+    async with circle.bus_of_agent(CLUSTER) as bus:
+        await bus.publish([(subject, msgspec.json.encode(body))])
+    row = await eventually(
+        "it is told", lambda: circle.placement("told", CLUSTER), lambda row: row["state"] == "Unknown"
+    )
+    assert row["message"] == "its agent says Suspended, which this centre does not know: upgrade the centre"
+    assert [(each["reason"], each["message"]) for each in row["refusals"]] == [
+        ("LicenceMissing", "no licence")
+    ]
+    explained = circle.client.get("/workloads/told/explain").body
+    assert explained["clusters"][0]["placement"]["state"] == "Unknown"
+    assert circle.workload("told")["status"]["state"] == "Progressing"
+    assert await circle.rows("select 1 from dead_letter") == []
+
+
+LATEST = {"incarnation": 10**9, "sequence": 1}
 
 
 LATER_AT_ONCE = f"""
