@@ -214,19 +214,20 @@ class Cluster:
         return True
 
     def _recount(self, before: _Bound, after: _Bound) -> None:
-        if before == after:
+        # Of all that is bound in a shard, a report changes little.
+        changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        if not changed:
             return
-        for sign, counts in ((-1, before), (1, after)):
-            for (workload, template), replicas in counts.items():
-                templates = self.bound.setdefault(workload, {})
-                templates[template] = templates.get(template, 0) + sign * replicas
         if self.outstanding:
             self._packed = False
-        for workload in {workload for workload, _ in before} | {workload for workload, _ in after}:
-            left = {template: count for template, count in self.bound[workload].items() if count}
-            if left:
-                self.bound[workload] = left
-            else:
+        for workload, template in changed:
+            templates = self.bound.setdefault(workload, {})
+            more = after.get((workload, template), 0) - before.get((workload, template), 0)
+            templates[template] = templates.get(template, 0) + more
+            if not templates[template]:
+                del templates[template]
+        for workload in dict.fromkeys(workload for workload, _ in changed):
+            if not self.bound[workload]:
                 del self.bound[workload]
             self._settle_outstanding(workload)
 
