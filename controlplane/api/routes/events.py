@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import msgspec
@@ -138,7 +137,7 @@ def _event(change: Change) -> str:
 
 
 def _row(change: Change) -> ChangeRow:
-    return ChangeRow(**asdict(change))
+    return ChangeRow(**vars(change))
 
 
 def _last_event_id(request: Request) -> int | None:
