@@ -29,7 +29,7 @@ class Waiting:
         self._pending = Pending()
         self._candidates: dict[str, Candidate] = {}
         self._lacking: dict[str, tuple[tuple[int, int], list[Candidate]]] = {}
-        self._placements: dict[str, bytes] = {}
+        self._classes: dict[str, Class] = {}
         self._oldest: dict[Class, str] = {}
         self._behind: dict[Class, list[tuple[float, str]]] = {}
         self._untold: dict[str, None] = {}
@@ -102,11 +102,10 @@ class Waiting:
 
     def leave(self, uid: str) -> None:
         """The next of its class stands in the line instead."""
-        candidate = self._candidates.pop(uid, None)
+        self._candidates.pop(uid, None)
         self._untold.pop(uid, None)
         self._pending.drop(uid)
-        key = self._class_of(candidate) if candidate is not None else None
-        self._placements.pop(uid, None)
+        key = self._classes.pop(uid, None)
         if key is None or self._oldest.get(key) != uid:
             return
         del self._oldest[key]
@@ -114,14 +113,15 @@ class Waiting:
         while behind:
             _, other = heappop(behind)
             held = self._candidates.get(other)
-            if held is not None and self._class_of(held) == key and other not in self._pending:
+            if held is not None and self._classes[other] == key and other not in self._pending:
                 self._oldest[key] = other
                 self._pending.put(held)
                 return
         self._behind.pop(key, None)
 
     def _park(self, candidate: Candidate) -> None:
-        key, uid = self._class_of(candidate), candidate.uid
+        uid = candidate.uid
+        key = self._classes[uid]
         oldest = self._candidates.get(self._oldest.get(key, ""))
         if oldest is not None and oldest.uid != uid:
             younger = max(candidate, oldest, key=lambda each: (each.created_at, each.uid))
@@ -143,15 +143,8 @@ class Waiting:
             # The decision says what is wrong with it.
             return None
         if candidate is not None:
-            spec = record.spec
-            self._placements[record.uid] = encode([spec.get("placement"), spec.get("overrides")])
+            self._classes[record.uid] = _class_of(candidate, record)
         return candidate
-
-    def _class_of(self, candidate: Candidate) -> Class:
-        """Who asks for the same at least, and is placed alike: of two that are not, one may come to more."""
-        placed = self._placements.get(candidate.uid, b"")
-        needs = frozenset(candidate.needs.items())
-        return candidate.tenant, candidate.priority, candidate.gave_way, needs, placed
 
     def _note_lacking(self, candidate: Candidate) -> None:
         at = self._freed(candidate)
@@ -186,3 +179,10 @@ class Waiting:
         """Changes with whatever may let it in."""
         quotas = self._known.quotas
         return quotas.refreshed, quotas.usage.freed(quotas.tree.root(candidate.tenant))
+
+
+def _class_of(candidate: Candidate, record: WorkloadRecord) -> Class:
+    """Who asks for the same at least, and is placed alike: of two that are not, one may come to more."""
+    placed = encode([record.spec.get("placement"), record.spec.get("overrides")])
+    needs = frozenset(candidate.needs.items())
+    return candidate.tenant, candidate.priority, candidate.gave_way, needs, placed
