@@ -1,7 +1,5 @@
 """What is stored with every decision: small, since `explain` works the whole of it out anew. Pure."""
 
-from collections import Counter
-
 from controlplane.known.admitting import GAVE_WAY, Admission
 from controlplane.known.charged import CHARGED, told
 from controlplane.known.flavors import FLAVORS
@@ -17,10 +15,14 @@ _KEPT = (AFFINITY, RESCHEDULED, FLAVORS, CHARGED, GAVE_WAY)
 def explained(known: Known, record: WorkloadRecord, admission: Admission) -> dict[str, object]:
     """Of one that was placed, also what the next decision begins with."""
     decision = admission.decision
-    refused = Counter(refusal.reason.value for each in decision.refusals.values() for refusal in each)
+    refused: dict[str, int] = {}
+    for each in decision.refusals.values():
+        for refusal in each:
+            reason = refusal.reason.value
+            refused[reason] = refused.get(reason, 0) + 1
     found: dict[str, object] = {
         "assignments": names(known, decision.assignments),
-        "refused": dict(refused),
+        "refused": refused,
     }
     if decision.error is None:
         kept = {

@@ -56,6 +56,8 @@ def give_way(
         return ()
     policy = usage.tree.tenants[candidate.tenant].preemption
     facing = tuple(fronts(usage, node, missing)) if policy.reclaim is not Reclaim.NEVER else ()
+    if not facing and not own(policy, candidate, missing, of):
+        return ()
     choosing = _Choosing(usage, node, candidate, policy, missing, of, facing)
     excluded: set[str] = set()
     for _ in range(ATTEMPTS):
