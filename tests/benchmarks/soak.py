@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
 
 
 def figures(minutes: float) -> dict[str, float]:
-    """soak_flat: 1 or 0. By program: its growth over the last half in percent, and its MB at the end."""
+    """soak_flat: 1 or 0. By program: growth over the last half in percent and MB an hour, MB at the end."""
     return asyncio.run(_figures(minutes * 60.0))
 
 
@@ -61,6 +61,12 @@ class Samples:
         half = self.taken[program][len(self.taken[program]) // 2 :]
         first, second = half[: len(half) // 2], half[len(half) // 2 :]
         return statistics.fmean(second) / statistics.fmean(first) - 1 if first else 0.0
+
+    def slope(self, program: str) -> float:
+        """MB an hour, over the last half."""
+        half = self.taken[program][len(self.taken[program]) // 2 :]
+        times = [number * SAMPLE_SECONDS / 3600.0 for number in range(len(half))]
+        return statistics.linear_regression(times, half).slope if len(half) > 1 else 0.0
 
 
 def _programs(circle: Circle) -> dict[str, int]:
@@ -88,6 +94,7 @@ async def _figures(seconds: float) -> dict[str, float]:
         "soak_minutes": round(seconds / 60, 1),
         "soak_flat": float(all(abs(each) <= FLAT for each in growth.values())),
         **{f"soak_{name}_growth_percent": round(100 * each, 2) for name, each in growth.items()},
+        **{f"soak_{name}_mb_an_hour": round(samples.slope(name), 2) for name in samples.taken},
         **{f"soak_{name}_mb": round(taken[-1], 1) for name, taken in samples.taken.items()},
     }
 
