@@ -9,7 +9,7 @@ import msgspec
 from controlplane.alerts.rules import RuleError
 from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import FieldError, Problem, invalid
-from controlplane.intent import WorkloadDraft
+from controlplane.intent import Taken, WorkloadDraft
 from controlplane.interpreters import Kinds, NotUnderstood, render
 from controlplane.interpreters.kinds import kind_of
 from controlplane.known.compiling import Compiler
@@ -26,6 +26,7 @@ from controlplane.placement.needs import requirements_of
 from controlplane.placement.overriding import Variant, check_overrides
 from controlplane.placement.wording import counted
 from controlplane.queries.facts import sample
+from controlplane.queries.quota_uncounted import overdrawn_by_naming
 from controlplane.queries.sealed import BadSecret, seal
 from controlplane.queries.tenancy import Trespass, tenant_clashes, trespass, workloads_of
 from controlplane.queries.warnings import warnings_over
@@ -97,10 +98,13 @@ def record_of(deps: ApiDeps, draft: WorkloadDraft) -> WorkloadRecord:
 def check_tenant(deps: ApiDeps, tenant: Tenant) -> None:
     """409 where another tenant claims one of its namespaces in a cluster that both may use.
 
-    422 where its quota contradicts itself; whether it goes with what else is declared, the store checks.
+    422 where its quota contradicts itself; whether it goes with what else is declared, the store checks. 409
+    where it comes to name pods, objects or addresses, and fewer than run: those the ledger does not know.
     """
     if tenant.spec.quota is not None:
         _refuse_quota(tenant_problems(tenant.metadata.name, tenant.spec.quota))
+        if over := overdrawn_by_naming(deps.known, tenant, deps.clock.now()):
+            raise Taken("; ".join(map(str, over)))
     found = tenant_clashes(deps.known, tenant.metadata.name, tenant.spec, deps.clock.now())
     if found:
         errors = [

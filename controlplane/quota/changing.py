@@ -73,7 +73,7 @@ def problems_of_change(
     if found:
         known = set(problems(before, grants, at))
         found = [each for each in found if each not in known]
-    return found or ([] if used is None else list(_overdrawn(before, after, used, grants, at)))
+    return found or ([] if used is None else list(overdrawn(before, after, used, grants, at)))
 
 
 def _in_use(before: Declared, after: Declared, used: Mapping[str, Amounts]) -> Iterator[QuotaProblem]:
@@ -106,7 +106,7 @@ def _still_used(kind: str, name: str, by: Sequence[str]) -> QuotaProblem:
     return QuotaProblem(kind, name, "", said, is_of_use=True)
 
 
-def _overdrawn(
+def overdrawn(
     before: Declared,
     after: Declared,
     used: Mapping[str, Amounts],
