@@ -42,7 +42,7 @@ class SimulatedCluster(ClusterState):
 
     async def served(self) -> _Resources:
         async with self._calling("served"):
-            return [*self._resources, *(catalogue.METRICS if self._site.metrics_served else ())]
+            return [*self._resources.values(), *(catalogue.METRICS if self._site.metrics_served else ())]
 
     async def list(
         self, resource: Resource, *, label_selector: str = "", namespace: str = "", field_selector: str = ""

@@ -48,5 +48,7 @@ def owners_of(body: Body) -> list[Body]:
 
 def has_condition(body: Body, kind: str) -> bool:
     """Whether the condition of this type is True."""
-    conditions = items(part(body, "status"), "conditions")
-    return any(each["type"] == kind and each["status"] == "True" for each in conditions)
+    for each in items(part(body, "status"), "conditions"):
+        if each["type"] == kind:
+            return each["status"] == "True"
+    return False

@@ -48,7 +48,9 @@ class ClusterState:
         self._seed = seed
         self._page_size = page_size
         self._objects = Objects(path, history=history)
-        self._resources = [*catalogue.BUILT_IN, *self._site.serves]
+        self._resources = {
+            (each.api_version, each.kind): each for each in (*catalogue.BUILT_IN, *self._site.serves)
+        }
         self._now = float(self._objects.meta("now") or "0")
         self._time = timestamp(self._now)
         self._aged_at = 0.0
@@ -83,11 +85,11 @@ class ClusterState:
 
     def serve(self, resource: Resource) -> None:
         """Serve one more kind, as a CustomResourceDefinition does."""
-        self._resources.append(resource)
+        self._resources[resource.api_version, resource.kind] = resource
 
     def stop_serving(self, resource: Resource) -> None:
         """Its CustomResourceDefinition goes, and its objects with it."""
-        self._resources.remove(resource)
+        del self._resources[resource.api_version, resource.kind]
         kind = Kind(resource.group, resource.plural)
         for name in self._objects.names(kind):
             self._objects.delete(kind, name)
@@ -122,7 +124,7 @@ class ClusterState:
 
     def objects(self, kind: str) -> list[Body]:
         """Copies of all objects of a kind, past all faults."""
-        resource = next(each for each in self._resources if each.kind == kind)
+        resource = next(each for each in self._resources.values() if each.kind == kind)
         stored = self._objects.of(Kind(resource.group, resource.plural))
         return [msgspec.json.decode(each.raw) for each in stored]
 
@@ -195,10 +197,10 @@ class ClusterState:
         self._objects.compact()
 
     def _resource(self, api_version: str, kind: str) -> Resource:
-        for resource in self._resources:
-            if (resource.api_version, resource.kind) == (api_version, kind):
-                return resource
-        raise NotServed(f"{api_version} {kind} is not served")
+        found = self._resources.get((api_version, kind))
+        if found is None:
+            raise NotServed(f"{api_version} {kind} is not served")
+        return found
 
     def _locate(self, manifest: Body) -> tuple[Resource, Name]:
         """Resource and name of a manifest that is whole enough to be taken."""

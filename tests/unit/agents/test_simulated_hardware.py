@@ -83,7 +83,7 @@ def test_each_make_serves_what_it_has(
         ("NodeResourceTopology", topologies),
         ("NetworkAttachmentDefinition", attachments),
     ):
-        served = [each for each in cluster._resources if each.kind == kind]  # pyright: ignore[reportPrivateUsage]
+        served = [each for each in cluster._resources.values() if each.kind == kind]  # pyright: ignore[reportPrivateUsage]
         assert bool(served) == (count is not None)
         if served:
             assert len(cluster.objects(kind)) == count
