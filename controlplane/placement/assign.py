@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from heapq import heapify, heappop
 
 from controlplane.placement.candidates import Candidates
 from controlplane.placement.division import divide
@@ -215,15 +216,17 @@ def _within(request: PlacementRequest, chosen: Candidates, share: _Share) -> Map
 def _aggregated(request: PlacementRequest, chosen: Candidates, share: _Share) -> _Share:
     """The shortest prefix that covers the count, those that hold replicas first; minima count outside it."""
     holding = {} if request.fresh else chosen.running
-    order = sorted(
-        (name for name, weight in share.weights.items() if weight),
-        key=lambda name: (name not in holding, -chosen.score(name), -share.weights[name], name),
-    )
+    # Most often the first one has room for all: the others need not be sorted.
+    order = [
+        (name not in holding, -chosen.scores[name], -weight, name)
+        for name, weight in share.weights.items()
+        if weight
+    ]
+    heapify(order)
     covered = sum(share.floors.values())
     prefix: set[str] = set()
-    for name in order:
-        if covered >= share.count:
-            break
+    while order and covered < share.count:
+        name = heappop(order)[-1]
         covered += share.most(name) - share.floors.get(name, 0)
         prefix.add(name)
     weights = {
