@@ -72,7 +72,7 @@ def placement_request(
         capabilities=_capabilities(spec, interpretation),
         tenant=tenant,
         current=current or {},
-        score=ScoreWeights(**spec.placement.score_weights.model_dump(by_alias=False)),
+        score=ScoreWeights(**vars(spec.placement.score_weights)),
         preferences=interpretation.preferences,
     )
 
