@@ -70,7 +70,7 @@ def first(root: Any, path: Path) -> Any:
         # A dict is told at once; Mapping is asked of a class that knows many.
         if not isinstance(value, dict) and not isinstance(value, Mapping):
             return None
-        value = cast(Mapping[str, Any], value).get(step)
+        value = cast("Mapping[str, Any]", value).get(step)
     return value
 
 

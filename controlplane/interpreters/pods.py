@@ -236,7 +236,7 @@ def mapping(given: Any, path: str) -> dict[str, Any]:
         return {}
     if not isinstance(given, dict):
         raise NotUnderstood(f"{path}: a {type(given).__name__}: an object is needed")
-    return cast(dict[str, Any], given)
+    return cast("dict[str, Any]", given)
 
 
 def sequence(given: Any, path: str) -> Sequence[Any]:
