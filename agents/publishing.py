@@ -97,12 +97,14 @@ class Publisher:
 
     def tails(self, kind: str) -> list[str]:
         """All tails of one kind that are known."""
-        return [tail for tail in self._last if tail.partition(".")[0] == kind]
+        return [tail for tail in self._last if tail == kind or tail.startswith(f"{kind}.")]
 
     def known(self, kind: str) -> dict[str, Report]:
         """The last report, unstamped, under each tail of one kind, by what follows the kind."""
-        found = (tail.partition(".") for tail in self._last)
-        return {name: self._last[f"{each}.{name}"] for each, dot, name in found if each == kind and dot}
+        prefix = f"{kind}."
+        return {
+            tail.removeprefix(prefix): last for tail, last in self._last.items() if tail.startswith(prefix)
+        }
 
     def stamp(self) -> Stamp:
         """The next stamp, for a report that travels otherwise."""

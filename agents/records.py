@@ -64,19 +64,21 @@ class Records:
     async def write(self, entry: Entry) -> None:
         """Record. Raises Conflict when another has written meanwhile (read again), and KubeError."""
         place = self._places.get(entry.workload)
+        wanted = to_manifest(entry, *(place or ()))
         try:
             if place is None:
                 await self._ensure_house()
-                stored = await self._kube.create(to_manifest(entry))
+                stored = await self._kube.create(wanted)
             else:
-                stored = await self._kube.replace(to_manifest(entry, *place))
+                stored = await self._kube.replace(wanted)
         except AlreadyExists as error:
             raise Conflict(str(error)) from error
         except KubeError:
             # It may be the namespace that went: looked for before the next one is made.
             self._is_housed = False
             raise
-        self._remember(stored)
+        # What came back as it was sent is known without being read.
+        self._remember(stored, entry if stored.get("data") == wanted["data"] else None)
 
     async def _ensure_house(self) -> None:
         if not self._is_housed:
@@ -89,9 +91,10 @@ class Records:
         if entry is None or entry.version != version:
             raise Superseded(workload)
 
-    def _remember(self, manifest: dict[str, Any]) -> Entry:
+    def _remember(self, manifest: dict[str, Any], entry: Entry | None = None) -> Entry:
+        """entry: what the manifest says, where that is known."""
         try:
-            entry = from_manifest(manifest)
+            entry = entry or from_manifest(manifest)
         except BadRecord as error:
             _log.error("record_damaged", detail=str(error))
             raise
