@@ -206,7 +206,9 @@ ADVICE: dict[Finding, Advice] = {
         "on ABOUT: MUSTER_NATS_URL, its keys, and the way to NATS",
     ),
     Finding.ORDERS_UNPUBLISHED: Advice(
-        _WARN, "decided, and not sent", "is NATS there, does the cluster beat? muster get placements"
+        _WARN,
+        "decided, and not sent",
+        "is NATS there, does the cluster beat, may its agent? muster get placements",
     ),
     Finding.ORDERS_UNACKNOWLEDGED: Advice(
         _WARN, "sent, and not recorded by its agent", "is it running? muster describe cluster ABOUT"
