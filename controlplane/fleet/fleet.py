@@ -223,6 +223,11 @@ class Fleet:
         """`capacity` in the order of `clusters`; 0 for one never heard of."""
         return self._ordered(self._capacities.entry(demand, self._count).capacity, clusters)
 
+    def room(self, demand: Demand, clusters: Sequence[str]) -> tuple[list[int], list[int]]:
+        """`available` and `matching`, looked up once."""
+        entry = self._capacities.entry(demand, self._count)
+        return self._ordered(entry.capacity, clusters), self._ordered(entry.matching, clusters)
+
     def available_sets(
         self, components: Sequence[tuple[Demand, int]], clusters: Sequence[str], most: int
     ) -> list[int]:

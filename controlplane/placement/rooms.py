@@ -47,20 +47,26 @@ def rooms(
         counted_alike = _apart(shape_in, views, found, vary)
     for demands, interpretation, indexes in counted_alike:
         ids = [views[index].id for index in indexes]
-        if interpretation.is_set:
-            counted = [
-                (demand, each.replicas)
-                for demand, each in zip(demands, interpretation.components, strict=True)
-            ]
-            available = fleet.available_sets(counted, ids, interpretation.replicas)
+        if len(demands) == 1 and not interpretation.is_set:
+            available, matching = fleet.room(demands[0], ids)
         else:
-            available = fleet.available(demands[0], ids)
-        matching = [
-            min(each) for each in zip(*(fleet.matching(demand, ids) for demand in demands), strict=True)
-        ]
+            available, matching = _room_for_several(fleet, demands, interpretation, ids)
         for index, room, nodes in zip(indexes, available, matching, strict=True):
             found.available[index], found.matching[index] = room, nodes
     return found
+
+
+def _room_for_several(
+    fleet: Fleet, demands: Sequence[Demand], interpretation: Interpretation, ids: Sequence[str]
+) -> tuple[list[int], list[int]]:
+    if interpretation.is_set:
+        components = interpretation.components
+        counted = [(demand, each.replicas) for demand, each in zip(demands, components, strict=True)]
+        available = fleet.available_sets(counted, ids, interpretation.replicas)
+    else:
+        available = fleet.available(demands[0], ids)
+    matching = zip(*(fleet.matching(demand, ids) for demand in demands), strict=True)
+    return available, [min(each) for each in matching]
 
 
 def selection(needs: Sequence[Needs], interpretation: Interpretation) -> str:
