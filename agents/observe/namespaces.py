@@ -47,7 +47,7 @@ class NamespaceSums:
         self._unset: dict[str, dict[tuple[str, ...], dict[str, None]]] = {}
         self._told: dict[str, list[Unset]] = {}
         self._profiles: dict[str, str] = {}
-        self._ours: frozenset[str] = frozenset()
+        self._ours: set[str] = set()
 
     def pod_changed(self, key: PodKey, before: PodRow | None, after: PodRow | None) -> None:
         if before is not None:
@@ -72,15 +72,13 @@ class NamespaceSums:
 
     def ordered(self, workloads: Iterable[str], pods_of: Mapping[str, Pods]) -> None:
         """These have been ordered here: pods of others are nobody's, whatever label they bear."""
-        ours = frozenset(workloads)
-        for workload in ours ^ self._ours:
+        for workload in self._ours.symmetric_difference(workloads):
             pods = pods_of.get(workload, {})
             for key, row in pods.items():
                 self._count(key, row, -1)
-            self._ours = self._ours ^ {workload} if pods else self._ours
+            self._ours ^= {workload}
             for key, row in pods.items():
                 self._count(key, row, 1)
-        self._ours = ours
 
     def report(self) -> Namespaces:
         """Unstamped. Namespaces with the most such pods are told first where there are too many."""
