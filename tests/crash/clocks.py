@@ -12,7 +12,7 @@ from tests.peers.debian import faketime_library
 
 @dataclass(frozen=True)
 class Clocks:
-    """One file a program; a program that runs sees a change within a second."""
+    """One file a program, which reads it at each look at the time: a change is believed at once."""
 
     folder: Path
     library: Path
@@ -35,6 +35,6 @@ class Clocks:
         return {
             "LD_PRELOAD": str(self.library),
             "FAKETIME_TIMESTAMP_FILE": str(self.folder / program),
-            "FAKETIME_CACHE_DURATION": "1",
+            "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }

@@ -133,7 +133,7 @@ class Load:
             SETTLED_SECONDS,
         )
         twice = {instance: keys for instance, keys in self.told().items() if len(keys) > 1}
-        assert not twice, "told under two keys"
+        assert not twice, f"told under two keys: {twice}"
 
     def told(self) -> dict[str, set[str]]:
         """Idempotency keys by instance."""

@@ -8,7 +8,6 @@ began an hour behind, is set to the machine's (libfaketime, see clocks.py). Time
 the time of day (how long a cluster was silent, and an alert was held) comes to an hour.
 """
 
-import asyncio
 import time
 from datetime import UTC, datetime
 
@@ -34,13 +33,11 @@ def clocks(fire: UnderFire) -> UnderFire:
     return fire
 
 
-async def set_clocks(fire: UnderFire, **seconds: int) -> None:
-    """By program; returns once they are known to believe it."""
+def set_clocks(fire: UnderFire, **seconds: int) -> None:
+    """By program."""
     assert fire.circle.clocks is not None
     for program, off in seconds.items():
         fire.circle.clocks.set_off(program, off)
-    # The library reads its file again after a second.
-    await asyncio.sleep(1.5)
 
 
 async def begin_anew(fire: UnderFire, *programs: str) -> None:
@@ -54,13 +51,13 @@ async def begin_anew(fire: UnderFire, *programs: str) -> None:
 @pytest.mark.promise(1, 4, 6, 9)
 async def test_a_cluster_cut_off_for_an_hour(clocks: UnderFire) -> None:
     fire, circle = clocks, clocks.circle
-    await set_clocks(fire, centre=-HOUR, north=-HOUR, south=-HOUR)
+    set_clocks(fire, centre=-HOUR, north=-HOUR, south=-HOUR)
     await begin_anew(fire, "centre", *CLUSTERS)
     before = circle.workload(STEADY)["status"]["clusters"]
     async with fire.fault() as load:
         circle.ways[NORTH].cut()
         await load.goes_on()
-        await set_clocks(fire, centre=0, north=0, south=0)
+        set_clocks(fire, centre=0, north=0, south=0)
         await post(circle.doors[NORTH], fires("cut-off", time.time()))
         await eventually(
             "it is missed", lambda: circle.cluster(NORTH), lambda row: row["status"] == "ClusterUnknown"
@@ -76,10 +73,10 @@ async def test_the_clock_of_a_cluster_is_ten_minutes_off(clocks: UnderFire, off:
     """While it runs, so that it is set, and set again; its Prometheus goes by it, too."""
     fire, name = clocks, f"cluster-off-{off:+d}"
     async with fire.fault():
-        await set_clocks(fire, north=off)
+        set_clocks(fire, north=off)
         await post(fire.circle.doors[NORTH], fires(name, time.time() + off))
         await until_told(fire, name, "firing")
-        await set_clocks(fire, north=0)
+        set_clocks(fire, north=0)
         await post(fire.circle.doors[NORTH], ended(name, time.time()))
         await until_told(fire, name, "resolved")
     heard = fire.circle.cluster(NORTH)["heard_at"]
@@ -93,15 +90,15 @@ async def test_the_clock_of_the_centre_is_ten_minutes_off(clocks: UnderFire, off
     fire, name = clocks, f"centre-off-{off:+d}"
     before = fire.circle.workload(STEADY)["status"]["clusters"]
     async with fire.fault():
-        await set_clocks(fire, centre=off)
+        set_clocks(fire, centre=off)
         await post(fire.circle.doors[NORTH], fires(name, time.time()))
         await until_told(fire, name, "firing")
         await post(fire.circle.doors[NORTH], ended(name, time.time()))
         if off < 0:
             # It has not ended yet, by a clock that is behind: that is told late, by no more than it is off.
-            await set_clocks(fire, centre=0)
+            set_clocks(fire, centre=0)
         await until_told(fire, name, "resolved")
-    await set_clocks(fire, centre=0)
+    set_clocks(fire, centre=0)
     assert fire.circle.workload(STEADY)["status"]["clusters"] == before, "nothing was placed again"
 
 
