@@ -25,7 +25,6 @@ SPENT = (
 )
 MOST = 2**63 - 1
 """Of one line."""
-_KEYS = f"unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[]) as key ({KEY})"
 log = structlog.get_logger()
 
 
@@ -125,10 +124,9 @@ async def _put_balances(connection: Connection, after: Mapping[Key, int]) -> Non
     gone = [key for key, amount in after.items() if not amount]
     if gone:
         await connection.execute(
-            f"delete from balance b using {_KEYS} where (b.workload, b.cluster, b.tenant, b.flavor,"
-            " b.resource, b.drift) = (key.workload, key.cluster, key.tenant, key.flavor, key.resource,"
-            " key.drift)",
-            *transposed(gone, 6),
+            f"delete from balance using jsonb_array_elements($1) as row where ({KEY}) = (row->>0, row->>1,"
+            " row->>2, row->>3, row->>4, (row->>5)::boolean)",
+            gone,
         )
     # Amounts as text: their sum may be more than what numbers in JSON hold.
     kept = [(*key, str(amount)) for key, amount in after.items() if amount]
