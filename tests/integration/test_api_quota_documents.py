@@ -9,8 +9,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from controlplane.known.records import PlacementRecord
+from schemas.wire.orders import Version
 from tests.installation import NatsInstallation
-from tests.integration.api_world import World, api_world
+from tests.integration.api_world import World, api_world, deployment, workload
 
 
 @pytest_asyncio.fixture
@@ -292,3 +294,20 @@ async def test_a_flavor_stays_while_something_is_charged_under_it(
     refused = await world.client.delete("/api/v1/flavors/cpu")
     assert refused.status_code == 409
     assert "charged to tenant shop" in refused.json()["detail"]
+
+
+async def test_a_quota_that_comes_to_name_fewer_pods_than_run_is_refused(world: World) -> None:
+    """They are in no ledger: nothing named them when they were placed."""
+    await stored(world, flavor("default"), manifest("Tenant", "shop", {"namespaces": ["shop-*"]}))
+    cluster = await world.join("north")
+    world.report(cluster, 2)
+    body = workload("web", deployment("web", "shop-a", replicas=3), tenant="shop")
+    assert (await world.client.put("/api/v1/workloads/web", json=body)).status_code == 201
+    record = world.known.workload("web")
+    assert record is not None
+    placed = PlacementRecord(record.uid, cluster, 3, 1, Version(1, 1), "")
+    world.known.placements[record.uid] = {cluster: placed}
+    answer = await put(world, tenant("shop", of("default", amounts("pods", 2))))
+    assert answer.status_code == 409, answer.text
+    assert "tenant shop uses 3 pods of flavor default: that would be 1 more" in answer.json()["detail"]
+    await stored(world, tenant("shop", of("default", amounts("pods", 3)), uncovered="Allow"))
