@@ -228,7 +228,9 @@ def uncharged(tables: Tables, member: Simulated, *, restored: bool = False) -> I
             continue
         replicas, cpu = told.get(uid, (0, 0))
         pods, held = alive.get(uid, []), charged(tables, uid, member.id)
-        surge = max(1, ceil(SURGE * (replicas or len(pods)))) * max(pods, default=0)
+        each = max(pods, default=0)
+        # Told to run with fewer in the midst of a rollout, it still has what that made of the charged ones.
+        surge = max(1, ceil(SURGE * max(replicas or len(pods), held // (each or 1)))) * each
         if sum(pods) > held + (surge if held else 0):
             yield f"{record.name} runs with {sum(pods)} in {member.id}, and is charged {held}"
         if replicas * cpu > held:
