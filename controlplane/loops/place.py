@@ -131,14 +131,20 @@ class Place:
             self._due.retry(await self._failover.due())
 
     def _look_at_losses(self) -> None:
-        """What leaves a cluster that is lost is nothing to wait for, until the cluster is back."""
+        """In a lost cluster nobody gives way, and what leaves it is nothing to wait for, until it is back."""
         quotas, unreachable = self._known.quotas, frozenset(self._known.losses.unreachable)
         changed, self._unreachable = unreachable ^ self._unreachable, unreachable
         if not changed:
             return
-        for tenant, places in quotas.charges.leaving().items():
-            if any(cluster in changed for _, cluster in places):
-                quotas.usage.free(quotas.tree.root(tenant))
+        charges = quotas.charges
+        there = {
+            tenant
+            for uid, cluster in charges.places()
+            if cluster in changed
+            for tenant in charges.tenants_of(uid, cluster)
+        }
+        for tenant in there:
+            quotas.usage.free(quotas.tree.root(tenant))
 
     async def _decide_in_turn(self) -> None:
         """Until nothing is left, or somebody else asks for the ledger."""

@@ -85,11 +85,11 @@ class Lent:
     async def until_it_runs(self, name: str) -> None:
         """The promise holds all the while."""
 
-        async def state() -> str:
+        async def status() -> Object:
             await self.promise_holds()
-            return self.circle.workload(name)["status"]["state"]
+            return self.circle.workload(name)["status"]
 
-        await eventually(f"{name} runs", state, lambda seen: seen == "Running")
+        await eventually(f"{name} runs", status, lambda seen: seen["state"] == "Running")
 
     async def begin_to_die(self, failpoint: str) -> None:
         """What clusters of other tests held is released first: it is not that which it dies of."""

@@ -556,6 +556,23 @@ async def test_what_is_kept_for_one_that_waits_in_vain_is_had_by_others(end: str
     assert await centre.charged() == {"borrower": 6, "third": 3}
 
 
+async def test_once_a_lost_cluster_is_back_what_runs_there_gives_way_to_those_who_lacked_it() -> None:
+    centre = Centre()
+    members = {name: quota("all", cpu=cpu) for name, cpu in (("lender", 10), ("borrower", 0))}
+    await centre.begin(cores=20, clusters="ab", **members)
+    batch = deployment(6) | {"metadata": {"name": "batch", "namespace": "borrower"}}
+    await centre.send("batch", "borrower", [batch], placement={"clusterAffinity": {"clusterNames": ["a"]}})
+    await centre.decide()
+    for _ in range(10):
+        await centre.decide(silent="a", after_seconds=20.0)
+    await centre.submit("shop", "lender", 8)
+    await centre.decide(silent="a")
+    assert centre.said("shop") == Reason.QUOTA_EXCEEDED
+    await centre.decide()
+    await centre.decide()
+    assert (centre.said("shop"), centre.said("batch")) == (Reason.QUOTA_AWAITED, Reason.PREEMPTED)
+
+
 async def test_what_has_just_been_given_another_place_gives_way_only_once_that_is_written() -> None:
     """Else it would go on there, and be told of as one that gave way."""
     centre = Centre()
