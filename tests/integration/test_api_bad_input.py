@@ -348,7 +348,7 @@ BELOW = [
     asking(
         "features: an operator that is none",
         "spec.features[0].matchExpressions.A.op",
-        "'In'",
+        "of In, ",
         features=features(A={"op": "Has"}),
     ),
     asking("features: no expressions", "spec.features[0].matchExpressions", "1", features=features()),
@@ -402,7 +402,7 @@ BELOW = [
     asking(
         "placement: an operator that is none",
         "spec.placement.clusterAffinity.labelSelector.matchExpressions[0].operator",
-        "'In'",
+        "of In, ",
         placement={
             "clusterAffinity": {
                 "labelSelector": {"matchExpressions": [{"key": "a", "operator": "Like", "values": ["b"]}]}

@@ -92,7 +92,7 @@ class TestOverrides:
                 [{"overriders": {"plaintext": [{"path": "/spec/x", "operator": "move"}]}}],
                 {},
                 "spec.overrides[0].overriders.plaintext[0].operator",
-                "'add', 'remove' or 'replace'",
+                "one of add, remove, replace",
                 id="an-operator-that-is-none",
             ),
             pytest.param(
