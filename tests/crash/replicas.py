@@ -272,7 +272,7 @@ class Replicas:
         await eventually("each workload is placed once", lambda: self.rows(UNPLACED), lambda rows: not rows)
         assert await self.rows(UNEQUAL) == [], "the ledger is the balances"
         charged = await self.rows(CHARGED)
-        assert charged == [], "what is placed is charged once"
+        assert charged == [], f"what is placed is charged once: {charged}"
         assert self.orders.went_back() == {}
         ((forged,),) = [tuple(row.values()) for row in await self.rows(FORGED)]
         assert forged == 0, "an epoch that was over gave orders"
