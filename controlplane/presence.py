@@ -8,9 +8,11 @@ from typing import Protocol
 
 from controlplane.known.replicas import PRESENT_SECONDS, Replica, hearing_beside
 from controlplane.loops.ports import StoreUnavailable
+from controlplane.troubles import Trouble
 
 PERIOD_SECONDS = 3.0
 LEAVING_SECONDS = 2.0
+WITHOUT = "others do not know that this process is there"
 
 
 class Presences(Protocol):
@@ -45,16 +47,23 @@ class Presence:
         return hearing_beside(self.replicas, self.own.name, self.own.loops)
 
     async def run(self) -> None:
-        """Until cancelled; then the row goes. What goes wrong is told by who follows the records."""
-        is_first = True
+        """Until cancelled; then the row goes. Nothing that is wrong with the rows ends it: they serve
+        readiness only. That Postgres is away is told by who follows the records.
+        """
+        is_first, trouble = True, Trouble("presence_not_said", "presence_said")
         try:
             while True:
-                with suppress(StoreUnavailable):
+                try:
                     own = replace(self.own, hears=self._hears())
                     self.replicas = await self._store.see_replica(own, first=is_first)
                     is_first, self._read_at = False, asyncio.get_running_loop().time()
+                    trouble.over()
+                except StoreUnavailable:
+                    pass
+                except Exception as error:
+                    trouble.met(reason=type(error).__name__, detail=str(error), effect=WITHOUT)
                 await asyncio.sleep(self._period_seconds)
         finally:
-            with suppress(StoreUnavailable, TimeoutError):
+            with suppress(Exception):
                 async with asyncio.timeout(LEAVING_SECONDS):
                     await self._store.leave_replica(self.own.name)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
+import structlog
 
 from controlplane.known.replicas import Replica
 from controlplane.presence import Presence
@@ -51,3 +52,22 @@ async def test_who_died_is_known_for_an_hour(database: str) -> None:
         found = await store.see_replica(own, first=True)
     assert [(each.name, each.is_present) for each in found] == [("a", True), ("dead", False)]
     assert 230 < found[1].seen_seconds < 300
+
+
+@pytest.mark.timeout(60)
+async def test_a_table_that_is_missing_ends_nobody(database: str) -> None:
+    connection = await asyncpg.connect(database)
+    async with PostgresStore(database, connections=2) as store, there(store, "a") as first:
+        await connection.execute("alter table replica rename to elsewhere")
+        try:
+            with structlog.testing.capture_logs() as logs:
+                await eventually("it is said", lambda: [each["event"] for each in logs], bool)
+                await asyncio.sleep(0.3)
+                assert [each["reason"] for each in logs] == ["UndefinedTableError"], "once, not each time"
+        finally:
+            await connection.execute("alter table elsewhere rename to replica")
+            await connection.execute("delete from replica")
+            await connection.close()
+        async with there(store, "b") as second:
+            await eventually("a goes on", lambda: [each.name for each in second.replicas], ["a", "b"].__eq__)
+        assert first.replicas
