@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from agents.observe.rows import NodeRow
 from agents.ports import Resource
-from schemas.wire.reports import Facts, Right
+from schemas.wire.reports import MOST_SERVED, Facts, Right
 
 REGION = "topology.kubernetes.io/region"
 ZONE = "topology.kubernetes.io/zone"
-MOST_SERVED = 4000
 
 
 @dataclass(frozen=True)

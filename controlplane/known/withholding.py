@@ -4,17 +4,17 @@ Of a workload or of a tenant's limits, applied or withdrawn. It stays in the out
 and unsent; once the agent reports that it may, it goes out like any other.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 
 from controlplane.fleet import Fleet
 from controlplane.known.records import OutboxRecord
-from controlplane.placement.rights import AgentRights, asked_by, may_not
+from controlplane.placement.rights import AgentRights, asked_by, may_not, served_kinds
 from controlplane.placement.rules import Refused
 from schemas.reasons import Reason
 from schemas.wire.orders import REMOVALS_TOLD, OrderBody, Version
-from schemas.wire.reports import Refusal, Right, Work
+from schemas.wire.reports import Facts, Refusal, Work
 
 NOT_TAKEN = frozenset(
     {
@@ -29,39 +29,53 @@ NOT_TAKEN = frozenset(
 _decode_body = msgspec.json.Decoder(OrderBody)
 
 
+@dataclass(frozen=True)
+class _Told:
+    """What orders to one cluster are judged by. served: None where it is not known whole."""
+
+    rights: AgentRights
+    removals: bool
+    served: frozenset[str] | None
+
+
 class Withholding:
     """Judges by the newest facts of each cluster; each order once, until they tell of other rights."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._rights: dict[str, tuple[Sequence[Right], bool, AgentRights | None]] = {}
-        self._judged: dict[tuple[str, str], tuple[Version, AgentRights, Refused | None]] = {}
+        self._told: dict[str, tuple[Facts, _Told]] = {}
+        self._judged: dict[tuple[str, str], tuple[Version, _Told, Refused | None]] = {}
 
     def why(self, order: OutboxRecord) -> Refused | None:
         """Why it is not sent; None where nothing is said against it."""
-        rights, removals_told = self._rights_in(order.cluster)
-        if rights is None:
+        told = self._told_of(order.cluster)
+        if told is None:
             return None
         key = order.cluster, order.workload
         held = self._judged.get(key)
-        if held is None or held[0] != order.version or held[1] is not rights:
-            held = self._judged[key] = order.version, rights, _judge(order, rights, removals_told)
+        if held is None or held[0] != order.version or held[1] is not told:
+            held = self._judged[key] = order.version, told, _judge(order, told)
         return held[2]
 
     def forget(self, cluster: str, workload: str) -> None:
         """It was sent, or is ordered no more."""
         self._judged.pop((cluster, workload), None)
 
-    def _rights_in(self, cluster: str) -> tuple[AgentRights | None, bool]:
+    def _told_of(self, cluster: str) -> _Told | None:
+        """The same one for as long as the cluster tells the same."""
         facts = self._fleet.facts(cluster)
-        if facts is None or facts.rights is None:
-            self._rights.pop(cluster, None)
-            return None, False
-        told = REMOVALS_TOLD in facts.capabilities
-        held = self._rights.get(cluster)
-        if held is None or held[0] != facts.rights or held[1] is not told:
-            held = self._rights[cluster] = facts.rights, told, AgentRights.of(facts.rights)
-        return held[2], told
+        held = self._told.get(cluster)
+        if facts is not None and held is not None and held[0] is facts:
+            return held[1]
+        rights = AgentRights.of(facts.rights) if facts is not None else None
+        if facts is None or rights is None:
+            self._told.pop(cluster, None)
+            return None
+        told = _Told(rights, REMOVALS_TOLD in facts.capabilities, served_kinds(facts.served))
+        if held is not None and held[1] == told:
+            told = held[1]
+        self._told[cluster] = facts, told
+        return told
 
 
 def refused_unrecorded(order: OutboxRecord, work: Work | None) -> tuple[Refusal, ...]:
@@ -71,11 +85,12 @@ def refused_unrecorded(order: OutboxRecord, work: Work | None) -> tuple[Refusal,
     return tuple(each for each in work.refusals if each.reason in NOT_TAKEN)
 
 
-def _judge(order: OutboxRecord, rights: AgentRights, removals_told: bool) -> Refused | None:
+def _judge(order: OutboxRecord, told: _Told) -> Refused | None:
     try:
-        wanted = asked_by(order.verb, _decode_body.decode(order.body), removals_told=removals_told)
+        body = _decode_body.decode(order.body)
+        wanted = asked_by(order.verb, body, removals_told=told.removals, served=told.served)
     except (msgspec.MsgspecError, KeyError):
         # Not of our making: its agent says what is wrong with it.
         return None
-    lacking = rights.lacking(wanted)
+    lacking = told.rights.lacking(wanted)
     return Refused(Reason.AGENT_MAY_NOT, may_not(lacking)) if lacking else None

@@ -1,12 +1,12 @@
 """What a cluster's agent may do there by its own account of it, and what of it an order would lack."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from controlplane.interpreters.podded import ref_of
 from schemas.wire.orders import ObjectRef, OrderBody, Verb
-from schemas.wire.reports import EVERYWHERE, Right
+from schemas.wire.reports import EVERYWHERE, MOST_SERVED, Right
 
 VERBS = ("create", "delete", "get", "patch")
 """What bringing an object about takes, where it is."""
@@ -134,18 +134,29 @@ def written_of(objects: Iterable[ObjectRef], verbs: tuple[str, ...] = VERBS) -> 
     )
 
 
-def asked_by(verb: Verb, body: OrderBody, *, removals_told: bool) -> tuple[Written, ...]:
-    """What carrying an order out takes. removals_told: whether what may only be deleted is told as well.
+def served_kinds(served: Collection[str]) -> frozenset[str] | None:
+    """`Kind.group` of what is reported as served; None where that may not be all of it."""
+    if not 0 < len(served) < MOST_SERVED:
+        return None
+    return frozenset(Written(each, "").group_kind for each in served)
 
-    Where it is not, removals are not counted: nobody could say that they may not.
+
+def asked_by(
+    verb: Verb, body: OrderBody, *, removals_told: bool, served: Collection[str] | None = None
+) -> tuple[Written, ...]:
+    """What has to be allowed before an order is sent. removals_told: whether what may only be deleted is told
+    as well; served: `served_kinds`.
+
+    Of an apply only what it writes: that does not wait for a right to remove something beside it, whose
+    failure is told by the agent. Of a withdrawal what it removes; but nobody says what may be done with kinds
+    that are not served any more, and with these their objects have gone.
     """
-    wanted = written_of(ref_of(each) for each in body.objects) if verb is Verb.APPLY else ()
+    if verb is Verb.APPLY:
+        return written_of(ref_of(each) for each in body.objects)
     if not removals_told:
-        return wanted
-    there = {(each.kind, each.namespace) for each in wanted}
-    leaves = verb is Verb.WITHDRAW and body.preserve
-    gone = written_of(body.dropped, LEAVING if leaves else REMOVING)
-    return (*wanted, *(each for each in gone if (each.kind, each.namespace) not in there))
+        return ()
+    gone = written_of(body.dropped, LEAVING if body.preserve else REMOVING)
+    return tuple(each for each in gone if served is None or each.group_kind in served)
 
 
 def may_not(lacking: Sequence[Lacking]) -> str:

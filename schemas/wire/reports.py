@@ -31,6 +31,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 MOST_RIGHTS = 200
+MOST_SERVED = 4000
+"""Kinds; of a cluster that serves more, not all of them are told."""
 EVERYWHERE = "*"
 
 

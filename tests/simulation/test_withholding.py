@@ -4,8 +4,10 @@ It waits whole in the outbox, is told of in the same words wherever somebody loo
 the agent reports that it may.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+import msgspec
 import pytest
 
 from controlplane.doctor import clusters
@@ -16,12 +18,13 @@ from controlplane.queries.explain import explain
 from controlplane.queries.quota_explained import ExplainingQuota
 from controlplane.queries.workloads import placement_rows, workload_row
 from schemas.reasons import Reason
-from schemas.wire.orders import REMOVALS_TOLD, Verb, Version
-from schemas.wire.reports import Facts, Refusal, Right, Work, WorkState
+from schemas.wire.orders import REMOVALS_TOLD, ObjectRef, OrderBody, Verb, Version
+from schemas.wire.reports import MOST_SERVED, Facts, Refusal, Right, Work, WorkState
 from tests.simulation.test_limits import KEY, Member, limited
 from tests.simulation.test_limits_shown import shown
 from tests.unit import reports
 
+SERVED = ("apps/v1/Deployment", "v1/ResourceQuota")
 SEEING = Right(["*"], ["*"], ["get", "list", "watch"])
 DEPLOYMENTS = Right(["*"], ["Deployment.apps"], list(VERBS))
 QUOTAS = Right(["*"], ["ResourceQuota"], list(VERBS))
@@ -34,14 +37,14 @@ class Bounded(Member):
 
     told = 1
 
-    def may(self, *rights: Right, removals: bool = True) -> None:
+    def may(self, *rights: Right, removals: bool = True, served: Sequence[str] = SERVED) -> None:
         self.told += 1
         facts = Facts(
             incarnation=1,
             sequence=self.told,
             layout=1,
             kubernetes_version="v1.34.1",
-            served=["apps/v1/Deployment"],
+            served=list(served),
             capabilities=[REMOVALS_TOLD] if removals else [],
             rights=list(rights),
         )
@@ -143,6 +146,46 @@ async def test_of_an_agent_that_does_not_tell_of_removals_none_is_held_back() ->
     member.may(SEEING, removals=False)
     await member.remove()
     assert member.is_published(member.uid("web"))
+
+
+UNINSTALLED = {
+    "its kind is served no more, and its objects went with it": (["v1/Pod"], True),
+    "another of that name is": (["batch/v1/Deployment"], True),
+    "it is served still": (["apps/v2/Deployment"], False),
+    "not all that is served is told": ([f"g/v1/Kind{n}" for n in range(MOST_SERVED)], False),
+    "nothing of what is served is told": ([], False),
+}
+
+
+@pytest.mark.promise(7)
+@pytest.mark.parametrize(("served", "is_sent"), UNINSTALLED.values(), ids=UNINSTALLED.keys())
+async def test_of_a_kind_that_is_not_served_no_agent_tells_that_it_may_and_its_removal_goes_out(
+    served: Sequence[str], is_sent: bool
+) -> None:
+    member = await begun()
+    await member.put()
+    member.say("web")
+    member.may(SEEING)
+    await member.remove()
+    assert not member.is_published(member.uid("web"))
+    member.may(SEEING, served=served)
+    await member.pass_time()
+    assert member.is_published(member.uid("web")) is is_sent
+
+
+async def test_an_apply_does_not_wait_for_a_right_to_remove_what_it_drops() -> None:
+    """A new image is not held back by an old Service: that it cannot be deleted is what the agent tells."""
+    member = await begun()
+    member.may(SEEING, Right(["*"], ["Deployment.apps"], list(VERBS)))
+    await member.submit("web", "shop", 4)
+    await member.decide()
+    order = member.order("web")
+    assert order is not None
+    body = msgspec.json.decode(order.body, type=OrderBody)
+    dropping = msgspec.structs.replace(body, dropped=[ObjectRef("v1", "Service", "shop", "web")])
+    member.known.put_order(replace(order, body=msgspec.json.encode(dropping)))
+    await member.pass_time()
+    assert member.is_published("web")
 
 
 async def test_an_order_that_waited_for_its_cluster_is_held_back_by_what_that_says_when_it_is_back() -> None:

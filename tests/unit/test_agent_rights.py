@@ -149,10 +149,10 @@ REF = ObjectRef("apps/v1", "Deployment", "shop", "web")
 MANIFEST = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}}
 ORDERS = {
     "an apply needs what it writes": (Verb.APPLY, OrderBody(name="w", objects=[MANIFEST]), (SERVICE,)),
-    "and what it drops": (
+    "and does not wait for a right to delete what it drops": (
         Verb.APPLY,
         OrderBody(name="w", objects=[MANIFEST], dropped=[REF]),
-        (SERVICE, replace(DEPLOYMENT, verbs=REMOVING)),
+        (SERVICE,),
     ),
     "a withdrawal needs no more than to delete": (
         Verb.WITHDRAW,
