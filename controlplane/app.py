@@ -111,7 +111,12 @@ async def _compose(settings: Settings, parts: Parts) -> None:
     centre = Centre(_centre_ports(ground, opening, configuration, lambda: alerting))
     alerting = _alert_service(ground, configuration, alert_metrics, centre)
     registrar = _registrar(ground)
-    presence = Presence(store, _replica(settings, address), lambda: centre.reaching.is_reached)
+    presence = Presence(
+        store,
+        _replica(settings, address),
+        silent_seconds=lambda: centre.reaching.silent_seconds,
+        is_ready=lambda: readiness.is_ready,
+    )
     readiness = Readiness(lambda: _standing(centre, opening, alerting, presence), registry)
     deps = _api_deps(ground, centre, readiness, alerting, registrar)
     application = create_api(deps) if settings.serves_api else create_health(deps)

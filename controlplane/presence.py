@@ -11,6 +11,9 @@ from controlplane.loops.ports import StoreUnavailable
 from controlplane.troubles import Trouble
 
 PERIOD_SECONDS = 3.0
+HEARS_SECONDS = 3.0
+"""Since NATS answered one that says that it hears. With a period of writing such a row and one of reading it
+that is less than DEAF_SECONDS, whatever a lease takes: with NATS away for all, nobody may name another."""
 LEAVING_SECONDS = 2.0
 WITHOUT = "others do not know that this process is there"
 
@@ -24,24 +27,29 @@ class Presences(Protocol):
 
 
 class Presence:
-    """own: all but whether NATS answers. replicas: as read last, this one among them."""
+    """own: all but hears and ready. silent_seconds: since NATS answered, infinite before it first did.
+
+    replicas: as read last, this one among them.
+    """
 
     def __init__(
         self,
         store: Presences,
         own: Replica,
-        hears: Callable[[], bool],
+        silent_seconds: Callable[[], float],
+        is_ready: Callable[[], bool],
         period_seconds: float = PERIOD_SECONDS,
     ) -> None:
         self._period_seconds = period_seconds
         self._store = store
         self.own = own
-        self._hears = hears
+        self._silent_seconds = silent_seconds
+        self._is_ready = is_ready
         self.replicas: Sequence[Replica] = ()
         self._read_at = 0.0
 
     def hearing(self) -> list[str]:
-        """Others that do the same, and are answered by NATS; none where that was read long ago."""
+        """Others that do the same, answered by NATS and ready; none where that was read long ago."""
         if asyncio.get_running_loop().time() - self._read_at > PRESENT_SECONDS:
             return []
         return hearing_beside(self.replicas, self.own.name, self.own.loops)
@@ -54,7 +62,8 @@ class Presence:
         try:
             while True:
                 try:
-                    own = replace(self.own, hears=self._hears())
+                    hears = self._silent_seconds() <= HEARS_SECONDS
+                    own = replace(self.own, hears=hears, ready=self._is_ready())
                     self.replicas = await self._store.see_replica(own, first=is_first)
                     is_first, self._read_at = False, asyncio.get_running_loop().time()
                     trouble.over()

@@ -16,7 +16,7 @@ from controlplane.api.ports import LOADING, STALE, NotReady
 STALE_SECONDS = 5.0
 """Without an answer of Postgres: what is read then is of before."""
 DEAF_SECONDS = 10.0
-"""Without an answer of NATS: by then, those that it does not answer either have said so."""
+"""Without an answer of NATS: by then, those that it does not answer either have said so, and were read."""
 PARTS = (LOADING, "alerts", STALE, "bus", "streams")
 
 
@@ -24,8 +24,8 @@ PARTS = (LOADING, "alerts", STALE, "bus", "streams")
 class Standing:
     """Of one process. nats_said: why NATS was not opened yet, "" where it was; nats_tried: whether it was.
 
-    hearing: others that do the same, and are answered by NATS. postgres_silent_seconds: since it answered.
-    was_ready: it has been since it started.
+    hearing: others that do the same, are answered by NATS, and are ready.
+    postgres_silent_seconds: since it answered. was_ready: it has been since it started.
     """
 
     is_loaded: bool
@@ -72,7 +72,7 @@ class Readiness:
         self._look = look
         self._was_ready = False
         ready = Gauge("muster_ready", "1 while this process is to be asked", registry=registry)
-        ready.set_function(lambda: float(all(each.answers for each in self.found())))
+        ready.set_function(lambda: float(self.is_ready))
         lacks = Gauge("muster_lacks", "1 for what this process lacks", ["what"], registry=registry)
         for part in PARTS:
             lacks.labels(part).set_function(partial(self._lacks, part))
@@ -82,6 +82,10 @@ class Readiness:
         found = judge(replace(self._look(), was_ready=self._was_ready))
         self._was_ready |= all(each.answers for each in found)
         return found
+
+    @property
+    def is_ready(self) -> bool:
+        return all(each.answers for each in self.found())
 
     def _lacks(self, part: str) -> float:
         return float(any(each.what == part for each in self.found()))

@@ -12,7 +12,8 @@ FORGOTTEN_SECONDS = 3_600.0
 @dataclass(frozen=True)
 class Replica:
     """name: its host and where it listens. wanted: how many with the same loops there should be; 0: nobody
-    said. hears: NATS answers it. started_seconds, seen_seconds: ago, by Postgres' clock.
+    said. hears: NATS answers it. ready: it is to be asked. started_seconds, seen_seconds: ago, by the clock
+    of Postgres.
     """
 
     name: str
@@ -20,6 +21,7 @@ class Replica:
     version: str
     wanted: int
     hears: bool
+    ready: bool = False
     started_seconds: float = 0.0
     seen_seconds: float = 0.0
 
@@ -29,9 +31,9 @@ class Replica:
 
 
 def hearing_beside(replicas: Iterable[Replica], name: str, loops: str) -> list[str]:
-    """Others that do the same, are there, and are answered by NATS: what this one cannot say, they can."""
+    """Others that do the same, are there, answered by NATS, and ready: what this one cannot say, they can."""
     return sorted(
         each.name
         for each in replicas
-        if each.name != name and each.loops == loops and each.is_present and each.hears
+        if each.name != name and each.loops == loops and each.is_present and each.hears and each.ready
     )

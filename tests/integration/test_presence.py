@@ -9,18 +9,24 @@ import pytest
 import structlog
 
 from controlplane.known.replicas import Replica
-from controlplane.presence import Presence
+from controlplane.loops.centre import PATIENCE
+from controlplane.presence import HEARS_SECONDS, PERIOD_SECONDS, Presence
+from controlplane.readiness import DEAF_SECONDS
 from controlplane.store.store import PostgresStore
 from tests.circle import eventually
 
 LOOPS = "deciding,alerting,api"
+DEAF = 60.0
 
 
 @asynccontextmanager
 async def there(
-    store: PostgresStore, name: str, hears: Callable[[], bool] = lambda: True
+    store: PostgresStore,
+    name: str,
+    silent_seconds: float = 0.0,
+    ready: Callable[[], bool] = lambda: True,
 ) -> AsyncGenerator[Presence]:
-    presence = Presence(store, Replica(name, LOOPS, "1", 2, hears=False), hears, period_seconds=0.1)
+    presence = Presence(store, Replica(name, LOOPS, "1", 2, hears=False), lambda: silent_seconds, ready, 0.1)
     running = asyncio.create_task(presence.run())
     try:
         await eventually(f"{name} has said that it is there", lambda: presence.replicas, bound_seconds=10)
@@ -32,13 +38,46 @@ async def there(
 
 @pytest.mark.timeout(60)
 async def test_each_says_that_it_is_there_and_that_it_ends(database: str) -> None:
-    async with PostgresStore(database, connections=2) as store, there(store, "a", lambda: False) as first:
+    async with PostgresStore(database, connections=2) as store, there(store, "a", DEAF) as first:
         async with there(store, "b") as second:
             found = {each.name: (each.hears, each.wanted, each.is_present) for each in second.replicas}
             assert found == {"a": (False, 2, True), "b": (True, 2, True)}
             await eventually("a knows who could answer better", first.hearing, ["b"].__eq__)
             assert second.hearing() == []
         await eventually("b said that it ends", first.hearing, [].__eq__)
+
+
+@pytest.mark.timeout(60)
+async def test_who_hears_but_is_not_ready_takes_nobody_out(database: str) -> None:
+    loaded = asyncio.Event()
+    async with (
+        PostgresStore(database, connections=2) as store,
+        there(store, "a", DEAF) as cut_off,
+        there(store, "b", 0.0, loaded.is_set) as loading,
+    ):
+        await eventually(
+            "a sees that b hears", lambda: [each.hears for each in cut_off.replicas], [False, True].__eq__
+        )
+        assert (cut_off.hearing(), loading.hearing()) == ([], [])
+        loaded.set()
+        await eventually("b has loaded", cut_off.hearing, ["b"].__eq__)
+
+
+@pytest.mark.timeout(60)
+async def test_with_nats_away_for_all_nobody_names_another_however_long_a_lease_is(database: str) -> None:
+    """Both were answered 4 s ago, which with a lease of 60 s is no reason to lead no more."""
+    silent_seconds = 4.0
+    assert silent_seconds < PATIENCE * 60.0
+    async with (
+        PostgresStore(database, connections=2) as store,
+        there(store, "a", silent_seconds) as first,
+        there(store, "b", silent_seconds) as second,
+    ):
+        await eventually(
+            "a sees both", lambda: [each.hears for each in first.replicas], [False, False].__eq__
+        )
+        assert (first.hearing(), second.hearing()) == ([], [])
+    assert HEARS_SECONDS + 2 * PERIOD_SECONDS < DEAF_SECONDS, "it is said and read before one is deaf"
 
 
 async def test_who_died_is_known_for_an_hour(database: str) -> None:

@@ -51,10 +51,11 @@ def test_what_it_waits_for_and_what_it_lacks(standing: Standing, waits: list[str
 
 
 OWN = Replica("a", "api", "1", 0, hears=False)
-OTHER = Replica("b", "api", "1", 0, hears=True)
+OTHER = Replica("b", "api", "1", 0, hears=True, ready=True)
 BESIDE: dict[str, tuple[Replica, bool]] = {
     "it does the same, and hears": (OTHER, True),
     "it does not hear either": (replace(OTHER, hears=False), False),
+    "it hears, but is loading": (replace(OTHER, ready=False), False),
     "it does something else": (replace(OTHER, loops="deciding"), False),
     "it has not been seen for long": (replace(OTHER, seen_seconds=60.0), False),
     "it is this one, as it was": (replace(OTHER, name="a"), False),

@@ -6,8 +6,10 @@ create table replica (
     version text not null,
     wanted int not null,
     hears boolean not null,
+    ready boolean not null default false,
     started_at timestamptz not null default clock_timestamp(),
     seen_at timestamptz not null default clock_timestamp()
 );
 comment on column replica.wanted is 'how many with the same loops there should be; 0: nobody said';
 comment on column replica.hears is 'NATS answers it';
+comment on column replica.ready is 'it has read what there is, and is to be asked';
