@@ -9,6 +9,7 @@ import msgspec
 from controlplane.alerts.rules import RuleError
 from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import FieldError, Problem, invalid
+from controlplane.api.stepping import stepped
 from controlplane.intent import Taken, WorkloadDraft
 from controlplane.interpreters import Kinds, NotUnderstood, render
 from controlplane.interpreters.kinds import kind_of
@@ -26,7 +27,7 @@ from controlplane.placement.needs import requirements_of
 from controlplane.placement.overriding import Variant, check_overrides
 from controlplane.placement.wording import counted
 from controlplane.queries.facts import sample
-from controlplane.queries.quota_uncounted import overdrawn_by_naming
+from controlplane.queries.quota_uncounted import Naming
 from controlplane.queries.sealed import BadSecret, seal
 from controlplane.queries.tenancy import Trespass, tenant_clashes, trespass, workloads_of
 from controlplane.queries.warnings import warnings_over
@@ -95,7 +96,7 @@ def record_of(deps: ApiDeps, draft: WorkloadDraft) -> WorkloadRecord:
     )
 
 
-def check_tenant(deps: ApiDeps, tenant: Tenant) -> None:
+async def check_tenant(deps: ApiDeps, tenant: Tenant) -> None:
     """409 where another tenant claims one of its namespaces in a cluster that both may use.
 
     422 where its quota contradicts itself; whether it goes with what else is declared, the store checks. 409
@@ -103,7 +104,9 @@ def check_tenant(deps: ApiDeps, tenant: Tenant) -> None:
     """
     if tenant.spec.quota is not None:
         _refuse_quota(tenant_problems(tenant.metadata.name, tenant.spec.quota))
-        if over := overdrawn_by_naming(deps.known, tenant, deps.clock.now()):
+        naming = Naming(deps.known, tenant, deps.clock.now())
+        await stepped(naming.steps())
+        if over := naming.overdrawn():
             raise Taken("; ".join(map(str, over)))
     found = tenant_clashes(deps.known, tenant.metadata.name, tenant.spec, deps.clock.now())
     if found:
@@ -126,12 +129,12 @@ def check_unused(deps: ApiDeps, tenant: str) -> None:
         raise Problem(409, Reason.CONFLICT, f"tenant {tenant!r} still has workloads: {shown}")
 
 
-def check_cohort(_: ApiDeps, cohort: Cohort) -> None:
+async def check_cohort(_: ApiDeps, cohort: Cohort) -> None:
     """422 where it contradicts itself."""
     _refuse_quota(cohort_problems(cohort.metadata.name, cohort.spec))
 
 
-def check_flavor(_: ApiDeps, flavor: Flavor) -> None:
+async def check_flavor(_: ApiDeps, flavor: Flavor) -> None:
     """422 where one of its features is none."""
     _refuse_quota(flavor_problems(flavor.metadata.name, flavor.spec))
 
@@ -142,7 +145,7 @@ def _refuse_quota(found: Sequence[QuotaProblem]) -> None:
         raise Problem(422, Reason.INVALID, f"{errors[0].field}: {errors[0].message}", errors)
 
 
-def check_alert_rule(deps: ApiDeps, rule: AlertRule) -> None:
+async def check_alert_rule(deps: ApiDeps, rule: AlertRule) -> None:
     """422 where its expression is none, or asks for what such a thing has not."""
     try:
         compiled = compiled_rule(rule.metadata.name, rule.spec)

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from controlplane.known.known import Known
-from controlplane.known.records import DocumentRecord, PlacementRecord
-from controlplane.queries.quota_uncounted import overdrawn_by_naming
+from controlplane.known.records import DocumentRecord, OutboxRecord, PlacementRecord
+from controlplane.queries.quota_uncounted import Naming
 from schemas.manifests import Tenant
-from schemas.wire.orders import Version
+from schemas.wire.orders import Verb, Version
+from schemas.wire.reports import Work, WorkState
 from tests.unit.test_quota_explained import NOON, document, known_of, put_clusters, workload
 
 
@@ -35,7 +36,10 @@ def given(name: str, spec: dict[str, Any]) -> Tenant:
 
 
 def said(known: Known, spec: dict[str, Any]) -> list[str]:
-    return [str(each) for each in overdrawn_by_naming(known, given("a", spec), NOON)]
+    naming = Naming(known, given("a", spec), NOON)
+    for _ in naming.steps():
+        pass
+    return [str(each) for each in naming.overdrawn()]
 
 
 USES = "Tenant a spec.quota: tenant a uses"
@@ -72,4 +76,24 @@ def test_naming_what_runs_already(spec: dict[str, Any], expected: list[str]) -> 
 
 def test_what_was_named_before_is_the_ledgers() -> None:
     known = running(document("a", namespaces=["a-*"], quota=quota(("pods", 9))))
+    assert said(known, quota(("pods", 1))) == []
+
+
+def test_what_has_run_to_its_end_takes_none() -> None:
+    known = running(document("a", namespaces=["a-*"]))
+    for cluster in ("north", "south"):
+        known.put_order(OutboxRecord(cluster, "w", Verb.APPLY, Version(1, 1), b"{}", b""))
+    ended = Work(
+        incarnation=1,
+        sequence=1,
+        version=Version(1, 1),
+        carried_out=Version(1, 1),
+        state=WorkState.APPLIED,
+        finished=True,
+    )
+    known.work["w"] = {"north": ended}
+    assert said(known, quota(("pods", 1))) == [
+        f"{USES} 2 pods of flavor default: that would be 1 more than it may"
+    ]
+    known.work["w"]["south"] = ended
     assert said(known, quota(("pods", 1))) == []

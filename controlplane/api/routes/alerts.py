@@ -20,6 +20,7 @@ from controlplane.api.bearer import require
 from controlplane.api.bodies import read_object
 from controlplane.api.ports import Alerting, ApiDeps
 from controlplane.api.problems import Problem, invalid, not_found
+from controlplane.api.stepping import stepped
 from controlplane.queries.alert_rows import (
     AlertDetail,
     AlertPage,
@@ -59,11 +60,7 @@ def _add_reads(api: APIRouter, deps: ApiDeps, alerting: Alerting, reader: Any) -
         """Filter and sort by fingerprint, name, state (Firing, Silenced, Inhibited, Resolved), severity,
         cluster, tenant, workload, receiver, acknowledged_by, starts_at, updated_at, and by labels."""
         page = AlertPage(alerting.board(), query, deps.clock.now())
-        began = time.perf_counter()
-        for _ in page.steps():
-            if time.perf_counter() - began > _STEP_SECONDS:
-                await asyncio.sleep(0)
-                began = time.perf_counter()
+        await stepped(page.steps())
         return answer(page.page())
 
     @api.get(

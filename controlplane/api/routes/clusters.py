@@ -1,6 +1,5 @@
 """Clusters: invited, joined, listed, labelled, tainted, removed; and their nodes."""
 
-import asyncio
 import base64
 import binascii
 from collections.abc import Mapping
@@ -30,6 +29,7 @@ from controlplane.api.conditions import write_of
 from controlplane.api.ports import ApiDeps, JoinRequest
 from controlplane.api.problems import Problem, invalid, not_found
 from controlplane.api.remembering import remember_cluster
+from controlplane.api.stepping import stepped
 from controlplane.identity.tokens import BadToken, join_token, token_hash
 from controlplane.intent import JoinDraft, NotFound, Write
 from controlplane.known.records import ClusterRecord, Standing, WorkloadRecord
@@ -87,7 +87,7 @@ def _add_reads(api: APIRouter, deps: ApiDeps, reader: Any) -> None:
         """Filter and sort by name, id, standing, status, provider, region, zone, environment,
         kubernetes_version, nodes, nodes_ready, workloads, cpu, memory (allocatable), cpu_requested,
         cpu_used, memory_requested, memory_used (shares from 0 to 1), joined_at, and by labels."""
-        return await _stepped(ClusterListing(deps.known, query, deps.clock.now()))
+        return await _page(ClusterListing(deps.known, query, deps.clock.now()))
 
     @api.get(
         "/clusters/{name}",
@@ -218,7 +218,7 @@ def _add_nodes(api: APIRouter, deps: ApiDeps, reader: Any) -> None:
         """Filter and sort by cluster, name, ready, condition, taint, feature, cpu, memory, gpu (allocatable),
         cpu_free, memory_free, gpu_free, cpu_requested, cpu_used, memory_requested, memory_used (shares), and
         by labels, those of node-feature-discovery among them."""
-        return await _stepped(NodeListing(deps.known, query))
+        return await _page(NodeListing(deps.known, query))
 
     @api.get(
         "/clusters/{cluster}/nodes/{name}",
@@ -234,10 +234,8 @@ def _add_nodes(api: APIRouter, deps: ApiDeps, reader: Any) -> None:
         return answer(found)
 
 
-async def _stepped(listing: ClusterListing | NodeListing) -> Response:
-    for _ in listing.steps():
-        # Between two clusters others run: half a million nodes shall not hold up a lease.
-        await asyncio.sleep(0)
+async def _page(listing: ClusterListing | NodeListing) -> Response:
+    await stepped(listing.steps())
     return answer(listing.page())
 
 

@@ -1,6 +1,6 @@
 """Kinds that are kept as they stand, by name: each is listed, read, written and deleted alike."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -33,8 +33,12 @@ from controlplane.queries.tenants import TENANTS
 from schemas.manifests import DOCUMENTS, Document
 
 
-def _anything(*_: Any) -> None:
-    """What the manifest's own checks take may be stored, and deleted."""
+async def _anything(*_: Any) -> None:
+    """What the manifest's own checks take may be stored."""
+
+
+def _whatever(*_: Any) -> None:
+    """May be deleted."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,8 @@ class Offered:
     """
 
     listing: Listing[Any]
-    check: Callable[[ApiDeps, Any], None] = _anything
-    check_unused: Callable[[ApiDeps, str], None] = _anything
+    check: Callable[[ApiDeps, Any], Awaitable[None]] = _anything
+    check_unused: Callable[[ApiDeps, str], None] = _whatever
     on_put: str = "Make or change it."
     on_delete: str = ""
 
@@ -141,7 +145,7 @@ def _add_writes(api: APIRouter, deps: ApiDeps, offered: Offered) -> None:
     @api.put(f"/{offered.plural}/{{name}}", openapi_extra=body, description=offered.on_put)
     async def put(name: str, request: Request, principal: Annotated[Principal, Depends(writer)]) -> Response:
         manifest = await _read(request, offered, name)
-        offered.check(deps, manifest)
+        await offered.check(deps, manifest)
         spec = manifest.spec.model_dump(by_alias=True, exclude_unset=True)
         is_new = name not in shelf.records
         record = await deps.intent.submit_document(offered.kind, name, spec, write_of(request, principal))

@@ -1,6 +1,5 @@
 """Whether this process lives, whether it can answer, and what it counts."""
 
-import asyncio
 from collections.abc import Iterable
 
 from fastapi import APIRouter, Depends, Response
@@ -11,6 +10,7 @@ from controlplane.api.answers import PROBLEMS, answer
 from controlplane.api.bearer import require
 from controlplane.api.known_metrics import KnownMetrics
 from controlplane.api.ports import ApiDeps, NotReady
+from controlplane.api.stepping import stepped
 
 
 def _named(found: Iterable[NotReady]) -> list[dict[str, str]]:
@@ -41,8 +41,7 @@ def router(deps: ApiDeps) -> APIRouter:
     async def metrics() -> Response:
         """In the text format of Prometheus."""
         known = KnownMetrics(deps.known, deps.clock.now())
-        for _ in known.steps():
-            await asyncio.sleep(0)
+        await stepped(known.steps())
         return Response(generate_latest(deps.metrics) + known.page(), media_type=CONTENT_TYPE_LATEST)
 
     return api

@@ -1,6 +1,5 @@
 """The fleet-wide inventory: runtime classes, networks, GPUs, features."""
 
-import asyncio
 from collections.abc import Iterator
 from typing import Annotated, Protocol
 
@@ -12,6 +11,7 @@ from controlplane.api.answers import CONTINUE, answer, documented, page_query, v
 from controlplane.api.bearer import require
 from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import not_found
+from controlplane.api.stepping import stepped
 from controlplane.known.records import Standing
 from controlplane.queries import inventory
 from controlplane.queries.inventory_rows import FeatureRow, GpuRow, NetworkRow, RuntimeRow
@@ -44,7 +44,7 @@ def _add_hardware(api: APIRouter, deps: ApiDeps) -> None:
         """Filter and sort by name, handler, sandboxed, conflict (the name means another handler elsewhere),
         nodes, clusters, clusters_lacking; filter by cluster and lacking, names of clusters."""
         _check(deps, cluster)
-        return await _stepped(inventory.runtimes(deps.known, query, cluster))
+        return await _page(inventory.runtimes(deps.known, query, cluster))
 
     @api.get(
         "/networks",
@@ -56,7 +56,7 @@ def _add_hardware(api: APIRouter, deps: ApiDeps) -> None:
         interfaces_free, clusters, clusters_lacking, clusters_exhausted; filter by type and resource, and by
         cluster, lacking and exhausted, names of clusters."""
         _check(deps, cluster)
-        return await _stepped(inventory.networks(deps.known, query, cluster))
+        return await _page(inventory.networks(deps.known, query, cluster))
 
 
 def _add_nodes(api: APIRouter, deps: ApiDeps) -> None:
@@ -69,7 +69,7 @@ def _add_nodes(api: APIRouter, deps: ApiDeps) -> None:
         """Filter and sort by resource, product, memory (bytes of each), mig, sharing, device_class, count,
         free, nodes, clusters, clusters_lacking; filter by cluster and lacking, names of clusters."""
         _check(deps, cluster)
-        return await _stepped(inventory.gpus(deps.known, query, cluster))
+        return await _page(inventory.gpus(deps.known, query, cluster))
 
     @api.get(
         "/features",
@@ -80,7 +80,7 @@ def _add_nodes(api: APIRouter, deps: ApiDeps) -> None:
         """Filter and sort by name (as `cpu.cpuid.AMXTILE`), domain, distinct (values), nodes, clusters,
         clusters_lacking; filter by value, and by cluster and lacking, names of clusters."""
         _check(deps, cluster)
-        return await _stepped(inventory.features(deps.known, query, cluster))
+        return await _page(inventory.features(deps.known, query, cluster))
 
 
 def _check(deps: ApiDeps, cluster: str) -> None:
@@ -89,8 +89,6 @@ def _check(deps: ApiDeps, cluster: str) -> None:
         raise not_found(f"cluster {cluster!r}")
 
 
-async def _stepped(listing: Listing) -> Response:
-    for _ in listing.steps():
-        # Between two clusters others run, as with lists of nodes.
-        await asyncio.sleep(0)
+async def _page(listing: Listing) -> Response:
+    await stepped(listing.steps())
     return answer(listing.page())

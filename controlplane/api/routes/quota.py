@@ -1,8 +1,5 @@
 """Quota: the tree, one tenant's explained, and the ledger."""
 
-import asyncio
-import time
-from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -13,6 +10,7 @@ from controlplane.api.answers import CONTINUE, answer, documented, page_query, v
 from controlplane.api.bearer import require
 from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import not_found
+from controlplane.api.stepping import stepped
 from controlplane.known.records import LedgerQuery, RequestState
 from controlplane.queries.ledger import cluster_id, ledger_row, workload_uid
 from controlplane.queries.paging import MAX_LIMIT, BadQuery, Page, Query
@@ -20,7 +18,6 @@ from controlplane.queries.quota import QuotaListing
 from controlplane.queries.quota_explained import ExplainingQuota
 from controlplane.queries.quota_rows import LedgerRow, QuotaRow, TenantQuotaExplained
 
-_STEP_SECONDS = 0.003
 _MOST_ID = 2**63 - 1
 _MOST_REQUESTS = 100
 
@@ -43,7 +40,7 @@ def _add_tree(api: APIRouter, deps: ApiDeps) -> None:
         bounded, waiting, share, flavor, resource, borrows, lends, drifts. A tenant without a quota is listed
         while something of it is used."""
         listing = QuotaListing(deps.known, query, deps.clock.now())
-        await _stepped(listing.steps())
+        await stepped(listing.steps())
         return answer(listing.page())
 
     @api.get(
@@ -55,7 +52,7 @@ def _add_tree(api: APIRouter, deps: ApiDeps) -> None:
             raise not_found(f"tenant {name[:64]!r}")
         pending = await deps.intent.quota_requests(name, (RequestState.PENDING,), 0, _MOST_REQUESTS)
         explaining = ExplainingQuota(deps.known, name, deps.clock.now(), pending)
-        await _stepped(explaining.steps())
+        await stepped(explaining.steps())
         return answer(explaining.explained())
 
 
@@ -108,11 +105,3 @@ def _after(request: Request) -> int | None:
     if not text.isascii() or not text.isdecimal() or int(text[:20]) > _MOST_ID:
         raise BadQuery("continue", "not a cursor of this query: take `next` of its last page, unchanged")
     return int(text)
-
-
-async def _stepped(steps: Iterator[None]) -> None:
-    began = time.perf_counter()
-    for _ in steps:
-        if time.perf_counter() - began > _STEP_SECONDS:
-            await asyncio.sleep(0)
-            began = time.perf_counter()

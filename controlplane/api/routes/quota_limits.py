@@ -1,7 +1,5 @@
 """Limits of tenants in the member clusters: what is set, and what would be refused."""
 
-import asyncio
-
 from fastapi import APIRouter, Depends, Response
 
 from controlplane.access.tokens import Act
@@ -9,6 +7,7 @@ from controlplane.api.answers import answer, documented, versioned
 from controlplane.api.bearer import require
 from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import not_found
+from controlplane.api.stepping import stepped
 from controlplane.queries.quota_limits import TenantLimits, TenantLimitsRow
 
 
@@ -23,8 +22,7 @@ def router(deps: ApiDeps) -> APIRouter:
         """ResourceQuota objects of one tenant in the member clusters: as they are ordered, or, where they are
         not enforced, as they would be."""
         looking = TenantLimits(deps.known, name)
-        for _ in looking.steps():
-            await asyncio.sleep(0)
+        await stepped(looking.steps())
         found = looking.row()
         if found is None:
             raise not_found(f"tenant {name!r}")

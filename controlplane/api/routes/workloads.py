@@ -1,6 +1,5 @@
 """Workloads: written, read, explained, rolled back, deleted; and where they run."""
 
-import asyncio
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -25,6 +24,7 @@ from controlplane.api.ports import ApiDeps
 from controlplane.api.problems import Problem, invalid, not_found
 from controlplane.api.remembering import remember_workload
 from controlplane.api.shortcut import Shortcut
+from controlplane.api.stepping import stepped
 from controlplane.api.writing import draft_of, record_of
 from controlplane.intent import PreconditionFailed
 from controlplane.known.records import WorkloadRecord
@@ -242,9 +242,8 @@ def _stored(
 async def _explained(deps: ApiDeps, record: WorkloadRecord) -> Explanation:
     try:
         explaining = Explaining(deps.known, record, deps.clock.now())
-        for _ in explaining.steps():
-            # What would help is tried out, which takes a while on a large fleet.
-            await asyncio.sleep(0)
+        # What would help is tried out, which takes a while on a large fleet.
+        await stepped(explaining.steps())
         return explaining.explanation()
     except ValueError as error:
         detail = f"what is stored of {record.name!r} cannot be understood any more: {error}"
