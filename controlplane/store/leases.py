@@ -56,6 +56,12 @@ async def take(connection: Connection, role: str, holder: str, ttl_seconds: floa
     return Lease(role, holder, epoch)
 
 
+async def holder(connection: Connection, role: str) -> str:
+    """Who has it now; "" where nobody has."""
+    living = "select holder from lease where role = $1 and expires_at > clock_timestamp()"
+    return await connection.fetchval(living, role) or ""
+
+
 async def renew(connection: Connection, lease: Lease, ttl_seconds: float) -> bool:
     """Beside whatever it is used for. False where it is ours no more, or has expired."""
     row = lease.role, lease.holder, lease.epoch

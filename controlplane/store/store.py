@@ -205,6 +205,10 @@ class PostgresStore(Ledger, Journaled, QuotaRequests):
         async with self._pool.transaction() as connection:
             return await replicas.see(connection, own, first=first)
 
+    async def who_decides(self) -> str:
+        async with self._pool.connection() as connection:
+            return await leases.holder(connection, leases.DECIDING)
+
     async def leave_replica(self, name: str) -> None:
         async with self._pool.connection() as connection:
             await replicas.leave(connection, name)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from math import inf
 
 import asyncpg
 import pytest
@@ -78,6 +79,24 @@ async def test_with_nats_away_for_all_nobody_names_another_however_long_a_lease_
         )
         assert (first.hearing(), second.hearing()) == ([], [])
     assert HEARS_SECONDS + 2 * PERIOD_SECONDS < DEAF_SECONDS, "it is said and read before one is deaf"
+
+
+@pytest.mark.timeout(60)
+async def test_who_leads_without_a_row_keeps_one_that_nats_never_answered_from_being_ready(
+    database: str,
+) -> None:
+    """As in the upgrade that brings these rows: the old processes write none, and hold the lease."""
+    async with (
+        PostgresStore(database, connections=2) as store,
+        there(store, "new:8420", inf) as wrong,
+        there(store, "other:8420", DEAF) as cut_off,
+    ):
+        lease = await store.take_lease("deciding", "old-host-7-abc", 60.0)
+        assert lease is not None
+        await eventually("it is seen", wrong.hearing, ["old-host-7-abc"].__eq__)
+        assert cut_off.hearing() == [], "NATS has answered it: this may be for all"
+        await store.release_lease(lease)
+        await eventually("nobody leads", wrong.hearing, [].__eq__)
 
 
 async def test_who_died_is_known_for_an_hour(database: str) -> None:

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from controlplane.client import Client, Context
-from controlplane.known.replicas import Replica, hearing_beside
+from controlplane.known.replicas import Replica, hearing_beside, leads_unseen
 from controlplane.readiness import Standing, judge
 
 WELL = Standing(is_loaded=True, alerts_loaded=True, is_caught_up=True, hears=True, was_ready=True)
@@ -65,6 +65,22 @@ BESIDE: dict[str, tuple[Replica, bool]] = {
 @pytest.mark.parametrize(("other", "counts"), BESIDE.values(), ids=BESIDE.keys())
 def test_who_could_answer_better(other: Replica, counts: bool) -> None:
     assert hearing_beside([OWN, other], "a", "api") == (["b"] if counts else [])
+
+
+UNSEEN: dict[str, tuple[str, bool]] = {
+    "a process of a release before, on another host": ("old-host-7-abc", True),
+    "one on the host of this one": ("a-7-abc", True),
+    "one whose row says how it is": ("b-7-abc", False),
+    "one whose row is of long ago": ("gone-7-abc", True),
+    "nobody": ("", False),
+}
+
+
+@pytest.mark.parametrize(("holder", "counts"), UNSEEN.values(), ids=UNSEEN.keys())
+def test_who_leads_and_writes_no_row(holder: str, counts: bool) -> None:
+    rows = [replace(OTHER, name=name) for name in ("a:1", "b:1")]
+    rows.append(replace(OTHER, name="gone:1", seen_seconds=60.0))
+    assert leads_unseen(rows, "a:1", holder) == counts
 
 
 def test_who_reads_what_is_of_before_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
