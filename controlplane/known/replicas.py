@@ -41,7 +41,7 @@ def hearing_beside(replicas: Iterable[Replica], name: str, loops: str) -> list[s
 
 def leads_unseen(replicas: Iterable[Replica], name: str, holder: str) -> bool:
     """Whether the holder of the lease is a process beside this one that writes no row, as those of a release
-    before there were rows. NATS answers it, or it would not lead. holder: HOST-PID-ID; a row's name: HOST:PORT.
+    before there were rows. NATS answers it, or it would not lead. holder: HOST-PID-ID; a row is of HOST:PORT.
     """
     host = holder.rsplit("-", 2)[0]
     seen = {each.name.rpartition(":")[0] for each in replicas if each.name != name and each.is_present}

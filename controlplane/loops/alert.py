@@ -73,10 +73,11 @@ class AlertLog:
     async def run(self) -> None:
         """Until cancelled, LeaseLost, or the store or bus is away (the caller starts it again)."""
         metrics = self._metrics
-        async for batch in self._bus.follow_alerts():
-            metrics.read("alerts", "alert", batch)
-            with metrics.passing("alert"):
-                await self._take(batch)
+        with metrics.reading("alerts", "alert"):
+            async for batch in self._bus.follow_alerts():
+                metrics.read("alerts", "alert", batch)
+                with metrics.passing("alert"):
+                    await self._take(batch)
 
     async def _take(self, batch: StreamBatch) -> None:
         received: dict[str, list[tuple[int, AlertBatch]]] = defaultdict(list)

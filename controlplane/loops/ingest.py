@@ -76,17 +76,21 @@ class Ingest:
         stream = "usage" if usage else "state"
         seconds = self._metrics.seconds.labels(f"ingest_{stream}")
         passes = self._metrics.passes.labels(f"ingest_{stream}")
-        async for batch in self._bus.follow_reports(usage=usage):
-            self._metrics.read(stream, f"ingest_{stream}", batch)
-            with seconds.time():
-                await self._take(batch)
-            passes.inc()
-            if batch.caught_up:
-                self._caught_up[usage] = True
-                if all(self._caught_up.values()):
-                    self._known.caught_up = True
-                    self.drained.set()
-            self._capacity_changed()
+        with self._metrics.reading(stream, f"ingest_{stream}"):
+            async for batch in self._bus.follow_reports(usage=usage):
+                self._metrics.read(stream, f"ingest_{stream}", batch)
+                with seconds.time():
+                    await self._take(batch)
+                passes.inc()
+                if batch.caught_up:
+                    self._note_caught_up(usage=usage)
+                self._capacity_changed()
+
+    def _note_caught_up(self, *, usage: bool) -> None:
+        self._caught_up[usage] = True
+        if all(self._caught_up.values()):
+            self._known.caught_up = True
+            self.drained.set()
 
     async def _take(self, batch: StreamBatch) -> None:
         loop = asyncio.get_running_loop()

@@ -87,6 +87,15 @@ class LoopMetrics:
         self.behind.labels(loop).set(max(0.0, time.time() - last) if last else 0.0)
 
     @contextmanager
+    def reading(self, stream: str, loop: str) -> Generator[None]:
+        """While a loop reads that stream: what it leaves unread is the next reader's."""
+        try:
+            yield
+        finally:
+            for gauge in (self.stream_lag.labels(stream), self.depth.labels(loop), self.behind.labels(loop)):
+                gauge.set(0.0)
+
+    @contextmanager
     def passing(self, loop: str) -> Generator[None]:
         """A pass of what is not run by `keep_running`. What is raised is counted, and raised."""
         try:

@@ -2,13 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from controlplane.loops.ports import BusAway, StoreUnavailable, StreamBatch, StreamMessage
+from controlplane.loops.ports import (
+    BusAway,
+    BusUnavailable,
+    LeaseLost,
+    StoreUnavailable,
+    StreamBatch,
+    StreamMessage,
+)
 from controlplane.loops.running import LoopMetrics, Wake, keep_running
 from tests.circle import eventually
 
@@ -102,3 +109,16 @@ def test_a_stream_is_behind_by_the_age_of_what_was_read_while_more_waits() -> No
     assert line.told("behind_seconds") > 1_000_000_000
     line.metrics.read("state", "line", StreamBatch([message], True, 1.0))
     assert (line.told("depth"), line.told("behind_seconds")) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "ends", [LeaseLost("another leads"), BusUnavailable("away"), asyncio.CancelledError()]
+)
+def test_a_stream_that_is_read_no_more_is_not_behind(ends: BaseException) -> None:
+    line = Line()
+    message = StreamMessage("s", b"", 1, stored_at=1.0)
+    with suppress(type(ends)), line.metrics.reading("alerts", "line"):
+        line.metrics.read("alerts", "line", StreamBatch([message], True, 1.0, pending=9_000))
+        raise ends
+    unread = line.registry.get_sample_value("muster_stream_lag_messages", {"stream": "alerts"})
+    assert (line.told("depth"), line.told("behind_seconds"), unread) == (0.0, 0.0, 0.0)
