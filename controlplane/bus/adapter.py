@@ -1,10 +1,11 @@
 """`loops.ports.Bus` on NATS."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
+from msgspec import MsgspecError
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -16,7 +17,13 @@ from nats.js.errors import APIError, NotFoundError
 from controlplane import tracing
 from controlplane.bus.following import follow
 from controlplane.bus.session import Away, Credentials, Session
-from controlplane.bus.streams import StreamBounds, ensure_streams, order_consumer, stream_names
+from controlplane.bus.streams import (
+    StreamBounds,
+    ensure_streams,
+    order_consumer,
+    order_consumers,
+    stream_names,
+)
 from controlplane.identity import accounts, jwt
 from controlplane.identity.keys import Keys
 from controlplane.identity.nkey import NKey
@@ -166,6 +173,12 @@ class NatsBus:
                 await jetstream.delete_consumer(self._subjects.orders_stream, cluster)
             except NotFoundError:
                 pass
+
+    async def order_consumers(self) -> Collection[str]:
+        try:
+            return await order_consumers(await self._client(), self._subjects, REQUEST_TIMEOUT_SECONDS)
+        except (NatsError, OSError, TimeoutError, MsgspecError) as error:
+            raise BusUnavailable(str(error) or type(error).__name__) from error
 
     async def serve_beats(self, answer: Answer) -> None:
         """A second call replaces the first. At most BEATS_AT_ONCE are answered at a time, the others wait."""

@@ -1,7 +1,11 @@
 """The five streams and the consumers of orders, without any feature by which one cluster reaches another."""
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
+import msgspec
+from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
@@ -23,6 +27,17 @@ HEADROOM_BYTES = 4096
 """The server counts headers and subject into a message's size."""
 
 MIB = 1024 * 1024
+
+
+class _Names(msgspec.Struct):
+    """A page of consumers' names."""
+
+    total: int = 0
+    consumers: list[str] = []
+    error: dict[str, Any] | None = None
+
+
+_decode_names = msgspec.json.Decoder(_Names).decode
 
 
 @dataclass(frozen=True)
@@ -118,6 +133,21 @@ def order_consumer(subjects: Subjects, cluster: str) -> ConsumerConfig:
         max_ack_pending=1000,
         max_waiting=16,
     )
+
+
+async def order_consumers(client: Client, subjects: Subjects, timeout_seconds: float) -> set[str]:
+    """Names of those that are there. How each stands would be much to say, and to read, of thousands."""
+    found: set[str] = set()
+    subject, offset = f"$JS.API.CONSUMER.NAMES.{subjects.orders_stream}", 0
+    while True:
+        asked = json.dumps({"offset": offset}).encode()
+        page = _decode_names((await client.request(subject, asked, timeout=timeout_seconds)).data)
+        if page.error is not None:
+            raise APIError.from_error(page.error)
+        found.update(page.consumers)
+        offset += len(page.consumers)
+        if not page.consumers or offset >= page.total:
+            return found
 
 
 def replay_consumer(after_sequence: int) -> ConsumerConfig:

@@ -6,6 +6,9 @@
    begins anew holds to what it finds there.
 3. Every consumer is made anew once its agent is heard: it went with the stream, or stands above it. An agent
    that comes with a new incarnation is given one anyway.
+4. Every half minute: whose consumer is gone, though the stream stands? To delete one may be carried out long
+   after it was asked for, behind the one that was made meanwhile, and an agent that began anew then waits
+   for orders that it has recorded and needs again. Made anew as in 3.
 """
 
 import asyncio
@@ -15,7 +18,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from controlplane.known.known import Known
-from controlplane.known.records import OutboxRecord
+from controlplane.known.records import OutboxRecord, Standing
 from controlplane.loops.ports import Bus, BusUnavailable, Clock
 
 log = structlog.get_logger()
@@ -23,6 +26,7 @@ log = structlog.get_logger()
 AT_ONCE = 1_000
 LOOK_SECONDS = 1.0
 """Passes of dispatch may follow each other at once, and a look is a request."""
+CONSUMERS_SECONDS = 30.0
 
 
 class LostOrders:
@@ -36,6 +40,8 @@ class LostOrders:
         self._clock = clock
         self._look_up = look_up
         self._created = self._looked_at = 0.0
+        # Agents arrive first, and are given theirs.
+        self._consumers_looked_at = clock.now()
         self._highest = max(
             (order.published_sequence or 0 for each in known.orders.values() for order in each.values()),
             default=0,
@@ -63,6 +69,7 @@ class LostOrders:
             self._doubt_all()
             self._highest = found.last_sequence
         self._created = found.created
+        await self._look_for_consumers(now)
         await self._renew_consumers()
         await self._look_up_doubted()
 
@@ -71,6 +78,23 @@ class LostOrders:
             (cluster, workload) for cluster, orders in self._known.orders_in.items() for workload in orders
         )
         self._consumerless = dict.fromkeys(self._known.clusters, self._clock.now())
+
+    async def _look_for_consumers(self, now: float) -> None:
+        if 0 <= now - self._consumers_looked_at < CONSUMERS_SECONDS:
+            return
+        self._consumers_looked_at = now
+        try:
+            held = await self._bus.order_consumers()
+        except BusUnavailable as error:
+            log.warning("consumers_not_listed", detail=str(error))
+            return
+        for cluster, record in self._known.clusters.items():
+            heard = self._known.heard.get(cluster)
+            # Who only says hello has yet to be given one.
+            arrived = record.standing is Standing.JOINED and heard is not None and heard.beat.incarnation > 0
+            if arrived and cluster not in held and cluster not in self._consumerless:
+                log.warning("consumer_lost", cluster=record.name)
+                self._consumerless[cluster] = now
 
     async def _renew_consumers(self) -> None:
         back = [

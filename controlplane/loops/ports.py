@@ -52,6 +52,8 @@ class NewerStored(Exception):
 
 @dataclass(frozen=True)
 class NewOrder:
+    """replicas, template, revision: of its placement; 0 and "" of a withdrawal, which leaves none."""
+
     cluster: str
     verb: Verb
     version: Version
@@ -59,6 +61,7 @@ class NewOrder:
     signature: bytes
     replicas: int
     template: str
+    revision: int
 
 
 @dataclass(frozen=True)
@@ -334,6 +337,10 @@ class Bus(Protocol):
         ...
 
     async def drop_consumer(self, cluster: str) -> None: ...
+
+    async def order_consumers(self) -> Collection[str]:
+        """The clusters whose order consumer is there."""
+        ...
 
     async def serve_beats(self, answer: Callable[[str, bytes], Awaitable[bytes | None]]) -> None:
         """Call `answer(cluster, body)` for each beat and reply, but for None; returns when subscribed."""

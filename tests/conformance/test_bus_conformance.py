@@ -305,6 +305,15 @@ class TestOrders:
         _, agent = await world.join()
         assert await agent.next_orders(limit=10, timeout_seconds=0.2) == []
 
+    async def test_consumers_are_listed_by_cluster_until_they_are_dropped(self, world: BusWorld) -> None:
+        assert set(await world.centre.order_consumers()) == set()
+        clusters = [(await world.join())[0] for _ in range(2)]
+        for cluster in clusters:
+            await world.centre.renew_consumer(cluster)
+        assert set(await world.centre.order_consumers()) == set(clusters)
+        await world.centre.drop_consumer(clusters[0])
+        assert set(await world.centre.order_consumers()) == {clusters[1]}
+
     async def test_a_wiped_stream_of_orders_has_no_consumer_until_it_is_renewed(
         self, world: BusWorld
     ) -> None:

@@ -1,7 +1,7 @@
 """Both ports of the bus over one memory: what NATS does between agents and centre, and may do to them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -221,6 +221,9 @@ class CentreBus:
 
     async def drop_consumer(self, cluster: str) -> None:
         await self._carry(lambda: self._nats.consumers.pop(cluster, None))
+
+    async def order_consumers(self) -> Collection[str]:
+        return await self._carry(lambda: frozenset(self._nats.consumers))
 
     async def serve_beats(self, answer: Answer) -> None:
         """A second call replaces the first."""

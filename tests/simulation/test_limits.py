@@ -50,6 +50,7 @@ class Member(Centre):
 
     async def start(self, **tenants: Mapping[str, Any]) -> None:
         await self.begin(cores=100, clusters="a", **tenants)
+        await self.fleet.around.bus.renew_consumer(self.cluster)
         await self._begin_loops()
         self.tell()
 

@@ -7,7 +7,7 @@ import pytest
 from controlplane.known.known import Heard
 from controlplane.known.records import Lease, OutboxRecord
 from controlplane.loops.dispatch import Dispatch
-from controlplane.loops.lost_orders import LOOK_SECONDS
+from controlplane.loops.lost_orders import CONSUMERS_SECONDS, LOOK_SECONDS
 from schemas.wire.beats import Beat
 from schemas.wire.codec import decode
 from schemas.wire.orders import Order, Verb, Version
@@ -94,6 +94,29 @@ async def test_a_consumer_that_went_with_the_stream_is_made_once_its_agent_is_he
     consumer = done.around.nats.consumers[done.cluster]
     await dispatch.run_pass()
     assert done.around.nats.consumers[done.cluster] is consumer, "once"
+
+
+@pytest.mark.promise(1)
+async def test_a_consumer_that_a_late_deletion_took_is_made_anew_though_nothing_is_unrecorded() -> None:
+    done = await Done.made()
+    dispatch, nats, clock = done.dispatch(), done.around.nats, done.around.clock
+    await done.around.bus.renew_consumer(done.cluster)
+    right = nats.consumers[done.cluster]
+    clock.seconds += CONSUMERS_SECONDS
+    done.heard(clock.now())
+    await dispatch.run_pass()
+    assert nats.consumers == {done.cluster: right}, "what is right stays"
+
+    await done.around.bus.drop_consumer(done.cluster)
+    clock.seconds += CONSUMERS_SECONDS
+    await dispatch.run_pass()
+    assert nats.consumers == {}, "it was not heard since"
+
+    done.heard(clock.now())
+    clock.seconds += LOOK_SECONDS
+    await dispatch.run_pass()
+    given = nats.consumers[done.cluster].fetch(9, clock.now())
+    assert {decode(Order, each.body).workload for each in given} == set(WORKLOADS)
 
 
 async def test_a_stream_that_lost_nothing_is_left_alone() -> None:
