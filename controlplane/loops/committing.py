@@ -192,7 +192,7 @@ class Committing:
         )
         if order.verb is Verb.APPLY:
             placements[order.cluster] = PlacementRecord(
-                uid, order.cluster, order.replicas, one.new.revision, order.version, order.template
+                uid, order.cluster, order.replicas, order.revision, order.version, order.template
             )
         else:
             placements.pop(order.cluster, None)

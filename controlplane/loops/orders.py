@@ -147,7 +147,8 @@ class OrderWriter:
         self, cluster: str, verb: Verb, version: Version, body: bytes, replicas: int, template: str
     ) -> NewOrder:
         signature = self._signer.sign(cluster, self._compiled.record.uid, verb, version, body)
-        return NewOrder(cluster, verb, version, body, signature, replicas, template)
+        revision = self._compiled.record.revision
+        return NewOrder(cluster, verb, version, body, signature, replicas, template, revision)
 
 
 def understood_anew(before: OutboxRecord, rendered: Rendered) -> bool:

@@ -11,6 +11,7 @@
 5. A decision whose workload, or the quota, moved on meanwhile was skipped: take its promise and its charge
    back, decide again.
 6. What was committed is known from now on; wake dispatch.
+7. What was refused, or waits, keeps its orders: in a recovered cluster they are issued anew as they were.
 """
 
 import asyncio
@@ -36,6 +37,7 @@ from controlplane.loops.orders import Signer
 from controlplane.loops.ports import Clock, Store
 from controlplane.loops.promises import Promises
 from controlplane.loops.running import LoopMetrics
+from controlplane.loops.standing_orders import StandingOrders
 from controlplane.loops.turns import Turns
 from controlplane.loops.versions import Versions
 from controlplane.loops.waiting import Waiting
@@ -99,6 +101,7 @@ class Place:
             orders_committed,
         )
         self._moving = Adopting(store, known, lease)
+        self._standing = StandingOrders(known, signer, self._versions, self._committing)
         self._retried_at = 0.0
         self._unreachable = frozenset[str]()
         self._promised_all = promised
@@ -114,7 +117,9 @@ class Place:
         if not self._promised_all:
             await self._promises.restore_all()
             self._promised_all = True
-        self._due.begin(await self._follow.take_changes())
+        touched = await self._follow.take_changes()
+        self._due.begin(touched)
+        self._standing.look_at(touched)
         await self._retry()
         self._look_at_losses()
         self._waiting.wake()
@@ -122,6 +127,9 @@ class Place:
             async with self._ledger, self._committing:
                 await self._decide_in_turn()
             await asyncio.sleep(0)
+        if self._due.is_exhausted and self._standing.depth:
+            async with self._ledger, self._committing:
+                await self._standing.issue_anew()
 
     async def _retry(self) -> None:
         """Those without a place, or in a lost one, try again, but not with every report that comes in."""

@@ -118,7 +118,7 @@ class Outcomes:
                 workload=decision.workload,
                 cluster=order.cluster,
                 replicas=order.replicas,
-                revision=decision.revision,
+                revision=order.revision,
                 version=order.version,
                 template=order.template,
             )

@@ -88,7 +88,7 @@ async def _decisions(
     generations = await store.reserve_generations(lease, TOGETHER)
     for number, (work, generation) in enumerate(zip(works, generations, strict=True)):
         cluster, version = f"cluster-{(number + round_) % CLUSTERS:03}", Version(lease.epoch, generation)
-        order = NewOrder(cluster, Verb.APPLY, version, BODY, b"s" * 64, 3, "template")
+        order = NewOrder(cluster, Verb.APPLY, version, BODY, b"s" * 64, 3, "template", 1)
         charged = (
             LedgerLine(work.tenant, work.uid, cluster, "amd", resource, 4000, Cause.PLACED, version)
             for resource in RESOURCES

@@ -153,7 +153,7 @@ def order(
     cluster: str, lease: Lease, generation: int, *, verb: Verb = Verb.APPLY, replicas: int = 2
 ) -> NewOrder:
     return NewOrder(
-        cluster, verb, Version(lease.epoch, generation), b"body", b"signature", replicas, "template"
+        cluster, verb, Version(lease.epoch, generation), b"body", b"signature", replicas, "template", 1
     )
 
 

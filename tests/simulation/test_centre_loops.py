@@ -14,7 +14,7 @@ from controlplane.alerts.board import Board
 from controlplane.alerts.configuration import Configuration, Receiver, Route
 from controlplane.alerts.entry import Arrived
 from controlplane.known.known import Heard, Known
-from controlplane.known.records import Change, Lease, OutboxRecord, PlacementRecord
+from controlplane.known.records import Change, Lease, OutboxRecord, PlacementRecord, Request
 from controlplane.loops.alert import CROWDED, AlertLog, with_wait
 from controlplane.loops.alert_reading import AlertReader
 from controlplane.loops.beats import Beats
@@ -347,6 +347,35 @@ class TestPlace:
         (withdrawal,) = (await around.store.load()).outbox
         assert withdrawal.verb is Verb.WITHDRAW
         assert msgspec.json.decode(withdrawal.body, type=OrderBody).preserve
+
+    @pytest.mark.promise(9)
+    @pytest.mark.parametrize("refused", ["before the recovery", "after it"])
+    async def test_what_is_refused_is_ordered_in_a_recovered_cluster_as_it_was(self, refused: str) -> None:
+        around = Around()
+        cluster = (await joined(around.store)).id
+        record = await around.store.submit_workload(draft(), ME)
+        lease = await around.lead()
+        (generation,) = await around.store.reserve_generations(lease, 1)
+        before = replace(order(cluster, lease, generation), body=NOTHING)
+        await around.store.commit_decisions(lease, [decision(record, before)])
+        await around.store.submit_workload(draft(manifests=[{"kind": "not understood"}]), ME)
+        if refused == "before the recovery":
+            await around.lead()
+            await around.place(lease).run_pass()
+        floor = Version(lease.epoch, generation)
+        await around.store.record_request_done(lease, cluster, Request.NONE, floor)
+        await around.lead()
+        place = around.place(lease)
+        for _ in range(2):
+            await place.run_pass()
+        held = await around.store.load()
+        (ordered,), (placed,), (decided,) = held.outbox, held.placements, held.decisions
+        assert (decided.placed, decided.revision) == (False, 2)
+        assert (ordered.verb, ordered.body) == (Verb.APPLY, NOTHING)
+        assert ordered.version > floor
+        assert placed == PlacementRecord(record.uid, cluster, 2, 1, ordered.version, "template")
+        assert around.known.placements_of(record.uid) == {cluster: placed}
+        assert around.known.order(cluster, record.uid) == ordered
 
     async def test_what_was_promised_before_is_loaded_in_slices(self) -> None:
         around = Around()
