@@ -19,6 +19,7 @@ from schemas.wire.orders import (
     Order,
     OrderBody,
     Verb,
+    Version,
 )
 from schemas.wire.reports import Refusal
 from schemas.wire.subjects import RELEASE, token
@@ -34,6 +35,10 @@ class _Needs(msgspec.Struct):
     needs: list[str] = []
 
 
+class _Versioned(msgspec.Struct):
+    version: Version
+
+
 _decode_body = msgspec.json.Decoder(OrderBody)
 _decode_needs = msgspec.json.Decoder(_Needs)
 
@@ -41,9 +46,9 @@ _decode_needs = msgspec.json.Decoder(_Needs)
 class NotTaken(Exception):
     """What was delivered is no order of the centre's for this workload here."""
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: Reason, message: str, version: Version | None) -> None:
         super().__init__(message)
-        self.refusal = Refusal(reason=reason, message=message[:_MESSAGE_LONGEST])
+        self.refusal = Refusal(reason=reason, message=message[:_MESSAGE_LONGEST], version=version)
 
 
 @dataclass(frozen=True)
@@ -80,18 +85,30 @@ def verified(keys: OrderKeys, workload: str, body: bytes) -> Order:
         token(workload)
         record_ref(workload)
     except (Malformed, ValueError) as error:
-        raise NotTaken(Reason.ORDER_MALFORMED, str(error)) from error
+        raise NotTaken(Reason.ORDER_MALFORMED, str(error), _version_of(body)) from error
+    version = order.version
     if order.workload != workload:
-        raise NotTaken(Reason.ORDER_MALFORMED, f"the order is for {order.workload[:64]!r}")
+        raise NotTaken(Reason.ORDER_MALFORMED, f"the order is for {order.workload[:64]!r}", version)
     if (workload == RELEASE) != (order.verb is Verb.RELEASE):
-        raise NotTaken(Reason.ORDER_MALFORMED, f"verb {order.verb} does not belong under this subject")
+        message = f"verb {order.verb} does not belong under this subject"
+        raise NotTaken(Reason.ORDER_MALFORMED, message, version)
     if not keys.is_signed(order):
-        raise NotTaken(Reason.SIGNATURE_INVALID, "the signature is not the centre's for this cluster")
+        raise NotTaken(
+            Reason.SIGNATURE_INVALID, "the signature is not the centre's for this cluster", version
+        )
     lacking = [each for each in _needs_of(order) if each not in CAPABILITIES]
     if lacking:
         # Not even recorded: a withdrawal would be acted on by its record alone.
-        raise NotTaken(Reason.CAPABILITY_MISSING, f"its agent cannot do: {', '.join(lacking)}")
+        raise NotTaken(Reason.CAPABILITY_MISSING, f"its agent cannot do: {', '.join(lacking)}", version)
     return order
+
+
+def _version_of(body: bytes) -> Version | None:
+    """Of what is no order that this agent knows, as one with a verb of a later centre."""
+    try:
+        return decode(_Versioned, body).version
+    except Malformed:
+        return None
 
 
 def _needs_of(order: Order) -> list[str]:
@@ -110,7 +127,9 @@ def prepared(keys: OrderKeys, order: Order) -> Prepared:
         ordered = check_ordered(order.workload, manifests)
     except (msgspec.MsgspecError, UnicodeDecodeError, BadOrder, BadManifest) as error:
         message = f"body: {error}"[:_MESSAGE_LONGEST]
-        return Prepared(order, malformed=Refusal(reason=Reason.ORDER_MALFORMED, message=message))
+        return Prepared(
+            order, malformed=Refusal(reason=Reason.ORDER_MALFORMED, message=message, version=order.version)
+        )
     dropped = tuple(ref for ref in body.dropped if ref not in ordered)
     preserve = body.preserve and order.verb is Verb.WITHDRAW
     health = tuple(body.health[:MOST_RULES])

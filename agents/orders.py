@@ -251,7 +251,8 @@ class Orders:
         held = "" if entry is None else f"{entry.version.epoch}.{entry.version.generation}"
         came = f"{order.version.epoch}.{order.version.generation}"
         _log.warning("order_refused", workload=order.workload, reason=reason, recorded=held, came=came)
-        self._say(order.workload, Refusal(reason=reason, message=f"{came} came, {held} is recorded"))
+        message = f"{came} came, {held} is recorded"
+        self._say(order.workload, Refusal(reason=reason, message=message, version=order.version))
 
     def _say(self, workload: str, refusal: Refusal) -> None:
         self.outcomes[refusal.reason.value] += 1

@@ -26,6 +26,8 @@ NOT_TAKEN = frozenset(
     }
 )
 """Of what was delivered and not recorded. A newer order may follow, another agent may know it: it stays."""
+BY_WHAT_IS_RECORDED = frozenset({Reason.ORDER_OLDER, Reason.ORDER_DIFFERS})
+"""Of an order that is no newer than the recorded one."""
 _decode_body = msgspec.json.Decoder(OrderBody)
 
 
@@ -79,10 +81,20 @@ class Withholding:
 
 
 def refused_unrecorded(order: OutboxRecord, work: Work | None) -> tuple[Refusal, ...]:
-    """What its agent says against an order that it has not recorded, as one with a verb that it lacks."""
+    """What its agent says against an order that it has not recorded, as one with a verb that it lacks.
+
+    An older agent does not tell the version that it refused: then it may be of an earlier order, and is taken
+    to be of this one, except where only what is recorded already is refused so.
+    """
     if work is None or work.version >= order.version:
         return ()
-    return tuple(each for each in work.refusals if each.reason in NOT_TAKEN)
+    return tuple(each for each in work.refusals if each.reason in NOT_TAKEN and _is_of(each, order.version))
+
+
+def _is_of(refusal: Refusal, version: Version) -> bool:
+    if refusal.version is None:
+        return refusal.reason not in BY_WHAT_IS_RECORDED
+    return refusal.version == version
 
 
 def _judge(order: OutboxRecord, told: _Told) -> Refused | None:

@@ -206,12 +206,16 @@ class ObjectStatus(msgspec.Struct, frozen=True, kw_only=True):
     finished: bool = False
 
 
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """Why something was not done: `reason` for machines, `message` for people."""
+class Refusal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why something was not done: `reason` for machines, `message` for people.
+
+    version: of the order that was not even taken up, where it is told and can be read.
+    """
 
     reason: Reason
     message: str
     object: str = ""
+    version: Version | None = None
 
 
 class Work(Report, frozen=True, kw_only=True):

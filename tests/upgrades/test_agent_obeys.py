@@ -19,7 +19,7 @@ from agents.plan import ref_of
 from schemas.reasons import Reason
 from schemas.wire.beats import BeatReply
 from schemas.wire.codec import decode, encode
-from schemas.wire.orders import OVERWRITE, Order, OrderBody, Verb
+from schemas.wire.orders import OVERWRITE, Order, OrderBody, Verb, Version
 from schemas.wire.reports import WorkState
 from tests.unit.agents.world import CLUSTER, SUBJECTS, AgentWorld, apply_order, config_map, signed
 from tests.upgrades.growing import grown
@@ -99,6 +99,7 @@ async def test_a_verb_of_a_later_centre_is_refused_by_name_and_holds_nothing_up(
     (refusal,) = work.refusals
     assert refusal.reason is Reason.ORDER_MALFORMED
     assert "hibernate" in refusal.message
+    assert refusal.version == Version(1, 1), "which of its orders it was"
     world.centre.order(apply_order("w1", 3, config_map("w1")))
     await until_applied(world, "w1")
 
@@ -124,8 +125,8 @@ async def test_what_a_later_centres_order_needs_and_this_agent_cannot_do_is_refu
     await world.until(is_refused, "it is refused")
     work = world.centre.work("w1")
     assert work is not None
-    assert [(each.reason, each.message) for each in work.refusals] == [
-        (Reason.CAPABILITY_MISSING, "its agent cannot do: hibernate")
+    assert [(each.reason, each.message, each.version) for each in work.refusals] == [
+        (Reason.CAPABILITY_MISSING, "its agent cannot do: hibernate", Version(1, 2))
     ]
     assert (work.state, work.version.generation) == (WorkState.APPLIED, 1), "as it was"
     live = await world.cluster.get(ref)
