@@ -9,12 +9,13 @@
 4. Mark what was published, in one statement.
 5. What was published long ago and is not carried out is looked up again, and published again where it is
    gone: streams can lose acknowledged messages. Where it was not even recorded, and the agent has not said
-   why not, its consumer is made anew as well: it may have gone with the stream, or stand above it. A stream
-   that shows that it lost some has all of them looked up at once (`lost_orders.py`).
+   why not, its consumer is made anew as well: it may have gone with the stream, or stand above it. Seldom
+   where what the agent said does not tell of which order it was. A stream that shows that it lost some has
+   all of them looked up at once (`lost_orders.py`).
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from heapq import merge
 from itertools import islice
 
@@ -28,6 +29,7 @@ from controlplane.known.withholding import refused_unrecorded
 from controlplane.loops.lost_orders import LostOrders
 from controlplane.loops.ports import Bus, Clock, LeaseLost, NewerStored, OrderMark, Store
 from controlplane.loops.running import LoopMetrics
+from controlplane.loops.withheld import Withheld
 from schemas.wire.codec import Malformed, decode, encode
 from schemas.wire.orders import Order, Version
 from schemas.wire.reports import WorkState
@@ -37,7 +39,10 @@ log = structlog.get_logger()
 IN_FLIGHT = 128
 AT_ONCE = 1_000
 LOOKED_AT_ONCE = 2_000
+SLICE_SECONDS = 0.004
 OVERDUE_SECONDS = 30.0
+REFUSED_OVERDUE_SECONDS = 600.0
+"""Between two renewals of a consumer where its agent refused something, of which version is not told."""
 
 
 def _never(_order: OutboxRecord) -> bool:
@@ -78,7 +83,8 @@ class Dispatch:
         self._sequences: dict[tuple[str, str], int] = {}
         self._lost = LostOrders(bus, known, clock, self._look_up)
         self._window = asyncio.Semaphore(IN_FLIGHT)
-        self._withheld: dict[tuple[str, str], Version] = {}
+        self._withheld = Withheld(known, metrics)
+        self._renewed_at: dict[str, float] = {}
         # What an earlier leader has published is watched from now on.
         self._published_at = {
             (order.cluster, order.workload): clock.now()
@@ -130,39 +136,29 @@ class Dispatch:
         """In slices, each with its oldest versions first: 50,000 in one go stop the loop for 0.1 s."""
         slices: list[list[OutboxRecord]] = []
         unpublished = list(self._known.unpublished)
-        for key in self._withheld.keys() - self._known.unpublished:
-            del self._withheld[key]
         for start in range(0, len(unpublished), LOOKED_AT_ONCE):
-            keys = unpublished[start : start + LOOKED_AT_ONCE]
-            sendable = {cluster for cluster in {cluster for cluster, _ in keys} if self.may_send(cluster)}
-            records = [self._known.order(*key) for key in keys if key[0] in sendable]
-            due = [
-                each
-                for each in records
-                if each is not None and not self._known.below_floor(each) and not self._is_held_back(each)
-            ]
+            due = await self._due_of(unpublished[start : start + LOOKED_AT_ONCE])
             slices.append(sorted(due, key=_version))
             await asyncio.sleep(0)
+        self._withheld.looked()
         return slices
 
-    def _is_held_back(self, record: OutboxRecord) -> bool:
-        why = self._known.withholding.why(record)
-        key = record.cluster, record.workload
-        if why is None:
-            self._withheld.pop(key, None)
-            return self._waits(record)
-        if self._withheld.get(key) != record.version:
-            self._withheld[key] = record.version
-            self._metrics.orders.labels("withheld").inc()
-            log.warning(
-                "order_withheld",
-                cluster=record.cluster,
-                workload=record.workload,
-                verb=record.verb.value,
-                reason=why.reason,
-                detail=why.message,
-            )
-        return True
+    async def _due_of(self, keys: Sequence[tuple[str, str]]) -> list[OutboxRecord]:
+        """Rights are judged by whole bodies, each of them once: thousands in one go stop the loop."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        sendable = {cluster for cluster in {cluster for cluster, _ in keys} if self.may_send(cluster)}
+        due: list[OutboxRecord] = []
+        for key in keys:
+            record = self._known.order(*key) if key[0] in sendable else None
+            if record is None or self._known.below_floor(record):
+                continue
+            if not self._withheld.is_held(record) and not self._waits(record):
+                due.append(record)
+            if loop.time() - began > SLICE_SECONDS:
+                await asyncio.sleep(0)
+                began = loop.time()
+        return due
 
     def _is_still_due(self, record: OutboxRecord) -> bool:
         return self._known.order(record.cluster, record.workload) is record and self.may_send(record.cluster)
@@ -264,15 +260,18 @@ class Dispatch:
                 self._published_at[key] = now
                 overdue.append(record)
         await asyncio.gather(*(self._look_up(record) for record in overdue))
-        unrecorded = {
-            record.cluster
-            for record in overdue
-            if record.acknowledged != record.version
-            and not refused_unrecorded(record, self._known.work.get(record.workload, {}).get(record.cluster))
-            and self._is_heard(record.cluster, now)
-        }
-        for cluster in sorted(unrecorded):
+        for cluster in sorted({each.cluster for each in overdue if self._is_lost_on_its_way(each, now)}):
+            self._renewed_at[cluster] = now
             await self._bus.renew_consumer(cluster)
+
+    def _is_lost_on_its_way(self, record: OutboxRecord, now: float) -> bool:
+        """As far as can be told: its agent is there, and says nothing of it."""
+        if record.acknowledged == record.version or not self._is_heard(record.cluster, now):
+            return False
+        said = refused_unrecorded(record, self._known.work.get(record.workload, {}).get(record.cluster))
+        if not said or any(each.version is not None for each in said):
+            return not said
+        return now - self._renewed_at.setdefault(record.cluster, now) > REFUSED_OVERDUE_SECONDS
 
     async def _look_up(self, record: OutboxRecord) -> None:
         key = record.cluster, record.workload

@@ -4,15 +4,22 @@ It waits whole in the outbox, is told of in the same words wherever somebody loo
 the agent reports that it may.
 """
 
+import asyncio
+import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from controlplane.doctor import clusters
 from controlplane.doctor.findings import Finding
+from controlplane.known.records import OutboxRecord
+from controlplane.loops.dispatch import REFUSED_OVERDUE_SECONDS, Dispatch
 from controlplane.loops.limits import SWEEP_SECONDS
+from controlplane.loops.withheld import MOST_SAID, Withheld
 from controlplane.placement.rights import VERBS
 from controlplane.queries.explain import explain
 from controlplane.queries.quota_explained import ExplainingQuota
@@ -20,8 +27,10 @@ from controlplane.queries.workloads import placement_rows, workload_row
 from schemas.reasons import Reason
 from schemas.wire.orders import REMOVALS_TOLD, ObjectRef, OrderBody, Verb, Version
 from schemas.wire.reports import MOST_SERVED, Facts, Refusal, Right, Work, WorkState
+from tests.simulation.test_centre_loops import Around
 from tests.simulation.test_limits import KEY, Member, limited
 from tests.simulation.test_limits_shown import shown
+from tests.simulation.test_reschedule import deployment
 from tests.unit import reports
 
 SERVED = ("apps/v1/Deployment", "v1/ResourceQuota")
@@ -148,7 +157,7 @@ async def test_of_an_agent_that_does_not_tell_of_removals_none_is_held_back() ->
     assert member.is_published(member.uid("web"))
 
 
-UNINSTALLED = {
+UNINSTALLED: dict[str, tuple[list[str], bool]] = {
     "its kind is served no more, and its objects went with it": (["v1/Pod"], True),
     "another of that name is": (["batch/v1/Deployment"], True),
     "it is served still": (["apps/v2/Deployment"], False),
@@ -251,10 +260,93 @@ async def test_what_an_older_agent_did_not_even_record_is_told_and_not_sent_for_
     member.known.work[order.workload] = {member.cluster: refused}
     assert member.state() == ("Refused", "Published", f"{reason}: {message}")
     assert await renewals(member) == 0
+    assert await renewals(member, 3 * REFUSED_OVERDUE_SECONDS) > 0, "which of its orders is not told"
 
 
-async def renewals(member: Bounded) -> int:
-    """Of its consumer, in the minute that follows: each brings it all of its orders again."""
+async def test_others_have_their_turn_however_long_orders_take_to_be_judged() -> None:
+    member = await begun()
+    for n in range(40):
+        member.known.put_order(OutboxRecord(member.cluster, f"w{n}", Verb.APPLY, Version(1, n), b"{}", b""))
+    member.hear()
+
+    def judged(_order: OutboxRecord) -> bool:
+        time.sleep(0.002)
+        at.append(turns)
+        return True
+
+    around, turns, at = member.fleet.around, 0, list[int]()
+    dispatch = Dispatch(
+        *(around.store, around.bus, around.known, around.clock, member.lease, around.metrics), judged
+    )
+    passing = asyncio.ensure_future(dispatch.run_pass())
+    while not passing.done():
+        await asyncio.sleep(0)
+        turns += 1
+    await passing
+    assert len(at) == 40
+    assert max(Counter(at).values()) <= 3, "at once"
+
+
+SAID = {
+    "of this very order": (Reason.CAPABILITY_MISSING, 0, 0),
+    "of the one before it": (Reason.CAPABILITY_MISSING, -1, 3),
+    "of one that is older than what is recorded": (Reason.ORDER_OLDER, None, 3),
+}
+
+
+@pytest.mark.promise(7)
+@pytest.mark.parametrize(("reason", "before", "renewed"), SAID.values(), ids=SAID.keys())
+async def test_a_refusal_counts_for_the_order_that_it_names_and_for_no_later_one(
+    reason: Reason, before: int | None, renewed: int
+) -> None:
+    member = await begun()
+    await member.put()
+    order = member.order("web")
+    assert order is not None
+    epoch, generation = order.version.epoch, order.version.generation
+    version = None if before is None else Version(epoch, generation + before)
+    refused = Work(
+        incarnation=1,
+        sequence=1,
+        version=Version(0, 0),
+        state=WorkState.REFUSED,
+        refusals=[Refusal(reason=reason, message="no", version=version)],
+    )
+    member.known.work[order.workload] = {member.cluster: refused}
+    assert (member.state()[2] == f"{reason}: no") is (renewed == 0)
+    assert await renewals(member) == renewed
+
+
+async def test_what_is_held_back_is_said_in_one_line_for_its_cluster() -> None:
+    member = await begun()
+    for name in ("web", "api", "db"):
+        await member.submit(name, "shop", 4)
+    await member.decide()
+    member.may(SEEING)
+    with capture_logs() as said:
+        await member.pass_time()
+        await member.pass_time()
+    (line,) = [each for each in said if each["event"] == "orders_withheld"]
+    assert (line["cluster"], line["orders"]) == (member.cluster, 3)
+    assert line["detail"].startswith("its agent may not create")
+
+
+def test_of_many_clusters_a_few_are_named_and_the_rest_counted() -> None:
+    around = Around()
+    withheld = Withheld(around.known, around.metrics)
+    body = msgspec.json.encode(OrderBody(name="w", objects=[deployment(1)]))
+    for n in range(MOST_SAID + 5):
+        facts = Facts(incarnation=1, sequence=1, layout=1, kubernetes_version="v1.34.1", rights=[SEEING])
+        reports.apply(around.known.fleet, f"C{n}", "facts", facts)
+        assert withheld.is_held(OutboxRecord(f"C{n}", "w", Verb.APPLY, Version(1, n), body, b"", None, None))
+    with capture_logs() as said:
+        withheld.looked()
+    assert len(said) == MOST_SAID + 1
+    assert (said[-1]["clusters"], said[-1]["orders"]) == (5, 5)
+
+
+async def renewals(member: Bounded, seconds: float = 93.0) -> int:
+    """Of its consumer, in three passes over so long: each brings it all of its orders again."""
     bus, count = member.fleet.around.bus, 0
     renew = bus.renew_consumer
 
@@ -263,7 +355,8 @@ async def renewals(member: Bounded) -> int:
         count += 1
         await renew(cluster)
 
+    await renew(member.cluster)
     bus.renew_consumer = counted
     for _ in range(3):
-        await member.pass_time(31.0)
+        await member.pass_time(seconds / 3)
     return count
