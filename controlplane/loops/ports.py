@@ -52,7 +52,7 @@ class NewerStored(Exception):
 
 @dataclass(frozen=True)
 class NewOrder:
-    """replicas, template, revision: of its placement; 0 and "" of a withdrawal, which leaves none."""
+    """replicas, template, revision: of its placement; of a withdrawal they say nothing."""
 
     cluster: str
     verb: Verb
