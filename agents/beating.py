@@ -4,7 +4,7 @@ What is recorded between two beats is told by brief ones, many orders at once.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import islice
 from random import Random
 from typing import Protocol
@@ -67,8 +67,8 @@ class Beating:
         agent_version: str,
         *,
         period: float,
-        settle: Callable[[BeatReply], bool],
-        heard: Callable[[BeatReply], None],
+        settle: Callable[[BeatReply], Awaitable[bool]],
+        heard: Callable[[BeatReply], Awaitable[None]],
     ) -> None:
         self._bus = bus
         self._clock = clock
@@ -106,12 +106,12 @@ class Beating:
                     pause = FIRST_RETRY_SECONDS
                 continue
             if not self._settled:
-                self._settled = self._settle(reply)
+                self._settled = await self._settle(reply)
                 if not self._settled:
                     await self._clock.sleep(FIRST_RETRY_SECONDS)
                 # The next beat names the incarnation, and with it the centre makes the consumer.
                 continue
-            self._heard(reply)
+            await self._heard(reply)
             pause = self._period
             await self._pause(self._jittered(pause))
 
@@ -128,7 +128,7 @@ class Beating:
             reply = await self._beat(brief=True)
             if reply is None:
                 break
-            self._heard(reply)
+            await self._heard(reply)
         await self._pauses.pause(max(0.0, until - self._clock.now()))
 
     async def _beat(self, *, brief: bool) -> BeatReply | None:

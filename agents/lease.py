@@ -99,7 +99,11 @@ class Lease:
 
     async def store(self, incarnation: int) -> None:
         """Write the incarnation beside the lease. Raises LeaseLost and KubeError."""
-        await self._renew(incarnation)
+        try:
+            await self._renew(incarnation)
+        except Conflict:
+            # As by our own renewal, or by one who waits: or else by one who acts instead, which is found now.
+            await self._renew(incarnation)
 
     async def release(self) -> None:
         """Let the next agent in at once; best effort."""

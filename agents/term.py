@@ -2,7 +2,7 @@
 
 1. Watch the cluster; number what is spooled provisionally.
 2. Say hello (a beat of incarnation 0): the reply names the highest incarnation that the centre has seen. Only
-   then is this term's own settled, above that, and anything sent.
+   then is this term's own settled, above that, written beside the lease, and anything sent.
 3. Publish reports, pull orders, send alerts; beat, and do what the reply asks.
 4. The centre is away: go on; what was not said is said when it is back, as it is by then.
 5. The centre can take nothing of the spool where it stands (it was restored from before, or another agent has
@@ -197,7 +197,6 @@ class Term:
             group.create_task(self._publisher.run())
             group.create_task(self._orders.run())
             group.create_task(self._alert_sending.run())
-            group.create_task(self._store_incarnation())
 
     # What a beat tells.
 
@@ -260,23 +259,23 @@ class Term:
         self._incarnation = incarnation
         return True
 
-    def _settle(self, reply: BeatReply) -> bool:
-        """The answer to the hello. False: the disk is full, and nothing is settled."""
+    async def _settle(self, reply: BeatReply) -> bool:
+        """The answer to the hello. False: it is not stored, or the disk is full, and nothing is settled."""
         if reply.incarnation > self._last_own:
             self._offline.another_spoke()
         self._alerts.heard()
         self._spool.trim(reply.alerts_committed)
-        provisional, named = self._incarnation, reply.incarnation
-        is_begun = True
-        if not self._spool.takes(reply.alerts_committed):
-            is_begun = self._is_begun(max(provisional, named) + 1, 0)
-        elif named >= provisional:
-            is_begun = self._is_begun(named + 1, provisional)
-        if is_begun:
-            self._begin()
-        return is_begun
+        provisional, takes = self._incarnation, self._spool.takes(reply.alerts_committed)
+        is_above = takes and reply.incarnation < provisional
+        wanted = provisional if is_above else max(provisional, reply.incarnation) + 1
+        if not await self._is_reserved(wanted):
+            return False
+        if not is_above and not self._is_begun(wanted, provisional if takes else 0):
+            return False
+        self._begin()
+        return True
 
-    def _hear(self, reply: BeatReply) -> None:
+    async def _hear(self, reply: BeatReply) -> None:
         self._alerts.heard()
         self.heard_at = self._around.clock.now()
         self._alert_sending.committed(reply.alerts_committed, reply.alerts_resend_from)
@@ -284,9 +283,23 @@ class Term:
         if reply.incarnation > self._incarnation or not takes:
             _log.warning("term_renumbered", named=reply.incarnation, takes=takes)
             incarnation = max(self._incarnation, reply.incarnation) + 1
-            if self._is_begun(incarnation, incarnation if takes else 0):
+            reserved = await self._is_reserved(incarnation)
+            if reserved and self._is_begun(incarnation, incarnation if takes else 0):
                 self._begin()
         self._resend(reply.resend)
+
+    async def _is_reserved(self, incarnation: int) -> bool:
+        """Written beside the lease, before anything is sent under it. Raises LeaseLost.
+
+        One that was asleep, and acts no more, would take the very one that the next agent takes: the centre
+        would go on in the one's log with the other's alerts, and what it did not take would be let go of.
+        """
+        try:
+            await self._lease.store(incarnation)
+        except KubeError as error:
+            _log.info("incarnation_not_stored", detail=str(error))
+            return False
+        return True
 
     def _begin(self) -> None:
         self._publisher.begin(self._incarnation)
@@ -304,21 +317,6 @@ class Term:
         asked = [tail.partition(".")[2] for tail in tails if tail.startswith("work.")]
         for workload in asked:
             self._standings.ask(workload)
-
-    async def _store_incarnation(self) -> None:
-        """Beside the lease, for the agent that comes after us; the spool has it already."""
-        stored, backoff = 0, Backoff(self._around.random)
-        while True:
-            try:
-                if stored != self._incarnation:
-                    wanted = self._incarnation
-                    await self._lease.store(wanted)
-                    stored = wanted
-                backoff.succeeded()
-                await self._around.clock.sleep(self._periods.beat)
-            except KubeError as error:
-                _log.info("incarnation_not_stored", detail=str(error))
-                await self._around.clock.sleep(backoff.failed())
 
     # What the cluster says.
 

@@ -115,13 +115,13 @@ class LeanAgent:
 
     # What a reply brings.
 
-    def _settle(self, reply: BeatReply) -> bool:
+    async def _settle(self, reply: BeatReply) -> bool:
         self._incarnation = reply.incarnation + 1
         self._publisher.begin(self._incarnation)
         self._tell_cluster()
         return True
 
-    def _hear(self, reply: BeatReply) -> None:
+    async def _hear(self, reply: BeatReply) -> None:
         self._answered_at = time.time()
         self._alerts = [each for each in self._alerts if each.stamp > reply.alerts_committed]
         if reply.alerts_resend_from is not None:

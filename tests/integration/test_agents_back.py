@@ -65,6 +65,14 @@ class Told:
         return {}
 
 
+async def settled(_: BeatReply) -> bool:
+    return True
+
+
+async def heard(_: BeatReply) -> None:
+    """Says nothing that anybody waits for."""
+
+
 @pytest.mark.promise(1)
 async def test_an_agent_is_woken_when_nats_is_back(tmp_path: Path) -> None:
     own, subjects = keys.generate(), Subjects()
@@ -107,8 +115,8 @@ async def _is_woken(nats: EmbeddedNats, installation: NatsInstallation, spool: S
     beating = Beating(
         *(bus, SystemClock(), random, Told(), (), "1"),
         period=3600.0,
-        settle=lambda _: True,
-        heard=lambda _: None,
+        settle=settled,
+        heard=heard,
     )
     running = [
         asyncio.create_task(each)

@@ -1,7 +1,11 @@
 """The agent on a simulated cluster, a centre in memory: what it reports, and what it does when ordered."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +15,7 @@ from schemas.wire.codec import unpack_column
 from schemas.wire.orders import FIELD_MANAGER, WORKLOAD_LABEL, ObjectRef, OrderBody, Verb, Version
 from schemas.wire.reports import Facts, Inventory, Usage, WorkState
 from schemas.wire.subjects import RELEASE
+from tests.unit.agents import world as agent_world
 from tests.unit.agents.world import (
     AgentWorld,
     apply_order,
@@ -348,6 +353,33 @@ async def test_a_restarted_agent_comes_with_a_higher_incarnation_than_any_seen(w
     await world.kill()
     world.start()
     await world.until(lambda: world.centre.incarnation == 43, "above its own last")
+
+
+@pytest.mark.promise(1)
+async def test_one_that_lost_its_lease_unawares_takes_no_incarnation_that_another_may_take(
+    world: AgentWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was asleep; what it would send under the number that the next one takes mixed their logs."""
+    monkeypatch.setattr(agent_world, "PERIODS", replace(agent_world.PERIODS, lease=10.0))
+
+    def lease() -> dict[str, Any]:
+        (found,) = world.cluster.objects("Lease")
+        return deepcopy(found)
+
+    world.start()
+    await world.until(lambda: world.centre.incarnation > 0, "it acts")
+    taken, before = lease(), world.centre.incarnation
+    taken["spec"]["holderIdentity"] = "another"
+    await world.cluster.replace(taken)
+    world.centre.incarnation = before + 5
+    said = len(world.centre.beats)
+    await asyncio.sleep(10 * agent_world.PERIODS.beat)
+    assert {each.incarnation for each in world.centre.beats[said:]} <= {before}
+
+    freed = lease()
+    freed["spec"]["holderIdentity"] = ""
+    await world.cluster.replace(freed)
+    await world.until(lambda: world.centre.incarnation > before + 5, "it acts again", seconds=30.0)
 
 
 @pytest.mark.promise(1)
