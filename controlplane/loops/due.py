@@ -28,6 +28,9 @@ class Due:
 
     is_behind: what runs could not be entered in the ledger, by what has changed since it was read: until that
     is read nobody else is let in either.
+
+    _placing: what is given a place that is not written yet, with its root in the quota tree. _lacked: by that
+    root, who was refused for its quota meanwhile.
     """
 
     def __init__(self, known: Known, waiting: Waiting) -> None:
@@ -40,6 +43,8 @@ class Due:
         self._uncommitted: set[str] = set()
         self._is_blocked = False
         self._claimed: dict[str, str] = {}
+        self._placing: dict[str, str] = {}
+        self._lacked: dict[str, dict[str, None]] = {}
         self._unplaced = {uid: None for uid, each in known.decisions.items() if _tries_again(each)}
         self.is_exhausted = self.is_behind = False
         for uid, record in known.workloads.items():
@@ -138,12 +143,18 @@ class Due:
             else:
                 # What was kept for it may be had by others.
                 quotas.usage.free(quotas.tree.root(claim.tenant))
+        root = quotas.tree.root(record.tenant)
+        if is_placed:
+            self._placing[record.uid] = root
         self._doubt_behind(quotas.claims.get(record.uid))
         held = self._known.decisions.get(record.uid)
         said = made[-1].new.reason if made else held.reason if held is not None else ""
         # What was put off has not been judged: parked for what it was told before, nothing would free it.
         if said in QUOTA_REASONS and record.uid not in self._postponed:
             self._waiting.park(record)
+            if root in self._placing.values():
+                # Who has just been given a place may be made to give way once that is written, not before.
+                self._lacked.setdefault(root, {})[record.uid] = None
 
     def _doubt_behind(self, claim: Candidate | None) -> None:
         """Who of its tenant claimed before it, and comes after it, may find nothing left of what leaves."""
@@ -189,8 +200,12 @@ class Due:
             (among if len(made) > 1 else self._postponed)[one.record.uid] = None
 
     def _release(self, made: Iterable[Made]) -> None:
-        self._uncommitted.difference_update(one.record.uid for one in made)
         self._is_blocked = False
+        for one in made:
+            self._uncommitted.discard(one.record.uid)
+            root = self._placing.pop(one.record.uid, None)
+            if root is not None and root not in self._placing.values():
+                self._now |= self._lacked.pop(root, {})
 
 
 def _is_adopted(one: Made) -> bool:

@@ -14,7 +14,8 @@ from tests.simulation.test_reschedule import Fleet
 
 pytest_plugins = ["tests.conformance.store_fixtures"]
 CLUSTERS, REPLICAS = 1_000, 10_000
-LONGEST_TURN_SECONDS = 0.5
+LONGEST_TURN_SECONDS = 1.5
+"""Half of a lease."""
 ORDER_BYTES = 2_000
 
 

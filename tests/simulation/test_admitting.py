@@ -596,6 +596,21 @@ async def test_what_has_just_been_given_another_place_gives_way_only_once_that_i
     await centre.charged()
 
 
+async def test_who_lacks_quota_while_another_gets_its_place_is_judged_again_once_that_is_written() -> None:
+    """A new leader knows no claim: who gave way is let in again before the one that it gave way to."""
+    centre = Centre()
+    await centre.begin(cores=20, lender=quota("all", cpu=10), borrower=quota("all", cpu=0))
+    await centre.submit("batch", "borrower", 10)
+    await centre.decide()
+    await centre.submit("shop", "lender", 10)
+    await centre.decide()
+    assert (centre.said("batch"), centre.said("shop")) == (Reason.PREEMPTED, Reason.QUOTA_AWAITED)
+    await centre.lead_anew()
+    await centre.decide()
+    await centre.decide()
+    assert (centre.said("batch"), centre.said("shop")) == (Reason.PREEMPTED, Reason.QUOTA_AWAITED)
+
+
 async def test_what_ran_before_its_tenant_had_a_quota_counts_before_anything_else_is_let_in() -> None:
     centre = Centre()
     await centre.begin(lender=quota("all", cpu=10, preemption={"reclaimWithinCohort": "Never"}), shop={})
