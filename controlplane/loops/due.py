@@ -10,7 +10,7 @@ from controlplane.known.records import Cause, DecisionRecord, WorkloadRecord
 from controlplane.loops.made import Made
 from controlplane.loops.waiting import Waiting
 from controlplane.quota.pending import is_before
-from controlplane.quota.quota import Candidate
+from controlplane.quota.quota import Candidate, Within
 from schemas.reasons import Reason
 
 
@@ -29,8 +29,8 @@ class Due:
     is_behind: what runs could not be entered in the ledger, by what has changed since it was read: until that
     is read nobody else is let in either.
 
-    _placing: what is given a place that is not written yet, with its root in the quota tree. _lacked: by that
-    root, who was refused for its quota meanwhile.
+    _placing: what is given a place that is not written yet, with its root in the quota tree. _lacked: who was
+    refused for its quota meanwhile, by the uid of the last of these whom it might make give way.
     """
 
     def __init__(self, known: Known, waiting: Waiting) -> None:
@@ -43,7 +43,7 @@ class Due:
         self._uncommitted: set[str] = set()
         self._is_blocked = False
         self._claimed: dict[str, str] = {}
-        self._placing: dict[str, str] = {}
+        self._placing: dict[str, tuple[str, WorkloadRecord]] = {}
         self._lacked: dict[str, dict[str, None]] = {}
         self._unplaced = {uid: None for uid, each in known.decisions.items() if _tries_again(each)}
         self.is_exhausted = self.is_behind = False
@@ -143,18 +143,26 @@ class Due:
             else:
                 # What was kept for it may be had by others.
                 quotas.usage.free(quotas.tree.root(claim.tenant))
-        root = quotas.tree.root(record.tenant)
         if is_placed:
-            self._placing[record.uid] = root
+            self._placing[record.uid] = quotas.tree.root(record.tenant), record
         self._doubt_behind(quotas.claims.get(record.uid))
         held = self._known.decisions.get(record.uid)
         said = made[-1].new.reason if made else held.reason if held is not None else ""
         # What was put off has not been judged: parked for what it was told before, nothing would free it.
         if said in QUOTA_REASONS and record.uid not in self._postponed:
             self._waiting.park(record)
-            if root in self._placing.values():
-                # Who has just been given a place may be made to give way once that is written, not before.
-                self._lacked.setdefault(root, {})[record.uid] = None
+            if (other := self._may_give_way_soon(record)) is not None:
+                self._lacked.setdefault(other, {})[record.uid] = None
+
+    def _may_give_way_soon(self, record: WorkloadRecord) -> str | None:
+        """The last of those who may be made to give way to it only once their place is written."""
+        quotas = self._known.quotas
+        root, quota = quotas.tree.root(record.tenant), quotas.tenants.get(record.tenant)
+        within = quota.preemption.within if quota is not None else Within.NEVER
+        for uid, (others, other) in reversed(self._placing.items()):
+            if others == root and (other.tenant != record.tenant or _is_below(other, record, within)):
+                return uid
+        return None
 
     def _doubt_behind(self, claim: Candidate | None) -> None:
         """Who of its tenant claimed before it, and comes after it, may find nothing left of what leaves."""
@@ -168,6 +176,7 @@ class Due:
     def written(self, one: Made, decision: DecisionRecord) -> None:
         """It is committed, and known."""
         uid, quotas = one.record.uid, self._known.quotas
+        self._now |= self._lacked.pop(uid, {})
         self._release((one,))
         if _tries_again(decision):
             self._unplaced[uid] = None
@@ -203,9 +212,15 @@ class Due:
         self._is_blocked = False
         for one in made:
             self._uncommitted.discard(one.record.uid)
-            root = self._placing.pop(one.record.uid, None)
-            if root is not None and root not in self._placing.values():
-                self._now |= self._lacked.pop(root, {})
+            self._placing.pop(one.record.uid, None)
+            self._lacked.pop(one.record.uid, None)
+
+
+def _is_below(other: WorkloadRecord, record: WorkloadRecord, within: Within) -> bool:
+    """Whether that one of its own tenant may give way to it."""
+    above = int(record.spec.get("priority", 0)) - int(other.spec.get("priority", 0))
+    newer = above == 0 and within is Within.LOWER_OR_NEWER_EQUAL
+    return within is not Within.NEVER and (above > 0 or newer)
 
 
 def _is_adopted(one: Made) -> bool:
